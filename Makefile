@@ -1,0 +1,31 @@
+# Every target is one call of a real tool. PROFILE: quick, small, paper, smoke.
+# DATA and VGG_WEIGHTS name files of your own; DEVICE is auto, cpu or cuda.
+PROFILE ?= quick
+DATA ?=
+VGG_WEIGHTS ?=
+DEVICE ?=
+CORES ?= all
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: report test lab bench lint
+report: .venv/installed
+	snakemake --cores $(CORES) --resources gpu=$(if $(filter cuda,$(DEVICE)),1,64) --quiet all --rerun-incomplete --config profile=$(PROFILE) data="$(DATA)" vgg_weights="$(VGG_WEIGHTS)" device="$(DEVICE)" && echo "reports/$(PROFILE)/index.html"
+
+test: .venv/installed
+	pytest
+
+lab: .venv/installed
+	jupyter lab --notebook-dir notebooks
+
+bench: .venv/installed
+	python benchmarks/trainer.py
+
+lint: .venv/installed
+	ruff check . && ruff format --check .
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv || { echo "Python's venv is missing: on Debian, apt install python3-venv"; exit 1; }
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,83 @@
+"""The study as a graph: simulated data where asked for, each notebook once, then the report."""
+
+import json
+import os
+import sys
+
+from galutils.errors import GalutilsError
+from galutils.report import FAILURE_SUFFIX
+from galutils.study import load_study
+
+try:
+    study = load_study(
+        workflow.basedir,
+        config.get("profile", "quick"),
+        data=str(config.get("data") or ""),
+        vgg_weights=str(config.get("vgg_weights") or ""),
+        device=str(config.get("device") or ""),
+    )
+except GalutilsError as error:
+    sys.exit(f"make report: {error}")
+
+THREADS = study.config["threads"]
+DATA = [study.data_path] if os.path.sep in study.data_path else []
+
+rule all:
+    input:
+        str(study.report_dir / "index.html"),
+
+
+if study.simulated:
+
+    rule simulate:
+        output:
+            study.data_path,
+        params:
+            options=" ".join(f"--{name} {value}" for name, value in study.config["simulate"].items()),
+        shell:
+            "galutils mock {output:q} {params.options}"
+
+
+for page in study.pages:
+    # Notebooks about the results read every run; the others read the data only.
+    runs = [p.directory / "metrics.json" for p in study.experiments] if page in study.closing else []
+
+    rule:
+        name:
+            page.slug.replace("-", "_")
+        input:
+            [str(study.source(page)), *(map(str, runs) if runs else DATA)],
+        output:
+            [str(page.executed), *([str(page.directory / "metrics.json")] if page.experiment else [])],
+        log:
+            str(page.directory / "log.txt"),
+        params:
+            given=json.dumps(page.parameters),
+        threads: THREADS
+        resources:
+            # One notebook at a time on a GPU, as many as there are cores without one.
+            gpu=1 if page.experiment else 0,
+        shell:
+            # The number of threads changes the order of additions, so it belongs to the run. The log takes
+            # the kernel's chatter; why a notebook failed is told at the end.
+            "OMP_NUM_THREADS={threads} galutils execute {input[0]:q} {output[0]:q} -p {params.given:q} 2> {log:q}"
+
+
+rule report:
+    input:
+        [str(page.executed) for page in study.pages],
+        str(study.root / "galutils" / "report.py"),
+        [str(path) for path in sorted((study.root / "galutils" / "templates").iterdir())],
+    output:
+        str(study.report_dir / "index.html"),
+    params:
+        profile=study.profile,
+        root=str(study.root),
+    shell:
+        "galutils report {params.profile} --root {params.root:q}"
+
+
+onerror:
+    for failure in sorted(study.runs_dir.rglob(f"*{FAILURE_SUFFIX}")):
+        print(f"make report: {failure.read_text().strip()}", file=sys.stderr)
+    print("make report: no report was made.", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""The ``galutils`` command."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from galutils.errors import GalutilsError
+
+app = typer.Typer(
+    help="Galaxy morphology: build a network or adapt one? The study's command line.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def mock(
+    path: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
+    count: Annotated[int, typer.Option(min=1, help="How many galaxies.")] = 1000,
+    size: Annotated[int, typer.Option(min=8, help="Height and width in pixels.")] = 64,
+    seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 0,
+    proportions: Annotated[str, typer.Option(help="Of the classes: balanced or galaxy10.")] = "balanced",
+) -> None:
+    """Simulate galaxies in Galaxy10's layout, for example: galutils mock sky.h5 --count 2000 --size 64"""
+    from galutils.mock import write_simulated
+
+    write_simulated(path, count, size, seed=seed, proportions=proportions)
+    typer.echo(f"{path}: {count} simulated galaxies of {size} pixels")
+
+
+@app.command()
+def execute(
+    source: Annotated[Path, typer.Argument(help="The notebook to run.")],
+    target: Annotated[Path, typer.Argument(help="Where the executed notebook goes.")],
+    parameters: Annotated[str, typer.Option("--parameters", "-p", help="Its parameters, as JSON.")] = "{}",
+) -> None:
+    """Run one notebook, for example: galutils execute notebooks/05_custom_cnn.ipynb out.ipynb -p '{"epochs": 2}'"""
+    import json
+
+    from galutils.report import execute as run_notebook
+    from galutils.study import StudyError, check_parameters
+
+    try:
+        given = json.loads(parameters)
+    except ValueError as error:
+        raise StudyError(f"--parameters is not JSON ({error}); write for example '{{\"epochs\": 2}}'.") from error
+    if not isinstance(given, dict):
+        raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
+    check_parameters(source, given)
+    started = time.perf_counter()
+    run_notebook(source, target, given)
+    typer.echo(f"{source.stem} ran in {time.perf_counter() - started:.0f} s: {target}")
+
+
+@app.command()
+def report(
+    profile: Annotated[str, typer.Argument(help="A configuration in config/: quick, small, paper, smoke.")] = "quick",
+    root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
+) -> None:
+    """Render the report of a study whose notebooks have run (make report runs them first)."""
+    from galutils.report import build_report
+    from galutils.study import load_study
+
+    typer.echo(build_report(load_study(root, profile)))
+
+
+def main() -> None:
+    """Entry point: an error that a user can mend is one sentence on stderr and exit code 1."""
+    try:
+        app()
+    except (GalutilsError, OSError) as error:
+        print(f"galutils: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,39 @@
+"""Which galaxies a study reads.
+
+``data_path`` means the same in every notebook: ``simulated`` (made once, no download), ``galaxy10`` (the
+full set, downloaded once) or the path of a file in Galaxy10's layout.
+"""
+
+import os
+from pathlib import Path
+
+from galutils.fetch import fetch_galaxy10
+from galutils.galaxy10 import Galaxies, open_galaxies
+from galutils.mock import write_simulated
+
+#: What ``simulated`` gives when a notebook is run by hand.
+SIMULATED_COUNT, SIMULATED_SIZE = 1000, 64
+
+
+def load_galaxies(data_path: str | Path) -> Galaxies:
+    """Open the galaxies that ``data_path`` names; see the module's docstring.
+
+    Raises:
+        galutils.galaxy10.DataError: they cannot be had or used.
+    """
+    if str(data_path) == "simulated":
+        path = data_home() / f"simulated-{SIMULATED_COUNT}-{SIMULATED_SIZE}px.h5"
+        if not path.exists():
+            write_simulated(path, SIMULATED_COUNT, SIMULATED_SIZE, seed=0)
+        return open_galaxies(path)
+    if str(data_path) == "galaxy10":
+        return open_galaxies(fetch_galaxy10(data_home()))
+    return open_galaxies(Path(data_path).expanduser())
+
+
+def data_home() -> Path:
+    """Where data files are kept: ``$GALUTILS_DATA``, else the platform's folder for user data."""
+    from platformdirs import user_data_path
+
+    named = os.environ.get("GALUTILS_DATA")
+    return Path(named).expanduser() if named else user_data_path("galutils")

@@ -1,0 +1,260 @@
+"""Figures. Every function returns a matplotlib figure; :func:`show` puts it into a notebook."""
+
+import io
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML, display
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from torch import nn
+
+from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
+
+#: Okabe and Ito's palette: eight colours that colour-blind readers can tell apart.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+
+#: Class names short enough for an axis.
+SHORT_NAMES = tuple(
+    name.replace("Unbarred ", "").replace("without", "w/o").replace(" smooth", "").replace("-shaped", "")
+    for name in CLASS_NAMES
+)
+
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": mpl.cycler(color=PALETTE),
+    "axes.titlesize": 11,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "galutils",
+}
+
+
+def show(figure: Figure, alt: str, vector: bool = True) -> None:
+    """Display a figure with alternative text.
+
+    Args:
+        figure: what one of the functions here returned.
+        alt: what the figure shows, for those who cannot see it.
+        vector: SVG for line drawings; PNG where there are photographs.
+    """
+    kind = "svg" if vector else "png"
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=kind, bbox_inches="tight", metadata={"Date": None} if vector else None)
+    if vector:
+        from html import escape
+
+        svg = buffer.getvalue().decode()
+        svg = svg[svg.index("<svg") :]
+        display(HTML(f'<figure role="img" aria-label="{escape(alt, quote=True)}">{svg}</figure>'))
+    else:
+        display(
+            {"image/png": _base64(buffer.getvalue()), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
+        )
+
+
+def _base64(content: bytes) -> str:
+    import base64
+
+    return base64.b64encode(content).decode()
+
+
+def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
+    """A figure outside pyplot's registry, so that nothing is shown twice or kept alive."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots(**grid, squeeze=False)
+    return figure, axes
+
+
+def image_grid(
+    images: np.ndarray, titles: Sequence[str], columns: int = 5, colors: Sequence[str] | None = None
+) -> Figure:
+    """Images (n, H, W, 3) uint8 with a title each."""
+    rows = max(1, -(-len(images) // columns))
+    figure, axes = _figure(1.9 * columns, 2.15 * rows, nrows=rows, ncols=columns)
+    for ax in axes.flat:
+        ax.axis("off")
+    for i, (ax, image, title) in enumerate(zip(axes.flat, images, titles, strict=False)):
+        ax.imshow(image)
+        ax.set_title(title, fontsize=8, color=colors[i] if colors else "black")
+    return figure
+
+
+def class_counts(labels: np.ndarray) -> Figure:
+    """Bars: galaxies per class. labels: (N,) int."""
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
+    figure, ((ax,),) = _figure(7, 3.2)
+    bars = ax.barh(CLASS_NAMES, counts, color=PALETTE[0])
+    ax.bar_label(bars, padding=3, fontsize=9)
+    ax.invert_yaxis()
+    ax.set_xlabel("Galaxies")
+    return figure
+
+
+def class_distributions(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
+    """Box plots per class.
+
+    Args:
+        table: a column "class" (0 to 9) and one column for each quantity.
+        labels: axis label of each quantity, in the order to draw.
+    """
+    figure, axes = _figure(3.3 * len(labels), 3.6, ncols=len(labels), sharey=True)
+    for ax, (column, label) in zip(axes.flat, labels.items(), strict=True):
+        ax.boxplot(
+            [table.loc[table["class"] == c, column].dropna() for c in range(NUM_CLASSES)],
+            orientation="horizontal",
+            tick_labels=SHORT_NAMES,
+            flierprops={"marker": ".", "markersize": 2},
+            medianprops={"color": PALETTE[3]},
+        )
+        ax.set_xlabel(label)
+    axes[0, 0].invert_yaxis()
+    return figure
+
+
+def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
+    """Positions on the sky. ra, dec: (N,) degrees."""
+    figure, ((ax,),) = _figure(7, 3.2)
+    ax.plot(ra, dec, ".", markersize=2, alpha=0.6)
+    ax.set(xlabel="Right ascension (degrees)", ylabel="Declination (degrees)", xlim=(360, 0))
+    return figure
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss and accuracy by epoch, over training and test rows. history: see galutils.runs.read_history."""
+    figure, ((left, right),) = _figure(8, 3, ncols=2)
+    for ax, quantity in ((left, "loss"), (right, "accuracy")):
+        ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
+        ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
+        ax.set(xlabel="Epoch", ylabel=quantity.capitalize())
+    right.set_ylim(0, 1)
+    right.axhline(1 / NUM_CLASSES, color="grey", linestyle=":", linewidth=1)
+    right.annotate("chance", (1, 1 / NUM_CLASSES), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    left.legend(frameon=False)
+    return figure
+
+
+def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figure:
+    """Confusion matrices side by side, coloured by row share, with counts written in.
+
+    Args:
+        counts: for each title a (10, 10) int array, true class by predicted class.
+    """
+    columns = min(columns, len(counts))
+    rows = -(-len(counts) // columns)
+    figure, axes = _figure(5.6 * columns, 5.2 * rows, nrows=rows, ncols=columns)
+    for ax in axes.flat:
+        ax.axis("off")
+    for ax, (title, table) in zip(axes.flat, counts.items(), strict=False):
+        share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
+        ax.axis("on")
+        ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        for i, j in np.ndindex(*table.shape):
+            if table[i, j]:
+                color = "white" if share[i, j] > 0.5 else "black"
+                ax.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
+        ax.set_xticks(range(NUM_CLASSES), SHORT_NAMES, rotation=60, ha="right", fontsize=8)
+        ax.set_yticks(range(NUM_CLASSES), SHORT_NAMES, fontsize=8)
+        ax.spines[:].set_visible(False)
+        ax.set(xlabel="Predicted class", ylabel="True class")
+        ax.set_title(title)
+    return figure
+
+
+def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
+    """Accuracy against costs, on logarithmic axes.
+
+    Args:
+        table: one row per approach with "approach", "accuracy" and the cost columns.
+        columns: axis label of each cost column.
+    """
+    figure, axes = _figure(4.6 * len(columns), 3.6, ncols=len(columns), sharey=True)
+    for ax, (column, label) in zip(axes.flat, columns.items(), strict=True):
+        for i, row in enumerate(table.to_dict("records")):
+            marker = "osD^vPX*"[i % 8]
+            ax.plot(row[column], row["accuracy"], marker, color=PALETTE[i % 7], markersize=9, label=row["approach"])
+        ax.set(xscale="log", xlabel=label)
+        ax.grid(alpha=0.2)
+    axes[0, 0].set_ylabel("Accuracy on the test rows")
+    axes[0, 0].yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+_LAYER_COLORS = {
+    nn.Conv2d: ("#56B4E9", "convolution"),
+    nn.MaxPool2d: ("#E69F00", "max pooling"),
+    nn.AvgPool2d: ("#D55E00", "average pooling"),
+    nn.AdaptiveAvgPool2d: ("#D55E00", "average pooling"),
+    nn.BatchNorm2d: ("#F0E442", "batch normalisation"),
+    nn.BatchNorm1d: ("#F0E442", "batch normalisation"),
+    nn.Linear: ("#009E73", "fully connected"),
+}
+
+
+def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
+    """What happens to one image in a :class:`galutils.models.GalaxyNet`, layer by layer.
+
+    Returns:
+        for each layer that is drawn: ``layer`` (the module), ``shape`` of its output without the batch,
+        ``frozen``, and ``parameters``.
+    """
+    trace: list[dict] = []
+    frozen = set(network.frozen.modules())
+
+    def record(module, _inputs, output):
+        if type(module) in _LAYER_COLORS:
+            parameters = sum(p.numel() for p in module.parameters())
+            shape = tuple(output.shape[1:])
+            trace.append({"layer": module, "shape": shape, "frozen": module in frozen, "parameters": parameters})
+
+    was_training = network.training
+    hooks = [module.register_forward_hook(record) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(was_training)
+    return trace
+
+
+def network_diagram(network: nn.Module, image_size: int) -> Figure:
+    """Diagram of a network, drawn from the module itself: height follows resolution, hatching means frozen."""
+    trace = trace_layers(network, image_size)
+    figure, ((ax,),) = _figure(max(7, 0.42 * len(trace)), 3.4)
+    seen: dict[str, FancyBboxPatch] = {}
+    for x, step in enumerate(trace):
+        color, kind = _LAYER_COLORS[type(step["layer"])]
+        spatial = len(step["shape"]) == 3
+        # Square root, so that a 2-pixel map can still be seen beside one of 256 pixels.
+        height = (step["shape"][1] / image_size) ** 0.5 if spatial else 0.35
+        box = FancyBboxPatch(
+            (x - 0.32, -height / 2),
+            0.64,
+            height,
+            boxstyle="round,pad=0.02",
+            facecolor=color,
+            edgecolor="black",
+            linewidth=0.6,
+            hatch="////" if step["frozen"] else None,
+        )
+        ax.add_patch(box)
+        seen.setdefault(kind, box)
+        size = f"{step['shape'][0]}×{step['shape'][1]}²" if spatial else f"{step['shape'][0]}"  # noqa: RUF001
+        ax.text(x, -height / 2 - 0.06, size, ha="center", va="top", fontsize=7, rotation=90)
+    ax.set(xlim=(-0.8, len(trace) - 0.2), ylim=(-0.95, 0.6))
+    ax.axis("off")
+    title = "hatched: frozen" if any(step["frozen"] for step in trace) else ""
+    figure.legend(seen.values(), seen.keys(), loc="outside upper center", ncols=5, frameon=False, title=title)
+    return figure

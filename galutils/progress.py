@@ -1,0 +1,41 @@
+"""Progress: a live bar where a person watches, one line per step where nobody does."""
+
+import sys
+from collections.abc import Iterable, Iterator
+
+from tqdm.auto import tqdm
+
+
+def is_watched() -> bool:
+    """Whether a person sees the output as it appears.
+
+    A notebook run by papermill or nbconvert has a kernel that may not ask for input; one in JupyterLab
+    may. Outside a notebook it is a matter of the terminal.
+    """
+    if "IPython" in sys.modules:
+        shell = sys.modules["IPython"].get_ipython()
+        kernel = getattr(shell, "kernel", None)
+        if kernel is not None:
+            return bool(getattr(kernel, "_allow_stdin", False))
+    return sys.stderr.isatty()
+
+
+class Steps:
+    """Iterate over steps; :meth:`note` says how the current one went.
+
+    With a watcher the notes stand beside a live bar, else each is printed on a line of its own.
+    """
+
+    def __init__(self, steps: Iterable[int], total: int, done: int = 0, unit: str = "epoch"):
+        self.unit, self.total = unit, total
+        self.steps = tqdm(steps, total=total, initial=done, unit=unit, disable=not is_watched())
+
+    def __iter__(self) -> Iterator[int]:
+        yield from self.steps
+
+    def note(self, step: int, text: str) -> None:
+        """Say how step number ``step`` (from 0) went."""
+        if self.steps.disable:
+            print(f"{self.unit} {step + 1}/{self.total}: {text}", flush=True)
+        else:
+            self.steps.set_postfix_str(text)

@@ -1,0 +1,246 @@
+"""The results table beside the paper's numbers, and what follows from it, in words computed from it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galutils.fetch import GALAXY10_SHA256
+from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
+from galutils.metrics import confusion_counts
+from galutils.runs import RunError, find_runs, read_metrics, read_predictions
+from galutils.weights import RANDOM_LABEL
+
+
+@dataclass(frozen=True)
+class Approach:
+    """A row of the comparison. ``built``: whether it is built from scratch. Paper's numbers: its table."""
+
+    title: str
+    built: bool
+    paper_accuracy: float | None = None
+    paper_roc_auc: float | None = None
+
+
+APPROACHES = {
+    "vgg_scratch": Approach("VGG, 32 channels, from scratch", True, 0.73, 0.924),
+    "vgg11_deep": Approach("VGG11, deep fine-tuning, new later layers", False, 0.74, 0.924),
+    "vgg11_deep_pretrained": Approach("VGG11, deep fine-tuning, pretrained later layers", False),
+    "vgg11_shallow": Approach("VGG11, shallow fine-tuning", False, 0.58, 0.880),
+    "custom_cnn": Approach("Custom CNN, average pooling first", True, 0.76, 0.929),
+}
+
+
+def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
+    """One row per complete run below ``runs/<profile>``, in the paper's order, then others by name.
+
+    Columns: ``experiment``, ``seed``, ``run_dir``, ``approach`` (title, marked if it is a control or uses
+    stand-in weights), ``built``, ``pretrained`` (whether its weights really are), ``accuracy``, ``roc_auc``,
+    ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``train_seconds``,
+    ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
+
+    Raises:
+        RunError: there is none.
+    """
+    rows = []
+    for run_dir in find_runs(runs_dir):
+        metrics = read_metrics(run_dir)
+        name = metrics["experiment"]
+        approach = APPROACHES.get(name, Approach(name, built=metrics["weights"] is None))
+        weights = metrics["weights"] or {}
+        title = approach.title.replace("VGG11", metrics["model"].get("arch", "VGG11").upper())
+        if weights.get("source") == "random":
+            title += f" ({RANDOM_LABEL})"
+        elif weights.get("stand_in"):
+            title += " (stand-in weights)"
+        rows.append(
+            {
+                "experiment": name,
+                "seed": metrics["settings"]["seed"],
+                "run_dir": run_dir,
+                "approach": title,
+                "built": approach.built,
+                "pretrained": bool(weights) and weights["source"] != "random",
+                **{score: metrics["scores"][score] for score in ("accuracy", "roc_auc", "macro_f1")},
+                "n_test": metrics["rows"]["test"],
+                "parameters": metrics["parameters"],
+                "trained_parameters": metrics["trained_parameters"],
+                **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
+                "paper_accuracy": approach.paper_accuracy,
+                "paper_roc_auc": approach.paper_roc_auc,
+            }
+        )
+    if not rows:
+        raise RunError(f"{runs_dir}: has no complete run; run the experiments' notebooks first.")
+    order = {name: i for i, name in enumerate(APPROACHES)}
+    table = pd.DataFrame(rows)
+    key = table["experiment"].map(lambda name: order.get(name, len(order)))
+    return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
+
+
+def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per approach: means over its seeds, ``seeds`` (how many) and ``standard_error`` of the accuracy.
+
+    The standard error is the larger of that of the test sampling, sqrt(p (1 - p) / n), and that of the
+    seeds' mean; with one seed it is the first.
+    """
+    numbers = [
+        "accuracy",
+        "roc_auc",
+        "macro_f1",
+        "n_test",
+        "parameters",
+        "trained_parameters",
+        "train_seconds",
+        "train_images_per_second",
+        "predict_images_per_second",
+        "paper_accuracy",
+        "paper_roc_auc",
+    ]
+    labels = ["experiment", "approach", "built", "pretrained"]
+    grouped = runs.groupby(labels, sort=False)
+    table = grouped[numbers].mean().assign(seeds=grouped.size())
+    sampling = np.sqrt(table["accuracy"] * (1 - table["accuracy"]) / table["n_test"])
+    between = (grouped["accuracy"].std() / np.sqrt(table["seeds"])).fillna(0)
+    return table.assign(standard_error=np.maximum(sampling, between)).reset_index()
+
+
+def describe_sources(runs_dir: str | Path) -> tuple[str, list[str]]:
+    """What the numbers below ``runs/<profile>`` come from.
+
+    Returns:
+        a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
+        page: simulated galaxies, a file other than the full set, stand-in or random weights.
+    """
+    data, warnings = set(), []
+    stand_in, random = [], []
+    for run_dir in find_runs(runs_dir):
+        metrics = read_metrics(run_dir)
+        name = metrics["experiment"]
+        source = metrics["data"]
+        if source["simulated"]:
+            data.add("simulated galaxies")
+        elif source["sha256"] == GALAXY10_SHA256:
+            data.add("Galaxy10 DECaLS")
+        else:
+            data.add(f"{source['rows']:,} galaxies of {source['file']}")
+        weights = metrics["weights"] or {}
+        if weights.get("source") == "random":
+            random.append(name)
+        elif weights.get("stand_in"):
+            stand_in.append(name)
+    label = " and ".join(sorted(data)) or "no runs"
+    if "simulated galaxies" in data:
+        warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
+    elif data - {"Galaxy10 DECaLS"}:
+        warnings.append(f"Not the full Galaxy10 DECaLS but {label}: do not compare with the paper's numbers.")
+    if stand_in:
+        warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(set(stand_in)))}.")
+    if random:
+        warnings.append(
+            f"No pretrained weights were at hand: {', '.join(sorted(set(random)))} started from random ones "
+            f"({RANDOM_LABEL})."
+        )
+    return label, warnings
+
+
+def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
+    """The results table as it is shown. table: from :func:`average_seeds`; label: whose numbers they are."""
+    percent = [f"{row.accuracy:.1%} ± {row.standard_error:.1%}" for row in table.itertuples()]
+    return pd.DataFrame(
+        {
+            "Approach": table["approach"],
+            f"Accuracy: {label}": percent,
+            f"ROC AUC: {label}": table["roc_auc"].map("{:.3f}".format),
+            f"Macro-F1: {label}": table["macro_f1"].map("{:.3f}".format),
+            "Accuracy: paper": table["paper_accuracy"].map("{:.0%}".format, na_action="ignore").fillna("–"),  # noqa: RUF001
+            "ROC AUC: paper": table["paper_roc_auc"].map("{:.3f}".format, na_action="ignore").fillna("–"),  # noqa: RUF001
+            "Trained parameters": table["trained_parameters"].map("{:,.0f}".format),
+            "Seeds": table["seeds"],
+        }
+    )
+
+
+def answer(table: pd.DataFrame) -> str:
+    """The paper's question, build or adapt, as far as these numbers answer it. table: average_seeds."""
+    built = table[table["built"]]
+    adapted = table[~table["built"] & table["pretrained"]]
+    chance = 1 / NUM_CLASSES
+    if adapted.empty:
+        best = built.loc[built["accuracy"].idxmax()] if len(built) else table.loc[table["accuracy"].idxmax()]
+        return (
+            f"These runs cannot say whether to build or to adapt: no network here started from pretrained weights. "
+            f"The best one was {best.approach} with {best.accuracy:.1%} (chance among ten classes is {chance:.0%})."
+        )
+    if built.empty:
+        return "These runs cannot say whether to build or to adapt: no network here was built from scratch."
+    first, second = built.loc[built["accuracy"].idxmax()], adapted.loc[adapted["accuracy"].idxmax()]
+    gap = second.accuracy - first.accuracy
+    error = float(np.hypot(first.standard_error, second.standard_error))
+    pair = (
+        f"The best adapted network, {second.approach}, reaches {second.accuracy:.1%}; "
+        f"the best one built from scratch, {first.approach}, {first.accuracy:.1%}."
+    )
+    if abs(gap) < 2 * error:
+        verdict = (
+            f"The difference of {abs(gap):.1%} is less than twice its standard error ({error:.1%}): "
+            "these runs do not decide between building and adapting."
+        )
+    else:
+        verdict = f"{'Adapting' if gap > 0 else 'Building'} wins here, by {abs(gap) / error:.1f} standard errors."
+    return f"{pair} {verdict}"
+
+
+def load_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Confusion counts (10, 10) of each approach, summed over its seeds, by its title."""
+    tables: dict[str, np.ndarray] = {}
+    for run in runs.itertuples():
+        counts = confusion_table(read_predictions(run.run_dir))
+        tables[run.approach] = tables.get(run.approach, 0) + counts
+    return tables
+
+
+def confusion_table(predictions: pd.DataFrame) -> np.ndarray:
+    """(10, 10) counts, true by predicted class. predictions: see galutils.runs.read_predictions."""
+    return confusion_counts(predictions["y_true"], predictions["y_pred"], NUM_CLASSES)
+
+
+def score_table(metrics: dict) -> pd.DataFrame:
+    """The scores of one run, and the recall of each class, as they are shown in its notebook."""
+    scores = metrics["scores"]
+    shown = {"Accuracy": scores["accuracy"], "ROC AUC": scores["roc_auc"], "Macro-F1": scores["macro_f1"]}
+    recall = dict(zip((f"Recall: {name}" for name in CLASS_NAMES), scores["recall"], strict=True))
+    return pd.Series({**shown, **recall}, dtype=float).round(3).to_frame("value")
+
+
+def recall_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """Recall by class (rows) and approach (columns), averaged over seeds. runs: from :func:`collect_runs`."""
+    recall = {}
+    for title, group in runs.groupby("approach", sort=False):
+        seeds = [read_metrics(run_dir)["scores"]["recall"] for run_dir in group["run_dir"]]
+        recall[title] = pd.DataFrame(seeds, columns=CLASS_NAMES, dtype=float).mean()
+    return pd.DataFrame(recall)
+
+
+def mistake_titles(mistakes: pd.DataFrame) -> list[str]:
+    """ "true → predicted (confidence)" for each row of :func:`confident_mistakes`."""
+    return [
+        f"{CLASS_NAMES[row.y_true]}\n→ {CLASS_NAMES[row.y_pred]} ({row.confidence:.0%})"
+        for row in mistakes.itertuples()
+    ]
+
+
+def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, float]]:
+    """The most frequent confusions as (true class, predicted class, share of the true class)."""
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    np.fill_diagonal(share, 0)
+    order = np.argsort(share, axis=None)[::-1][:top]
+    return [(int(i), int(j), float(share[i, j])) for i, j in zip(*np.unravel_index(order, share.shape), strict=True)]
+
+
+def confident_mistakes(predictions: pd.DataFrame, count: int = 10) -> pd.DataFrame:
+    """The wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
+    probabilities = predictions.filter(regex=r"^p\d$").max(axis=1)
+    wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
+    return wrong.nlargest(count, "confidence")

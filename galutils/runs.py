@@ -1,0 +1,197 @@
+"""Run directories: what an experiment leaves behind and how it is read back.
+
+``runs/<profile>/<experiment>/seed<k>/`` holds
+
+- ``metrics.json``: scores, parameters, speed and provenance; written last, so its presence means "complete";
+- ``history.csv``: one line per epoch;
+- ``predictions.csv``: ``row,y_true,y_pred,p0...p9`` for the test rows;
+- ``split.csv``: part and group of every row;
+- ``model.json`` and ``model.safetensors``: how to build the network, and its tensors.
+"""
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galutils.errors import GalutilsError
+from galutils.files import atomic_path, sha256, write_json
+from galutils.galaxy10 import NUM_CLASSES, Galaxies
+from galutils.metrics import classification_scores
+from galutils.splits import Split, read_split
+
+PROBABILITIES = [f"p{label}" for label in range(NUM_CLASSES)]
+
+
+class RunError(GalutilsError):
+    """A run directory that cannot be used; one sentence that says why and what to do."""
+
+
+def describe_environment(device: str | None = None) -> dict:
+    """Git commit, versions, machine and threads: what a reader needs to judge and repeat a run."""
+    packages = ("galutils", "torch", "torchvision", "lightning", "numpy", "scikit-learn")
+    return {
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "platform": platform.platform(terse=True),
+        "cpu_cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "device": device,
+    }
+
+
+def environment_line() -> str:
+    """Versions, device and commit in one line, for the first cell of a notebook."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} thread(s)"
+    packages = describe_environment()["packages"]
+    names = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return f"Python {platform.python_version()}, {names}; {device}; commit {git_commit()}"
+
+
+def git_commit() -> str | None:
+    """Commit of the source tree, with "-dirty" if files differ from it; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def describe_data(galaxies: Galaxies) -> dict:
+    """Name, checksum, size and kind of a data file."""
+    return {
+        "file": galaxies.path.name,
+        "sha256": sha256(galaxies.path),
+        "rows": len(galaxies),
+        "image_size": galaxies.image_size,
+        "simulated": galaxies.simulated,
+    }
+
+
+def write_run(
+    run_dir: str | Path,
+    *,
+    experiment: str,
+    network,
+    galaxies: Galaxies,
+    split: Split,
+    settings,
+    result,
+) -> dict:
+    """Write a supervised run and return its metrics.
+
+    Args:
+        run_dir: the directory, made if it is not there.
+        experiment: name of the approach, such as "custom_cnn".
+        network: the trained :class:`galutils.models.GalaxyNet`, made by :func:`galutils.models.build`.
+        galaxies, split, settings, result: what :func:`galutils.trainer.train` took and gave.
+    """
+    from safetensors.torch import save_file
+
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.json").unlink(missing_ok=True)  # an older run in this place is complete no longer
+    labels = galaxies.labels[split.test]
+    split.write(run_dir / "split.csv")
+    with atomic_path(run_dir / "history.csv") as partial:
+        result.history.to_csv(partial, index=False)
+    predictions = pd.DataFrame({"row": split.test, "y_true": labels, "y_pred": result.probabilities.argmax(1)})
+    predictions[PROBABILITIES] = result.probabilities
+    with atomic_path(run_dir / "predictions.csv") as partial:
+        predictions.to_csv(partial, index=False)
+    with atomic_path(run_dir / "model.safetensors") as partial:
+        save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, partial)
+    write_json(run_dir / "model.json", network.recipe)
+
+    parameters, trained = network.count_parameters()
+    metrics = {
+        "experiment": experiment,
+        "scores": classification_scores(labels, result.probabilities),
+        "rows": {part: int(np.sum(split.part == part)) for part in ("train", "test", "blank", "unused")},
+        "parameters": parameters,
+        "trained_parameters": trained,
+        "settings": asdict(settings),
+        "model": network.recipe,
+        "data": describe_data(galaxies),
+        "weights": network.source.to_dict() if network.source else None,
+        "timing": {
+            "setup_seconds": result.setup_seconds,
+            "train_seconds": float(result.history["seconds"].sum()),
+            "train_images_per_second": float(result.history["images_per_second"].median()),
+            "predict_images_per_second": result.predict_images_per_second,
+        },
+        "environment": {**describe_environment(result.device), "precision": result.precision},
+    }
+    write_json(run_dir / "metrics.json", metrics)
+    return metrics
+
+
+def read_metrics(run_dir: str | Path) -> dict:
+    """The metrics of a complete run.
+
+    Raises:
+        RunError: there is no complete run in that directory.
+    """
+    path = Path(run_dir) / "metrics.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{run_dir}: has no complete run; run its notebook first.") from None
+    except ValueError as error:
+        raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
+
+
+def read_history(run_dir: str | Path) -> pd.DataFrame:
+    """One row per epoch, see :class:`galutils.trainer.TrainResult`."""
+    return pd.read_csv(Path(run_dir) / "history.csv")
+
+
+def read_predictions(run_dir: str | Path) -> pd.DataFrame:
+    """One row per test galaxy: ``row``, ``y_true``, ``y_pred``, ``p0`` to ``p9``."""
+    return pd.read_csv(Path(run_dir) / "predictions.csv")
+
+
+def read_run_split(run_dir: str | Path) -> Split:
+    """The split that the run used."""
+    return read_split(Path(run_dir) / "split.csv")
+
+
+def load_network(run_dir: str | Path):
+    """Rebuild a run's trained network (on the CPU, evaluation mode).
+
+    Raises:
+        RunError: the directory holds no model.
+    """
+    from safetensors.torch import load_file
+
+    from galutils import models
+
+    run_dir = Path(run_dir)
+    if not (run_dir / "model.safetensors").exists():
+        raise RunError(f"{run_dir}: has no model.safetensors; run its notebook first.")
+    recipe = json.loads((run_dir / "model.json").read_text(encoding="utf-8"))
+    if "weights" in recipe:
+        recipe["weights"] = "random"  # every tensor comes from the run; the original file is not needed
+    network = models.build(**recipe)
+    network.load_state_dict(load_file(run_dir / "model.safetensors"), strict=True)
+    return network.eval()
+
+
+def find_runs(profile_dir: str | Path) -> list[Path]:
+    """Directories of the complete runs below ``runs/<profile>``, sorted."""
+    return sorted(path.parent for path in Path(profile_dir).glob("*/seed*/metrics.json"))

@@ -1,0 +1,182 @@
+"""The study as configured: profiles, notebooks and their parameters, checked before anything runs."""
+
+import ast
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import nbformat
+import yaml
+
+from galutils.errors import GalutilsError
+
+_KEYS = {"data", "simulate", "seeds", "threads", "common", "experiments"}
+
+#: Notebooks that tell of all runs together; they run before and after the experiments.
+OPENING = "01_data_exploration"
+CLOSING = ("09_confusion_matrices", "10_results")
+
+
+class StudyError(GalutilsError):
+    """A configuration that cannot be run; one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One execution of a notebook.
+
+    Attributes:
+        notebook: its name in ``notebooks/``, without suffix.
+        directory: where the executed notebook and what it writes go.
+        parameters: for papermill.
+        experiment: name of the approach; None for the notebooks about data and results.
+        seed: of the experiment, or None.
+    """
+
+    notebook: str
+    directory: Path
+    parameters: dict
+    experiment: str | None = None
+    seed: int | None = None
+
+    @property
+    def executed(self) -> Path:
+        return self.directory / "notebook.ipynb"
+
+    @property
+    def slug(self) -> str:
+        """Name of its page in the report."""
+        if self.experiment is None:
+            return self.notebook
+        name = f"{self.notebook.split('_')[0]}_{self.experiment}"
+        return f"{name}_seed{self.seed}" if self.seed else name
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile with the user's choices applied. ``root`` is the checkout."""
+
+    root: Path
+    profile: str
+    config: dict
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.root / "runs" / self.profile
+
+    @property
+    def report_dir(self) -> Path:
+        return self.root / "reports" / self.profile
+
+    @property
+    def simulated(self) -> bool:
+        return self.config["data"] == "simulated"
+
+    @property
+    def data_path(self) -> str:
+        """What notebooks get as ``data_path``."""
+        return str(self.runs_dir / "simulated.h5") if self.simulated else self.config["data"]
+
+    @cached_property
+    def experiments(self) -> list[Page]:
+        """Every experiment for every seed."""
+        pages = []
+        for seed in self.config["seeds"]:
+            for name, own in self.config["experiments"].items():
+                directory = self.runs_dir / name / f"seed{seed}"
+                parameters = {"data_path": self.data_path, "run_dir": str(directory), "seed": seed}
+                parameters |= {"experiment": name}
+                parameters |= self.config["common"] | {key: own[key] for key in own if key != "notebook"}
+                pages.append(Page(own["notebook"], directory, parameters, name, seed))
+        return pages
+
+    @cached_property
+    def opening(self) -> Page:
+        return Page(OPENING, self.runs_dir / OPENING, {"data_path": self.data_path})
+
+    @cached_property
+    def closing(self) -> list[Page]:
+        return [Page(name, self.runs_dir / name, {"runs_dir": str(self.runs_dir)}) for name in CLOSING]
+
+    @property
+    def pages(self) -> list[Page]:
+        """All pages, in the order in which the report tells the story."""
+        experiments = sorted(self.experiments, key=lambda page: (page.notebook, page.seed))
+        return [self.opening, *experiments, *self.closing]
+
+    def source(self, page: Page) -> Path:
+        """The notebook that a page executes."""
+        return self.root / "notebooks" / f"{page.notebook}.ipynb"
+
+
+def load_study(root: str | Path, profile: str, data: str = "", vgg_weights: str = "", device: str = "") -> Study:
+    """Read ``config/<profile>.yaml``, apply the user's choices, and check every parameter.
+
+    Args:
+        root: the checkout.
+        profile: name of the configuration.
+        data: path of an HDF5 file to use instead of the profile's data.
+        vgg_weights: what the fine-tuned VGGs use as ``weights`` instead.
+        device: what the experiments use as ``device`` instead.
+
+    Raises:
+        StudyError: no such profile, an unknown key, or a parameter that a notebook does not declare.
+    """
+    root = Path(root).resolve()
+    path = root / "config" / f"{profile}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise StudyError(f"There is no profile '{profile}'; choose one of {known}.")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise StudyError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}); mend it.") from error
+    if not isinstance(config, dict) or set(config) - _KEYS:
+        raise StudyError(f"{path}: has keys {sorted(set(config) - _KEYS)}; the known ones are {sorted(_KEYS)}.")
+    if data:
+        if data != "simulated" and not Path(data).expanduser().is_file():
+            raise StudyError(f"DATA={data}: there is no such file; give the path of an HDF5 file.")
+        config["data"] = data if data == "simulated" else str(Path(data).expanduser().resolve())
+    if vgg_weights:
+        named = vgg_weights in ("imagenet", "random", "auto")
+        if not named and not Path(vgg_weights).expanduser().is_file():
+            raise StudyError(f"VGG_WEIGHTS={vgg_weights}: there is no such file; give a path, imagenet or random.")
+        for own in config["experiments"].values():
+            if own["notebook"] in ("03_vgg11_deep", "04_vgg11_shallow"):
+                own["weights"] = vgg_weights if named else str(Path(vgg_weights).expanduser().resolve())
+    if device:
+        config["common"]["device"] = device
+    study = Study(root, profile, config)
+    for page in study.pages:
+        check_parameters(study.source(page), page.parameters)
+    return study
+
+
+def declared_parameters(notebook: str | Path) -> set[str]:
+    """Names assigned in a notebook's cell tagged ``parameters``.
+
+    Raises:
+        StudyError: the notebook does not exist or has no such cell.
+    """
+    notebook = Path(notebook)
+    if not notebook.exists():
+        raise StudyError(f"{notebook}: there is no such notebook; the configuration names it.")
+    for cell in nbformat.read(notebook, as_version=4).cells:
+        if "parameters" in cell.metadata.get("tags", []):
+            assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
+            return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
+    raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")
+
+
+def check_parameters(notebook: str | Path, parameters: dict) -> None:
+    """Refuse a parameter that the notebook does not declare; papermill alone would only warn.
+
+    Raises:
+        StudyError: it names the parameter, the notebook and what the notebook does declare.
+    """
+    declared = declared_parameters(notebook)
+    for name in parameters:
+        if name not in declared:
+            raise StudyError(
+                f"{Path(notebook).name} has no parameter '{name}'; it declares {', '.join(sorted(declared))}."
+            )

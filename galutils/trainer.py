@@ -1,0 +1,313 @@
+"""The one supervised training loop.
+
+The paper's protocol (section 4): AdamW, cosine annealing from the learning rate to its minimum at the last
+epoch, no augmentation, no early stopping; the last epoch is the one that is evaluated. The curve over the
+test rows is for the reader and decides nothing.
+
+On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, convolutions add in an order
+that varies, so numbers agree only to within rounding, which training amplifies.
+"""
+
+import hashlib
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.fabric import Fabric
+from torch import nn
+
+from galutils import images as images_module
+from galutils import models
+from galutils.errors import GalutilsError
+from galutils.files import atomic_path
+from galutils.galaxy10 import Galaxies
+from galutils.images import MEMORY_SHARE, Resident, Streamed, free_memory, load_images
+from galutils.models import GalaxyNet
+from galutils.progress import Steps
+from galutils.splits import Split
+
+#: Images at once where no gradient is needed.
+PREDICT_BATCH = 256
+
+
+class TrainingError(GalutilsError):
+    """Training cannot go on; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The hyperparameters of a training run; the defaults are the paper's."""
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    min_learning_rate: float = 1e-6
+    weight_decay: float = 0.01
+    seed: int = 0
+    image_size: int = 256
+    crop: float = 1.0  # share of each side that is kept around the centre
+    device: str = "auto"  # auto, cpu, cuda, mps
+    devices: int = 1  # processes, each with a device of its own; every batch is shared out among them
+    precision: str = "auto"  # auto: bf16-mixed on a CUDA device, 32-true elsewhere
+    keep_images: bool | None = None  # on the device; decided by its free memory if None
+    keep_frozen: bool | None = None  # compute the frozen layers once; if None, where that pays and fits
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or self.image_size < 32:
+            raise ValueError("epochs must be at least 1, batch_size at least 2 and image_size at least 32.")
+        if not 0 < self.crop <= 1:
+            raise ValueError("crop must lie above 0 and at most be 1.")
+        if not 0 <= self.min_learning_rate <= self.learning_rate:
+            raise ValueError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training leaves behind.
+
+    Attributes:
+        history: one row per epoch: ``epoch`` (from 1), ``learning_rate``, ``train_loss``,
+            ``train_accuracy`` (running, in training mode), ``test_loss``, ``test_accuracy``, ``seconds``
+            and ``images_per_second`` of the training alone.
+        probabilities: (n_test, 10) float64, in the order of ``split.test``.
+        predict_images_per_second: whole network, images already on the device.
+        setup_seconds: reading the images and computing the frozen layers once.
+        device, precision: what it ran on and in.
+    """
+
+    history: pd.DataFrame
+    probabilities: np.ndarray
+    predict_images_per_second: float
+    setup_seconds: float
+    device: str
+    precision: str
+
+
+def make_fabric(settings: Settings) -> Fabric:
+    """Device, precision and processes. A CUDA device that is there is used unless another is asked for."""
+    accelerator = settings.device
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = settings.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
+    # Forked processes work from a script and from a notebook alike, as spawned ones do not.
+    strategy = "auto" if settings.devices == 1 else "ddp_notebook"
+    return Fabric(accelerator=accelerator, devices=settings.devices, precision=precision, strategy=strategy)
+
+
+def learning_rate_at(epoch: int, settings: Settings) -> float:
+    """Cosine annealing (Loshchilov & Hutter 2017): the full rate at epoch 0, the minimum at the last one."""
+    share = epoch / max(1, settings.epochs - 1)
+    low, high = settings.min_learning_rate, settings.learning_rate
+    return low + (high - low) * (1 + math.cos(math.pi * share)) / 2
+
+
+def epoch_batches(rows: np.ndarray, settings: Settings, epoch: int) -> list[np.ndarray]:
+    """Shuffle the rows for an epoch and cut them into batches of nearly equal size.
+
+    Depends on seed and epoch alone, so that an interrupted run goes on with the same batches. Equal cuts
+    leave no runt of one image, on which batch normalisation would fail.
+    """
+    order = np.random.default_rng([settings.seed, epoch]).permutation(rows)
+    return np.array_split(order, math.ceil(len(rows) / settings.batch_size))
+
+
+def train(
+    network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings, checkpoint: str | Path | None = None
+) -> TrainResult:
+    """Train ``network`` in place on the training rows and predict the test rows.
+
+    Args:
+        network: a fresh network; its trained part is changed.
+        galaxies, split: the data and which rows are which.
+        settings: hyperparameters.
+        checkpoint: a file to which every epoch is saved; if it is there already and belongs to this very
+            run (same network, data, split, settings and code), training goes on from it.
+
+    Raises:
+        TrainingError: the loss is not finite; the message names epoch and batch.
+    """
+    fabric = make_fabric(settings)
+    identity = run_identity(network, galaxies, split, settings)
+    outcome = fabric.launch(_fit, network, galaxies, split, settings, checkpoint and Path(checkpoint), identity)
+    if settings.devices > 1:
+        # Forked processes trained copies; bring the result home.
+        network.trained.load_state_dict(outcome[1])
+    return outcome[0]
+
+
+def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
+    if settings.devices > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // settings.devices))
+    started = time.perf_counter()
+    rows = np.concatenate([split.train, split.test])
+    source = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    network.to(fabric.device)
+    images, stage = source, network
+    if _frozen_pays(network, settings, len(rows), fabric.device):
+        source, stage = compute_frozen(network, images, rows), network.trained
+    labels = torch.from_numpy(galaxies.labels).to(fabric.device)
+
+    optimizer = torch.optim.AdamW(
+        network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    history = _resume(checkpoint, identity, network, optimizer) if checkpoint else []
+    stage, optimizer = fabric.setup(stage, optimizer)
+    setup_seconds = time.perf_counter() - started
+
+    steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
+    for epoch in steps:
+        started = time.perf_counter()
+        loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
+        seconds = time.perf_counter() - started
+        logits = predict_logits(stage, source, split.test)
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": learning_rate_at(epoch, settings),
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
+                "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
+                "seconds": seconds,
+                "images_per_second": len(split.train) / seconds,
+            }
+        )
+        if checkpoint and fabric.is_global_zero:
+            finished = epoch + 1 == settings.epochs
+            _save(checkpoint, identity, network, None if finished else optimizer, history)
+        if fabric.is_global_zero:
+            steps.note(epoch, _epoch_line(history[-1]))
+
+    started = time.perf_counter()
+    logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
+    probabilities = logits.double().softmax(1).cpu().numpy()
+    seconds = time.perf_counter() - started
+    result = TrainResult(
+        history=pd.DataFrame(history),
+        probabilities=probabilities,
+        predict_images_per_second=len(split.test) / seconds,
+        setup_seconds=setup_seconds,
+        device=device_name(fabric.device),
+        precision=str(fabric._precision.precision),
+    )
+    if settings.devices == 1:
+        return result, None
+    return result, {name: tensor.cpu() for name, tensor in network.trained.state_dict().items()}
+
+
+def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
+    """One pass over the training rows; returns (mean loss, share classified correctly)."""
+    torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(epoch, settings)
+    stage.train()
+    mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
+    losses, correct = [], torch.zeros((), device=fabric.device)
+    for batch, inputs in zip(mine, source.batches(mine), strict=True):
+        target = labels[batch]
+        logits = stage(inputs)
+        loss = nn.functional.cross_entropy(logits, target)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        losses.append(loss.detach())
+        correct += (logits.detach().argmax(1) == target).sum()
+    # Looked at once per epoch: a look per step would make a GPU wait for the host.
+    values = torch.stack(losses).float().cpu()
+    if not values.isfinite().all():
+        first = int((~values.isfinite()).nonzero()[0, 0])
+        raise TrainingError(
+            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(mine)}, at learning rate "
+            f"{learning_rate_at(epoch, settings):.3g}; lower learning_rate or use precision '32-true'."
+        )
+    counts = torch.tensor([float(len(batch)) for batch in mine])
+    totals = fabric.all_reduce(
+        torch.stack([(values * counts).sum(), correct.cpu(), counts.sum()]).to(fabric.device), reduce_op="sum"
+    )
+    return (totals[0] / totals[2]).item(), (totals[1] / totals[2]).item()
+
+
+def predict_logits(stage: nn.Module, source: Resident | Streamed, rows: np.ndarray) -> torch.Tensor:
+    """Logits (n, 10) float32 of the rows, in evaluation mode, without gradients."""
+    stage.eval()
+    batches = [rows[start : start + PREDICT_BATCH] for start in range(0, len(rows), PREDICT_BATCH)]
+    with torch.inference_mode():
+        return torch.cat([stage(inputs).float() for inputs in source.batches(batches)])
+
+
+def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: torch.device) -> bool:
+    if settings.keep_frozen is not None:
+        return settings.keep_frozen
+    if not network.has_frozen_weights:
+        return False
+    size = settings.image_size
+    with torch.inference_mode():
+        one = network.frozen.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device))
+    return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
+
+
+def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray) -> Resident:
+    """Outputs of the frozen layers for the rows, held on the device, float32."""
+    network.eval()
+    batches: Sequence[np.ndarray] = np.array_split(rows, math.ceil(len(rows) / PREDICT_BATCH))
+    kept = None
+    with torch.no_grad():
+        for start, inputs in zip(np.cumsum([0, *map(len, batches)]), images.batches(batches), strict=False):
+            outputs = network.frozen(inputs).permute(0, 2, 3, 1)
+            if kept is None:
+                kept = outputs.new_empty(len(rows), *outputs.shape[1:])
+            kept[start : start + len(outputs)] = outputs
+    return Resident(kept, rows)
+
+
+def run_identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings) -> str:
+    """A digest of everything that a run's numbers depend on: start, data, split, settings, code."""
+    digest = hashlib.sha256(repr(sorted(asdict(settings).items())).encode())
+    for tensor in network.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    stat = galaxies.path.stat()
+    digest.update(f"{galaxies.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    digest.update(galaxies.labels.tobytes() + split.train.tobytes() + split.test.tobytes())
+    for module in (__file__, models.__file__, images_module.__file__):
+        digest.update(Path(module).read_bytes())
+    return digest.hexdigest()
+
+
+def _save(path: Path, identity: str, network: GalaxyNet, optimizer, history: list[dict]) -> None:
+    state = {"identity": identity, "trained": network.trained.state_dict(), "history": history}
+    if optimizer is not None:
+        state["optimizer"] = optimizer.state_dict()
+    with atomic_path(path) as partial:
+        torch.save(state, partial)
+
+
+def _resume(path: Path, identity: str, network: GalaxyNet, optimizer) -> list[dict]:
+    """Load a checkpoint of this very run into network and optimizer; the history so far, or none."""
+    if not path.exists():
+        return []
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["identity"] != identity:
+        return []
+    network.trained.load_state_dict(state["trained"])
+    if "optimizer" in state:
+        optimizer.load_state_dict(state["optimizer"])
+    return state["history"]
+
+
+def device_name(device: torch.device) -> str:
+    """ "cpu", or the name of the GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _epoch_line(row: dict) -> str:
+    return (
+        f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%} (training), "
+        f"{row['test_accuracy']:.1%} (test), {row['images_per_second']:.0f} images/s"
+    )

@@ -141,7 +141,7 @@ class Galaxy:
     arms: int = 0
     pitch: float = 0.3
     contrast: float = 0.0  # fraction of the outer disk's light that is in the arms
-    sharpness: float = 2.0  # of the arms: their width is about 1 / sqrt(sharpness)
+    sharpness: float = 1.5  # of the arms: their width is about 1 / sqrt(sharpness)
     knots: int = 0  # star-forming regions
     lopsided: float = 0.0  # relative shift of the isophotes (m = 1)
     tails: int = 0
@@ -182,7 +182,7 @@ def _draw_disk(galaxy: Galaxy, plane: Plane, light: np.ndarray, unit: float, rng
         for order in (1, 2, 3):
             theta = theta + rng.normal(0, 0.2 / order) * np.sin(order * inner.theta + rng.uniform(0, 2 * np.pi))
         arms = spiral_arms(radius / start + 0.05, theta, galaxy.arms, galaxy.pitch, galaxy.sharpness)
-        arms *= 1 + 0.35 * np.cos(inner.theta - rng.uniform(0, 2 * np.pi))
+        arms *= 1 + 0.25 * np.cos(inner.theta - rng.uniform(0, 2 * np.pi))
         share = galaxy.contrast / (1 + (start / (radius + 0.1)) ** 4)
         # Arms are where stars form: bluer than the disk between them.
         light += band_fluxes(galaxy.colour + 0.1) * (body * (1 - share))
@@ -238,25 +238,26 @@ def _smooth(rng: Rng, radius: float, axis_ratio: tuple[float, float], index: tup
     index = rng.uniform(*index)
     return Galaxy(
         radius=_lognormal(rng, radius, 0.4),
-        brightness=rng.normal(20.6, 0.5),
-        colour=np.clip(rng.normal(0.62 + 0.07 * index, 0.17), 0.25, 1.1),
+        brightness=rng.normal(20.4 + 0.15 * index, 0.45),
+        colour=np.clip(rng.normal(0.55 + 0.1 * index, 0.17), 0.25, 1.1),
         index=index,
         axis_ratio=rng.uniform(*axis_ratio),
         angle=rng.uniform(0, np.pi),
     )
 
 
-def _spiral(rng: Rng, radius: float, brightness: float, colour: float, **parts) -> Galaxy:
+def _spiral(rng: Rng, radius: float, brightness: float, colour: float, inclined=(0.45, 1.0), **parts) -> Galaxy:
     """A disk with a red bulge, seen from a random side that is not edge-on; ``parts`` are added."""
     colour = np.clip(rng.normal(colour, 0.13), 0.2, 0.9)
-    parts = {"bulge": _lognormal(rng, 0.12, 0.5), "bulge_radius": rng.uniform(0.12, 0.22)} | parts
+    parts = {"bulge": _lognormal(rng, 0.12, 0.5), "bulge_radius": rng.uniform(0.15, 0.3)} | parts
     return Galaxy(
         radius=_lognormal(rng, radius, 0.3),
         brightness=rng.normal(brightness, 0.5),
         colour=colour,
-        bulge_colour=colour + rng.uniform(0.15, 0.4),
-        axis_ratio=rng.uniform(0.4, 1),
+        bulge_colour=colour + rng.uniform(0.25, 0.5),
+        axis_ratio=rng.uniform(*inclined),
         angle=rng.uniform(0, np.pi),
+        index=rng.uniform(0.6, 1.1),
         **parts,
     )
 
@@ -264,29 +265,29 @@ def _spiral(rng: Rng, radius: float, brightness: float, colour: float, **parts) 
 def disturbed(rng: Rng) -> list[Galaxy]:
     """One galaxy after an encounter: lopsided, with tidal tails and patchy star formation."""
     late = rng.random() < 0.65
-    galaxy = _spiral(rng, 3.6, 21.8, 0.5) if late else _smooth(rng, 2.6, (0.4, 1), (1.5, 4))
+    galaxy = _spiral(rng, 3.3, 21.7, 0.55) if late else _smooth(rng, 2.3, (0.4, 1), (1.5, 4))
     galaxy.axis_ratio = rng.uniform(0.3, 0.9)
-    galaxy.lopsided = rng.uniform(0.15, 0.45)
+    galaxy.lopsided = rng.uniform(0.1, 0.35)
     galaxy.tails = rng.integers(1, 4)
-    galaxy.tail_light = rng.normal(22.8, 0.6)
+    galaxy.tail_light = rng.normal(23.1, 0.6)
     if late:
         galaxy.knots = rng.integers(0, 12)
-        galaxy.arms, galaxy.pitch, galaxy.contrast = rng.integers(1, 3), rng.uniform(0.4, 0.9), rng.uniform(0.3, 0.9)
+        galaxy.arms, galaxy.pitch, galaxy.contrast = rng.integers(1, 3), rng.uniform(0.4, 0.9), rng.uniform(0.2, 0.7)
     return [galaxy]
 
 
 def merging(rng: Rng) -> list[Galaxy]:
-    """Two overlapping galaxies, sometimes three; ellipticals in half of the cases, else disks with tails."""
-    dry = rng.random() < 0.5
+    """Two overlapping galaxies, sometimes three; ellipticals in most cases, else disks with tails."""
+    dry = rng.random() < 0.6
     galaxies = []
     for number in range(2 + (rng.random() < 0.2)):
-        galaxy = _smooth(rng, 1.7, (0.5, 1), (2, 4)) if dry else _spiral(rng, 2.3, 21.0, 0.55)
+        galaxy = _smooth(rng, 1.7, (0.5, 1), (2, 4)) if dry else _spiral(rng, 2.2, 21.2, 0.6)
         if number:
             distance, azimuth = rng.uniform(2.5, 7.5), rng.uniform(0, 2 * np.pi)
             galaxy.x, galaxy.y = distance * np.cos(azimuth), distance * np.sin(azimuth)
             galaxy.colour = galaxies[0].colour + rng.normal(0, 0.08)
         if not dry:
-            galaxy.lopsided = rng.uniform(0.1, 0.35)
+            galaxy.lopsided = rng.uniform(0.05, 0.25)
             galaxy.tails = rng.integers(0, 3)
         galaxies.append(galaxy)
     return galaxies
@@ -299,12 +300,12 @@ def round_smooth(rng: Rng) -> list[Galaxy]:
 
 def in_between_smooth(rng: Rng) -> list[Galaxy]:
     """An elliptical or lenticular of middling axis ratio."""
-    return [_smooth(rng, 1.8, (0.45, 0.75), (1, 3))]
+    return [_smooth(rng, 1.9, (0.45, 0.75), (1, 2.5))]
 
 
 def cigar_smooth(rng: Rng) -> list[Galaxy]:
     """A smooth, thick spindle."""
-    return [_smooth(rng, 2.5, (0.2, 0.38), (0.9, 2))]
+    return [_smooth(rng, 3.0, (0.25, 0.42), (0.8, 1.8))]
 
 
 def barred_spiral(rng: Rng) -> list[Galaxy]:
@@ -312,15 +313,16 @@ def barred_spiral(rng: Rng) -> list[Galaxy]:
     return [
         _spiral(
             rng,
-            4.4,
-            21.5,
+            5.0,
+            21.7,
             0.62,
-            bar=_lognormal(rng, 0.16, 0.4),
-            bar_length=rng.uniform(0.45, 0.85),
-            bulge=_lognormal(rng, 0.08, 0.5),
+            inclined=(0.6, 1.0),
+            bar=_lognormal(rng, 0.22, 0.35),
+            bar_length=rng.uniform(0.5, 0.9),
+            bulge=_lognormal(rng, 0.06, 0.4),
             arms=2,
             pitch=np.radians(rng.uniform(8, 30)),
-            contrast=rng.uniform(0.3, 0.8),
+            contrast=rng.uniform(0.2, 0.7),
             knots=rng.integers(0, 5),
         )
     ]
@@ -331,13 +333,13 @@ def tight_spiral(rng: Rng) -> list[Galaxy]:
     return [
         _spiral(
             rng,
-            4.3,
-            21.4,
-            0.58,
-            bulge=_lognormal(rng, 0.18, 0.5),
-            arms=rng.integers(2, 4),
+            4.9,
+            21.5,
+            0.56,
+            bulge=_lognormal(rng, 0.13, 0.4),
+            arms=rng.integers(2, 5),
             pitch=np.radians(rng.uniform(5, 14)),
-            contrast=rng.uniform(0.2, 0.6),
+            contrast=rng.uniform(0.1, 0.5),
         )
     ]
 
@@ -347,15 +349,15 @@ def loose_spiral(rng: Rng) -> list[Galaxy]:
     return [
         _spiral(
             rng,
-            3.4,
+            3.7,
             21.7,
-            0.48,
-            bulge=_lognormal(rng, 0.07, 0.6),
+            0.56,
+            bulge=_lognormal(rng, 0.07, 0.5),
             arms=rng.choice([1, 2, 2, 2, 3]),
             pitch=np.radians(rng.uniform(18, 40)),
-            contrast=rng.uniform(0.5, 0.95),
+            contrast=rng.uniform(0.3, 0.8),
             knots=rng.integers(0, 9),
-            lopsided=rng.uniform(0, 0.2),
+            lopsided=rng.uniform(0, 0.12),
         )
     ]
 
@@ -364,11 +366,11 @@ def edge_on_bulgeless(rng: Rng) -> list[Galaxy]:
     """A long thin disk from the side, often blue, with patches and a dust lane."""
     return [
         Galaxy(
-            radius=_lognormal(rng, 5.5, 0.4),
-            brightness=rng.normal(21.6, 0.5),
-            colour=rng.uniform(0.25, 0.9),
+            radius=_lognormal(rng, 5.8, 0.4),
+            brightness=rng.normal(20.9, 0.5),
+            colour=rng.uniform(0.3, 0.95),
             angle=rng.uniform(0, np.pi),
-            flat=rng.uniform(0.06, 0.2),
+            flat=rng.uniform(0.1, 0.28),
             dust=rng.uniform(0, 1.2),
         )
     ]
@@ -378,14 +380,14 @@ def edge_on_bulge(rng: Rng) -> list[Galaxy]:
     """A red disk from the side around a bulge that stands out of its plane."""
     return [
         Galaxy(
-            radius=_lognormal(rng, 3.3, 0.35),
-            brightness=rng.normal(21.2, 0.4),
+            radius=_lognormal(rng, 3.6, 0.4),
+            brightness=rng.normal(20.6, 0.4),
             colour=np.clip(rng.normal(0.88, 0.12), 0.5, 1.2),
             angle=rng.uniform(0, np.pi),
-            flat=rng.uniform(0.08, 0.18),
+            flat=rng.uniform(0.12, 0.26),
             dust=rng.uniform(0, 1.2),
-            bulge=_lognormal(rng, 0.5, 0.4),
-            bulge_radius=rng.uniform(0.2, 0.4),
+            bulge=_lognormal(rng, 0.7, 0.4),
+            bulge_radius=rng.uniform(0.25, 0.5),
             bulge_colour=rng.normal(1.0, 0.08),
         )
     ]
@@ -417,7 +419,7 @@ def _counts(rng: Rng, expected: float, bright: float, faint: float, slope: float
 
 def add_neighbours(scene: Scene, rng: Rng) -> None:
     """Galaxies of the field around, mostly faint, small and redder for their distance."""
-    for magnitude in _counts(rng, _lognormal(rng, 16, 0.5), 16.0, 23.3, 0.3):
+    for magnitude in _counts(rng, _lognormal(rng, 14, 0.5), 16.5, 23.5, 0.35):
         radius = _lognormal(rng, 0.55 * 10 ** (0.12 * (22 - magnitude)), 0.3)
         x0, y0 = rng.uniform(-FIELD / 2, FIELD / 2, 2)
         x, y, light = scene.stamp(x0, y0, 8 * radius)
@@ -431,10 +433,11 @@ def add_stars(scene: Scene, fwhm: float, rng: Rng) -> None:
     """Foreground stars: Moffat profiles, whose wings show around the bright ones (Moffat 1969)."""
     beta = 3.0
     width = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    for magnitude in _counts(rng, _lognormal(rng, 5, 0.6), 12.5, 22.5, 0.17):
+    for magnitude in _counts(rng, _lognormal(rng, 6, 0.5), 13.5, 22.8, 0.2):
         # Two groups: stars near the main-sequence turn-off, and red dwarfs.
         dwarf = rng.random() < 0.55
-        fluxes = band_fluxes(rng.normal(1.45, 0.1) if dwarf else rng.normal(0.5, 0.2), magnitude, 0.3 * dwarf)
+        colour, redder = (rng.normal(1.5, 0.1), rng.uniform(-0.1, 1.1)) if dwarf else (rng.normal(0.5, 0.2), -0.1)
+        fluxes = band_fluxes(colour, magnitude + 1.5 * dwarf, redder)
         peak = fluxes * ((beta - 1) / (np.pi * width**2))
         x0, y0 = rng.uniform(-FIELD / 2, FIELD / 2, 2)
         reach = width * (peak.max() / 1e-2) ** (0.5 / beta) + scene.pixel
@@ -468,7 +471,7 @@ def _cutout(label: int, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
     # The noise is white per native pixel, then smoothed a little by the survey's resampling; drawn last, so
     # that a galaxy looks the same at any size.
-    depth = _lognormal(rng, 0.0135, 0.2) * NATIVE_PIXEL / scene.pixel
+    depth = _lognormal(rng, 0.0128, 0.2) * NATIVE_PIXEL / scene.pixel
     noise = rng.standard_normal(scene.light.shape, dtype=np.float32)
     for band, grain in enumerate((1.0, 1.0, 1.15)):
         gaussian_filter(noise[band], 0.5 * NATIVE_PIXEL / scene.pixel, output=noise[band], truncate=3)

@@ -1,7 +1,10 @@
 """Figures. Every function returns a matplotlib figure; :func:`show` puts it into a notebook."""
 
+import base64
 import io
+import re
 from collections.abc import Sequence
+from html import escape
 
 import matplotlib as mpl
 import numpy as np
@@ -49,21 +52,12 @@ def show(figure: Figure, alt: str, vector: bool = True) -> None:
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=kind, bbox_inches="tight", metadata={"Date": None} if vector else None)
     if vector:
-        from html import escape
-
         svg = buffer.getvalue().decode()
-        svg = svg[svg.index("<svg") :]
+        svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
         display(HTML(f'<figure role="img" aria-label="{escape(alt, quote=True)}">{svg}</figure>'))
     else:
-        display(
-            {"image/png": _base64(buffer.getvalue()), "text/plain": alt}, raw=True, metadata={"image/png": {"alt": alt}}
-        )
-
-
-def _base64(content: bytes) -> str:
-    import base64
-
-    return base64.b64encode(content).decode()
+        content = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
+        display(content, raw=True, metadata={"image/png": {"alt": alt}})
 
 
 def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
@@ -182,6 +176,7 @@ def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
             marker = "osD^vPX*"[i % 8]
             ax.plot(row[column], row["accuracy"], marker, color=PALETTE[i % 7], markersize=9, label=row["approach"])
         ax.set(xscale="log", xlabel=label)
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         ax.grid(alpha=0.2)
     axes[0, 0].set_ylabel("Accuracy on the test rows")
     axes[0, 0].yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))

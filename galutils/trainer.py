@@ -66,7 +66,7 @@ class Settings:
             raise ValueError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
 
 
-@dataclass(frozen=True)
+@dataclass  # not frozen: Fabric copies it between processes field by field
 class TrainResult:
     """What training leaves behind.
 
@@ -138,7 +138,7 @@ def train(
     outcome = fabric.launch(_fit, network, galaxies, split, settings, checkpoint and Path(checkpoint), identity)
     if settings.devices > 1:
         # Forked processes trained copies; bring the result home.
-        network.trained.load_state_dict(outcome[1])
+        network.trained.load_state_dict({name: torch.from_numpy(array) for name, array in outcome[1].items()})
     return outcome[0]
 
 
@@ -199,7 +199,8 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     )
     if settings.devices == 1:
         return result, None
-    return result, {name: tensor.cpu() for name, tensor in network.trained.state_dict().items()}
+    # As arrays: a tensor would come as a handle on memory of a process that has ended.
+    return result, {name: tensor.cpu().numpy() for name, tensor in network.trained.state_dict().items()}
 
 
 def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 ``weights`` means the same in every notebook:
 
 - ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
+- ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
 - a path: a ``.safetensors`` or ``.pth`` file; its architecture is read from its metadata where given;
 - ``random``: no pretraining, an explicit control;
 - ``auto``: the official file if it is already in the cache, else random. Never downloads.
@@ -31,7 +32,7 @@ class WeightsError(GalutilsError):
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """What a network started from: ``source`` is "imagenet", "random" or a file name."""
+    """What a network started from: ``source`` is "imagenet", "dino", "random" or a file name."""
 
     source: str
     sha256: str | None = None
@@ -134,3 +135,99 @@ def _load_strictly(features: nn.Module, state: dict[str, torch.Tensor], path: Pa
         raise WeightsError(
             f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
         ) from error
+
+
+#: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
+DINO_ARCH = "vit_small_patch16_224.dino"
+
+
+def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource]:
+    """A timm vision transformer without classifier, with the weights asked for.
+
+    Args:
+        arch: any of timm's VisionTransformer names, or "auto": what the weights file says that it holds,
+            else :data:`DINO_ARCH`.
+        weights: "dino": the official file that timm names for ``arch``, downloaded into Hugging Face's
+            cache if it is not there; "auto": the same if it is there already, else random; "random"; or
+            a path.
+
+    Returns:
+        the network (it takes images of any size, its position embeddings interpolated), the
+        architecture's name, and where the weights came from.
+
+    Raises:
+        WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
+    """
+    if weights in ("dino", "auto", "random"):
+        arch = DINO_ARCH if arch == "auto" else arch
+        vit = _new_vit(arch)
+        path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
+        if path is None:
+            return vit, arch, WeightsSource("random")
+        state, metadata = read_state(path)
+        source = "dino"
+    else:
+        path, source = Path(weights), Path(weights).name
+        state, metadata = read_state(path)
+        if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
+            raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; read it with load_lora.")
+        declared = metadata.get("architecture")
+        if arch == "auto" and declared is None:
+            raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")
+        # What follows the dot in timm's names says how a network was trained, not how it is built.
+        if arch != "auto" and declared and arch.split(".")[0] != declared.split(".")[0]:
+            raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
+        arch = declared or arch
+        vit = _new_vit(arch)
+    state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
+    try:
+        vit.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
+        raise WeightsError(
+            f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
+        ) from error
+    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
+
+
+def _new_vit(arch: str) -> nn.Module:
+    import timm
+    from timm.models import is_model, is_model_in_modules
+
+    if not is_model(arch) or not is_model_in_modules(arch, ["vision_transformer"]):
+        raise WeightsError(f"'{arch}' is not a vision transformer of timm; choose one such as {DINO_ARCH}.")
+    vit = timm.create_model(arch, pretrained=False, num_classes=0, dynamic_img_size=True)
+    if vit.cls_token is None:
+        raise WeightsError(f"{arch}: has no CLS token to embed images with; choose one such as {DINO_ARCH}.")
+    return vit
+
+
+def _official_vit_file(arch: str, download: bool) -> Path | None:
+    """The file that timm names for ``arch`` in Hugging Face's cache; None if it is not there and may not be."""
+    import huggingface_hub
+    from timm.models import get_pretrained_cfg
+
+    repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None)
+    if repository is None and not download:
+        return None
+    if repository is None:
+        raise WeightsError(f"timm names no official weights for {arch}; give a path, or choose {DINO_ARCH}.")
+    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+    if not isinstance(cached, str):
+        if not download:
+            return None
+        try:
+            cached = huggingface_hub.hf_hub_download(repository, "model.safetensors")
+        except Exception as error:
+            # The hub and its transport raise many kinds of error; all mean the same to the user.
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise WeightsError(
+                f"The official weights of {arch} could not be downloaded from Hugging Face's {repository} "
+                f"({reason[:120]}); give the path of model.safetensors from there, or choose auto or random."
+            ) from error
+    path = Path(cached)
+    # The hub keeps large files under their SHA-256, so the name is the checksum that its server states.
+    stated = path.resolve().name
+    if len(stated) == 64 and sha256(path) != stated:
+        raise WeightsError(f"{path}: is damaged (its checksum is not {stated[:12]}…); delete it and run again.")
+    return path

@@ -1,0 +1,126 @@
+"""Low-rank adapters (Hu et al. 2022) on a vision transformer's attention, by peft.
+
+As in the authors' fork of DINO: rank 32 on queries, values and output projection; the keys stay as they are.
+timm computes queries, keys and values in one fused layer, on which an adapter would reach the keys too. So the
+layer is taken apart into three for training, and put together again when the adapters are merged.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from galutils.dino import Backbone, seeded
+from galutils.files import atomic_path
+from galutils.weights import WeightsError, read_state
+
+#: peft matches this against the names of a transformer's layers.
+_ADAPTED = r"blocks\.\d+\.attn\.(qkv\.[qv]|proj)"
+
+
+class SplitQKV(nn.Module):
+    """The three parts of a fused query-key-value layer, with its very weights and output."""
+
+    def __init__(self, fused: nn.Linear):
+        super().__init__()
+        bias = fused.bias is not None
+        for i, name in enumerate("qkv"):
+            part = nn.Linear(fused.in_features, fused.out_features // 3, bias, fused.weight.device, fused.weight.dtype)
+            with torch.no_grad():
+                part.weight.copy_(fused.weight.chunk(3)[i])
+                if bias:
+                    part.bias.copy_(fused.bias.chunk(3)[i])
+            setattr(self, name, part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., dim) to (..., 3 * dim)."""
+        return torch.cat([self.q(x), self.k(x), self.v(x)], dim=-1)
+
+
+def add_lora(
+    backbone: Backbone, rank: int = 32, alpha: float = 1.0, train_biases: bool = True, seed: int = 0
+) -> Backbone:
+    """A copy of a plain backbone with adapters that do nothing yet; only they (and biases) can be trained.
+
+    Args:
+        rank: r of the adapters.
+        alpha: the adapters' output is scaled by ``alpha / rank``. The authors' fork has 1 / 32; with
+            ``alpha=rank`` the scale is 1.
+        train_biases: whether all biases are trained too, as in the authors' fork. Those of the keys are
+            not: they shift all of a query's scores alike, so that they have no effect on attention.
+        seed: of the adapters' first factor; the second starts at zero.
+
+    Raises:
+        ValueError: the backbone has adapters already, or rank or alpha are not positive.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if has_lora(backbone):
+        raise ValueError("The network has adapters already; merge them first.")
+    if rank < 1 or alpha <= 0:
+        raise ValueError("rank must be at least 1 and alpha greater than 0.")
+    adapted = backbone.copy()
+    for block in adapted.vit.blocks:
+        block.attn.qkv = SplitQKV(block.attn.qkv)
+    bias = "all" if train_biases else "none"
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_ADAPTED, lora_dropout=0.0, bias=bias)
+    with seeded(seed):
+        inject_adapter_in_model(config, adapted.vit)
+    for block in adapted.vit.blocks:
+        block.attn.qkv.k.requires_grad_(False)
+    adapted.lora = {"rank": rank, "alpha": alpha, "train_biases": train_biases}
+    return adapted
+
+
+def has_lora(backbone: Backbone) -> bool:
+    """Whether the backbone has adapters that are not merged."""
+    return any("lora_" in name for name, _ in backbone.vit.named_parameters())
+
+
+@torch.no_grad()
+def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """State of the plain transformer that computes the same: adapters merged, layers fused.
+
+    Tensors that no adapter touches are the network's own, not copies.
+    """
+    state = {
+        name.replace("base_layer.", ""): tensor
+        for name, tensor in backbone.vit.state_dict().items()
+        if "lora_" not in name
+    }
+    for name, module in backbone.vit.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight("default")
+    for name in [name for name in state if ".qkv.q." in name]:
+        before, after = name.split(".qkv.q.")
+        state[f"{before}.qkv.{after}"] = torch.cat([state.pop(f"{before}.qkv.{part}.{after}") for part in "qkv"])
+    return state
+
+
+def merge_lora(backbone: Backbone) -> Backbone:
+    """A plain backbone with equal output; the given one stays as it is."""
+    import timm
+
+    state = {name: tensor.detach().clone() for name, tensor in plain_state(backbone).items()}
+    plain = backbone.copy()
+    for block in plain.vit.blocks:
+        attention = block.attn
+        if isinstance(attention.qkv, SplitQKV):
+            weight, bias = state_of(attention.qkv.q)
+            attention.qkv = nn.Linear(weight.shape[1], 3 * weight.shape[0], bias is not None, weight.device)
+            weight, bias = state_of(attention.proj)
+            attention.proj = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, weight.device)
+    plain.vit.load_state_dict(state, strict=True)
+    plain.lora = None
+    return plain.eval().requires_grad_(False)
+
+
+def save_lora(backbone: Backbone, path: str | Path) -> None:
+    """Write what of a backbone with adapters can be trained, with the digest of the rest, as safetensors."""
+    from safetensors.torch import save_file
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable(backbone).items()}
+    metadata = {"kind": "lora", "architecture": backbone.arch, "frozen": _frozen_digest(backbone)}
+    metadata |= {name: str(value) for name, value in backbone.lora.items()}
+    with atomic_path(path) as partial:
+        save_file(state, partial, metadata=metadata)

@@ -1,0 +1,83 @@
+"""What holds for every notebook before it runs."""
+
+import ast
+
+import nbformat
+import pytest
+from conftest import ROOT
+
+from galutils.study import StudyError, check_parameters, declared_parameters, load_study
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PROFILES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
+
+
+def code_cells(path):
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_is_thin_and_clean(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    assert "papermill" not in notebook.metadata
+    cells = code_cells(path)
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    assert not [node for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    lines = [line for cell in cells for line in cell.source.splitlines() if line.strip()]
+    assert len(lines) <= 90
+    assert "environment_line()" in cells[1].source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_parameters_are_literals_with_a_comment_each(path):
+    (cell,) = [cell for cell in code_cells(path) if "parameters" in cell.metadata.get("tags", [])]
+    for line in cell.source.splitlines():
+        assert "  # " in line, line
+    for node in ast.parse(cell.source).body:
+        ast.literal_eval(node.value)
+
+
+def test_experiments_share_their_parameter_names():
+    common = {
+        "data_path", "run_dir", "seed", "image_size", "epochs", "batch_size", "learning_rate",
+        "min_learning_rate", "test_size", "device",
+    }  # fmt: skip
+    for path in NOTEBOOKS:
+        if path.stem[:2] in ("02", "03", "04", "05"):
+            assert common <= declared_parameters(path), path.stem
+    for name in ("03_vgg11_deep", "04_vgg11_shallow"):
+        assert "weights" in declared_parameters(ROOT / "notebooks" / f"{name}.ipynb")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_every_profile_is_accepted(profile):
+    study = load_study(ROOT, profile)
+    assert len({page.slug for page in study.pages}) == len(study.pages)
+    uses_auto = any(page.parameters.get("weights") == "auto" for page in study.pages)
+    assert uses_auto == (profile in ("quick", "smoke"))
+
+
+def test_paper_profile_is_the_papers_protocol():
+    for page in load_study(ROOT, "paper").experiments:
+        chosen = {name: page.parameters[name] for name in ("image_size", "epochs", "batch_size", "learning_rate")}
+        assert chosen == {"image_size": 256, "epochs": 100, "batch_size": 64, "learning_rate": 5e-4}
+        assert page.parameters["min_learning_rate"] == 1e-6
+        assert page.parameters.get("weights", "imagenet") == "imagenet"
+
+
+def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
+    with pytest.raises(StudyError, match=r"05_custom_cnn\.ipynb has no parameter 'epoch'; it declares .*epochs"):
+        check_parameters(ROOT / "notebooks" / "05_custom_cnn.ipynb", {"epoch": 3})
+    with pytest.raises(StudyError, match="no profile 'huge'; choose one of paper, quick, small, smoke"):
+        load_study(ROOT, "huge")
+    with pytest.raises(StudyError, match=r"DATA=absent\.h5"):
+        load_study(ROOT, "small", data="absent.h5")
+    with pytest.raises(StudyError, match=r"VGG_WEIGHTS=absent\.pth"):
+        load_study(ROOT, "small", vgg_weights="absent.pth")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "odd.yaml").write_text("data: simulated\nepochs: 3\n")
+    with pytest.raises(StudyError, match=r"keys \['epochs'\]"):
+        load_study(tmp_path, "odd")

@@ -66,6 +66,7 @@ class Backbone(nn.Module):
         vit: the transformer; its state is the backbone's whole state.
         arch: timm's name of it.
         source: where its weights came from.
+        lora: settings of adapters that are not merged, see :func:`galutils.lora.add_lora`; else None.
         patch: height and width of a patch in pixels.
         dim: length of a token.
     """
@@ -74,6 +75,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.normalize = Normalize(*NORMALIZATIONS[normalization])
         self.vit, self.arch, self.source, self.normalization = vit, arch, source, normalization
+        self.lora: dict | None = None
         self.patch, self.dim = vit.patch_embed.patch_size[0], vit.embed_dim
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -151,9 +153,9 @@ def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None
     """
     from safetensors.torch import save_file
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.vit.state_dict().items()}
-    if any("lora_" in name for name in state):
+    if backbone.lora is not None:
         raise ValueError("The network has LoRA adapters; save merge_lora(backbone), or the adapters by save_lora.")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.vit.state_dict().items()}
     metadata = {"architecture": backbone.arch, **metadata}
     if backbone.source.stand_in:
         metadata["stand_in"] = backbone.source.stand_in

@@ -5,6 +5,8 @@ timm computes queries, keys and values in one fused layer, on which an adapter w
 layer is taken apart into three for training, and put together again when the adapters are merged.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 import torch
@@ -55,7 +57,7 @@ def add_lora(
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    if has_lora(backbone):
+    if backbone.lora is not None:
         raise ValueError("The network has adapters already; merge them first.")
     if rank < 1 or alpha <= 0:
         raise ValueError("rank must be at least 1 and alpha greater than 0.")
@@ -70,11 +72,6 @@ def add_lora(
         block.attn.qkv.k.requires_grad_(False)
     adapted.lora = {"rank": rank, "alpha": alpha, "train_biases": train_biases}
     return adapted
-
-
-def has_lora(backbone: Backbone) -> bool:
-    """Whether the backbone has adapters that are not merged."""
-    return any("lora_" in name for name, _ in backbone.vit.named_parameters())
 
 
 @torch.no_grad()
@@ -98,29 +95,66 @@ def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 
 def merge_lora(backbone: Backbone) -> Backbone:
-    """A plain backbone with equal output; the given one stays as it is."""
-    import timm
-
-    state = {name: tensor.detach().clone() for name, tensor in plain_state(backbone).items()}
+    """A plain, frozen backbone with equal output; the given one stays as it is."""
     plain = backbone.copy()
-    for block in plain.vit.blocks:
-        attention = block.attn
-        if isinstance(attention.qkv, SplitQKV):
-            weight, bias = state_of(attention.qkv.q)
-            attention.qkv = nn.Linear(weight.shape[1], 3 * weight.shape[0], bias is not None, weight.device)
-            weight, bias = state_of(attention.proj)
-            attention.proj = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, weight.device)
-    plain.vit.load_state_dict(state, strict=True)
-    plain.lora = None
-    return plain.eval().requires_grad_(False)
+    if backbone.lora is not None:
+        for block in plain.vit.blocks:
+            attention, part = block.attn, block.attn.qkv.k
+            attention.proj = attention.proj.base_layer
+            attention.qkv = nn.Linear(part.in_features, 3 * part.out_features, part.bias is not None)
+        plain.vit.load_state_dict(plain_state(backbone), strict=True)
+        plain.lora = None
+    return plain.to(next(backbone.parameters()).device).eval().requires_grad_(False)
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """What of a module can be trained, by name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
 
 
 def save_lora(backbone: Backbone, path: str | Path) -> None:
-    """Write what of a backbone with adapters can be trained, with the digest of the rest, as safetensors."""
+    """Write what :func:`add_lora` made trainable as safetensors, with a digest of all that it left alone."""
     from safetensors.torch import save_file
 
+    if backbone.lora is None:
+        raise ValueError("The network has no adapters; save it by save_backbone.")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable(backbone).items()}
     metadata = {"kind": "lora", "architecture": backbone.arch, "frozen": _frozen_digest(backbone)}
-    metadata |= {name: str(value) for name, value in backbone.lora.items()}
     with atomic_path(path) as partial:
-        save_file(state, partial, metadata=metadata)
+        save_file(state, partial, metadata=metadata | {"lora": json.dumps(backbone.lora)})
+
+
+def load_lora(path: str | Path, backbone: Backbone) -> Backbone:
+    """A copy of the plain ``backbone`` with the adapters of a file.
+
+    Every tensor of the file must find its place and the frozen rest must be the one that the adapters were
+    trained with, so that adapters can get lost neither wholly nor in part.
+
+    Raises:
+        WeightsError: the file has no adapters, or they belong to another network.
+    """
+    state, metadata = read_state(Path(path))
+    if metadata.get("kind") != "lora":
+        raise WeightsError(f"{path}: holds no LoRA adapters; give a file written by save_lora.")
+    adapted = add_lora(backbone, **json.loads(metadata["lora"]))
+    parameters = trainable(adapted)
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    if shapes != {name: tensor.shape for name, tensor in parameters.items()}:
+        raise WeightsError(f"{path}: its adapters do not fit {backbone.arch}; give {metadata['architecture']}.")
+    if metadata["frozen"] != _frozen_digest(adapted):
+        raise WeightsError(
+            f"{path}: its adapters were trained on other weights of {metadata['architecture']}; load those first."
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[name])
+    return adapted
+
+
+def _frozen_digest(backbone: Backbone) -> str:
+    """SHA-256 over names and values of the parameters that are not trained."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(backbone.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(name.encode() + parameter.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

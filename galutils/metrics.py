@@ -64,7 +64,11 @@ def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 
 def match_clusters(
-    labels: np.ndarray, clusters: np.ndarray, num_classes: int, num_clusters: int | None = None, many_to_one: bool = False
+    labels: np.ndarray,
+    clusters: np.ndarray,
+    num_classes: int,
+    num_clusters: int | None = None,
+    many_to_one: bool = False,
 ) -> np.ndarray:
     """Which class each cluster stands for, chosen so that the most rows are right.
 

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torchvision.models.vgg import VGG, make_layers
 
+from galutils.errors import GalutilsError
 from galutils.galaxy10 import NUM_CLASSES
 from galutils.weights import WeightsSource, vgg_convolutions
 
@@ -94,7 +95,7 @@ def vgg_scratch(channels: int = 32, init: str = "paper", num_classes: int = NUM_
             elif init == "kaiming":
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             else:
-                raise ValueError(f"init is '{init}'; choose paper or kaiming.")
+                raise GalutilsError(f"init is '{init}'; choose paper or kaiming.")
             nn.init.zeros_(layer.bias)
     trained = nn.Sequential(*vgg.features, vgg.avgpool, nn.Flatten(), *vgg.classifier)
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), trained)
@@ -125,7 +126,7 @@ def vgg_finetuned(
 
     Raises:
         WeightsError: see :func:`galutils.weights.vgg_convolutions`.
-        ValueError: an argument lies outside its range.
+        GalutilsError: an argument lies outside its range.
     """
     features, arch, source = vgg_convolutions(arch, weights)
     convolutions = [i for i, layer in enumerate(features) if isinstance(layer, nn.Conv2d)]
@@ -133,11 +134,11 @@ def vgg_finetuned(
     named = {"all": len(convolutions), "three-blocks": sum(i < pools[2] for i in convolutions)}
     frozen_convs = named.get(frozen_convs, frozen_convs)
     if frozen_convs not in range(len(convolutions) + 1):
-        raise ValueError(
+        raise GalutilsError(
             f"frozen_convs is {frozen_convs!r}; choose all, three-blocks or a number up to {len(convolutions)}."
         )
     if later_layers not in ("new", "pretrained"):
-        raise ValueError(f"later_layers is '{later_layers}'; choose new or pretrained.")
+        raise GalutilsError(f"later_layers is '{later_layers}'; choose new or pretrained.")
     cut = [*convolutions, len(features)][frozen_convs]
     later = features[cut:]
     if later_layers == "new":
@@ -206,10 +207,10 @@ def build(name: str, **arguments) -> GalaxyNet:
     """Build a network by the name of its constructor and note how in its ``recipe``.
 
     Raises:
-        ValueError: there is no such constructor.
+        GalutilsError: there is no such constructor.
     """
     if name not in BUILDERS:
-        raise ValueError(f"There is no network '{name}'; choose one of {', '.join(BUILDERS)}.")
+        raise GalutilsError(f"There is no network '{name}'; choose one of {', '.join(BUILDERS)}.")
     network = BUILDERS[name](**arguments)
     # What the constructor decided itself ("auto") stands in the recipe as it was decided.
     network.recipe = {"name": name, **arguments, **network.recipe}

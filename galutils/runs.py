@@ -195,3 +195,85 @@ def load_network(run_dir: str | Path):
 def find_runs(profile_dir: str | Path) -> list[Path]:
     """Directories of the complete runs below ``runs/<profile>``, sorted."""
     return sorted(path.parent for path in Path(profile_dir).glob("*/seed*/metrics.json"))
+
+
+def write_clustering_run(
+    run_dir: str | Path,
+    *,
+    experiment: str,
+    backbone,
+    galaxies: Galaxies,
+    clustering,
+    features: np.ndarray,
+    table: pd.DataFrame,
+    settings: dict,
+    seconds: float,
+    distilled=None,
+) -> dict:
+    """Write a run without labels and return its metrics: every row is predicted, and there is no split.
+
+    ``roc_auc`` is the one from hard assignments, which is what the paper's can be.
+
+    Args:
+        experiment: name of the approach, such as "dino_kmeans".
+        backbone: the plain :class:`galutils.dino.Backbone` that embedded.
+        clustering: the reported :class:`galutils.clustering.Clustering`.
+        features: (N, D) what was clustered.
+        table: scores by seed, see :func:`galutils.clustering.kmeans_over_seeds`.
+        settings: parameters of the run, for JSON; with ``seed``.
+        seconds: that embedding all rows took.
+        distilled: the :class:`galutils.distill.DistillResult`, if the backbone was adapted: its history is
+            written, the backbone as ``model.safetensors``, and the adapters as ``lora.safetensors``.
+    """
+    from galutils.clustering import predictions, score
+    from galutils.dino import pick_device, save_backbone
+    from galutils.lora import save_lora
+    from galutils.trainer import device_name
+
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.json").unlink(missing_ok=True)  # an older run in this place is complete no longer
+    labels = galaxies.labels
+    predicted, probabilities = predictions(clustering, labels)
+    frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
+    frame["cluster"] = clustering.clusters
+    frame[PROBABILITIES] = probabilities
+    tables = {"predictions.csv": frame, "seeds.csv": table}
+    timing = {"setup_seconds": None, "train_seconds": 0.0, "train_images_per_second": None}
+    if distilled is not None:
+        tables["history.csv"] = distilled.history
+        timing = {
+            "setup_seconds": distilled.setup_seconds,
+            "train_seconds": float(distilled.history["seconds"].sum()),
+            "train_images_per_second": float(distilled.history["images_per_second"].median()),
+        }
+        save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
+        save_lora(distilled.student, run_dir / "lora.safetensors")
+    for name, content in tables.items():
+        with atomic_path(run_dir / name) as partial:
+            content.to_csv(partial, index=False)
+
+    scores = score(clustering, labels, features)
+    metrics = {
+        "experiment": experiment,
+        "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
+        "over_seeds": {
+            name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))}
+            for name in ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
+        },
+        "rows": {"train": 0, "test": len(labels), "blank": 0, "unused": 0},
+        "parameters": backbone.count_parameters(),
+        "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
+        "settings": settings,
+        "model": {"arch": backbone.arch, "dimensions": features.shape[1], "clusters": clustering.count},
+        "collapse": distilled.warnings if distilled is not None else [],
+        "data": describe_data(galaxies),
+        "weights": backbone.source.to_dict(),
+        "timing": {**timing, "predict_images_per_second": len(labels) / seconds},
+        "environment": {
+            **describe_environment(distilled.device if distilled is not None else device_name(pick_device("auto"))),
+            "precision": distilled.precision if distilled is not None else "32-true",
+        },
+    }
+    write_json(run_dir / "metrics.json", metrics)
+    return metrics

@@ -17,6 +17,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import CLASS_NAMES, DataError, Galaxies
 
@@ -146,12 +147,12 @@ def split_rows(
 
     Raises:
         DataError: a class has fewer than two galaxies, so that it cannot be on both sides.
-        ValueError: a share lies outside its range.
+        GalutilsError: a share lies outside its range.
     """
     if not 0 < test_size < 1:
-        raise ValueError(f"test_size is {test_size}; it must lie between 0 and 1.")
+        raise GalutilsError(f"test_size is {test_size}; it must lie between 0 and 1.")
     if not 0 < train_fraction <= 1:
-        raise ValueError(f"train_fraction is {train_fraction}; it must lie above 0 and at most be 1.")
+        raise GalutilsError(f"train_fraction is {train_fraction}; it must lie above 0 and at most be 1.")
     blank, digest = scan_images(galaxies) if scan is None else scan
     # A blank image equals every other blank image; that does not make their rows one galaxy.
     digest = np.where(blank, [f"blank {row}" for row in range(len(digest))], digest)

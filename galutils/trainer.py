@@ -10,9 +10,10 @@ that varies, so numbers agree only to within rounding, which training amplifies.
 
 import hashlib
 import math
+import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +60,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.image_size < 32:
-            raise ValueError("epochs must be at least 1, batch_size at least 2 and image_size at least 32.")
+            raise GalutilsError("epochs must be at least 1, batch_size at least 2 and image_size at least 32.")
         if not 0 < self.crop <= 1:
-            raise ValueError("crop must lie above 0 and at most be 1.")
+            raise GalutilsError("crop must lie above 0 and at most be 1.")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
-            raise ValueError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
+            raise GalutilsError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
 
 
-@dataclass  # not frozen: Fabric copies it between processes field by field
+@dataclass(frozen=True)
 class TrainResult:
     """What training leaves behind.
 
@@ -135,11 +136,29 @@ def train(
     """
     fabric = make_fabric(settings)
     identity = run_identity(network, galaxies, split, settings)
-    outcome = fabric.launch(_fit, network, galaxies, split, settings, checkpoint and Path(checkpoint), identity)
-    if settings.devices > 1:
-        # Forked processes trained copies; bring the result home.
-        network.trained.load_state_dict({name: torch.from_numpy(array) for name, array in outcome[1].items()})
-    return outcome[0]
+    arguments = (network, galaxies, split, settings, checkpoint and Path(checkpoint), identity)
+    if settings.devices == 1:
+        return fabric.launch(_fit, *arguments)
+    # Forked processes train copies. The outcome comes home through a file: the launcher waits for them to
+    # end before it reads what they return, so that a large return value would block both sides.
+    with tempfile.TemporaryDirectory() as folder:
+        handover = Path(folder) / "outcome.pt"
+        fabric.launch(_fit_and_hand_over, *arguments, handover)
+        outcome = torch.load(handover, weights_only=True)
+    network.trained.load_state_dict(outcome.pop("trained"))
+    history, probabilities = pd.DataFrame(outcome.pop("history")), outcome.pop("probabilities").numpy()
+    return TrainResult(history=history, probabilities=probabilities, **outcome)
+
+
+def _fit_and_hand_over(fabric, network, *arguments):
+    *arguments, handover = arguments
+    result = _fit(fabric, network, *arguments)
+    if fabric.is_global_zero:
+        outcome = {field.name: getattr(result, field.name) for field in fields(result)}
+        outcome["history"] = result.history.to_dict("records")
+        outcome["probabilities"] = torch.from_numpy(result.probabilities)
+        outcome["trained"] = {name: tensor.cpu() for name, tensor in network.trained.state_dict().items()}
+        torch.save(outcome, handover)
 
 
 def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
@@ -189,7 +208,7 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
     probabilities = logits.double().softmax(1).cpu().numpy()
     seconds = time.perf_counter() - started
-    result = TrainResult(
+    return TrainResult(
         history=pd.DataFrame(history),
         probabilities=probabilities,
         predict_images_per_second=len(split.test) / seconds,
@@ -197,10 +216,6 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
         device=device_name(fabric.device),
         precision=str(fabric._precision.precision),
     )
-    if settings.devices == 1:
-        return result, None
-    # As arrays: a tensor would come as a handle on memory of a process that has ended.
-    return result, {name: tensor.cpu().numpy() for name, tensor in network.trained.state_dict().items()}
 
 
 def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:

@@ -1,0 +1,226 @@
+"""Where networks look: attention of a vision transformer's CLS token, and Grad-CAM of convolutional ones.
+
+The paper shows the CLS attention of the last block, plain and fine-tuned (its figures 3 and 5). Beside the
+pictures stands a number: the share of the attention that falls on the galaxy.
+"""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from galutils.dino import Backbone
+from galutils.plots import STYLE
+
+
+@torch.no_grad()
+def attention_weights(backbone: Backbone, images: torch.Tensor, blocks: Sequence[int] = (-1,)) -> list[torch.Tensor]:
+    """Attention of whole blocks, computed beside timm's fused path from the very same inputs.
+
+    Args:
+        backbone: plain or with adapters.
+        images: (N, 3, H, W), grey levels 0 to 255, H and W whole patches.
+        blocks: which blocks, negative from the last.
+
+    Returns:
+        for each block (N, heads, tokens, tokens) float32; rows sum to one. CLS is token 0.
+    """
+    weights: dict[int, torch.Tensor] = {}
+    layers = {index: backbone.vit.blocks[index].attn for index in blocks}
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda module, inputs, i=index: weights.update({i: _weights(module, inputs[0])})
+        )
+        for index, layer in layers.items()
+    ]
+    try:
+        backbone(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [weights[index] for index in blocks]
+
+
+def _weights(attention: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    qkv = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key = attention.q_norm(qkv[0]), attention.k_norm(qkv[1])
+    return (query.float() * attention.scale @ key.float().transpose(-2, -1)).softmax(-1)
+
+
+def cls_attention(backbone: Backbone, images: torch.Tensor, block: int = -1) -> torch.Tensor:
+    """What each head's CLS token gives to each patch.
+
+    Args:
+        images: (N, 3, H, W), grey levels 0 to 255.
+
+    Returns:
+        (N, heads, H / patch, W / patch) float32; with what goes to the CLS token itself, one in sum.
+    """
+    return _grid(attention_weights(backbone, images, [block])[0][:, :, 0], backbone, images)
+
+
+def attention_rollout(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+    """Attention followed through all blocks (Abnar & Zuidema 2020, equation 1).
+
+    Heads are averaged; half of a block's output is its input, by the residual connection.
+
+    Args:
+        images: (N, 3, H, W), grey levels 0 to 255.
+
+    Returns:
+        (N, H / patch, W / patch) float32, from CLS in the last block to the patches of the image.
+    """
+    flow = None
+    for weights in attention_weights(backbone, images, range(len(backbone.vit.blocks))):
+        mean = weights.mean(1)
+        step = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
+        flow = step if flow is None else step @ flow
+    return _grid(flow[:, 0], backbone, images)
+
+
+def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+    """(..., tokens) to (..., H / patch, W / patch), without CLS and registers."""
+    height, width = (side // backbone.patch for side in images.shape[-2:])
+    return rows[..., backbone.vit.num_prefix_tokens :].unflatten(-1, (height, width))
+
+
+def galaxy_mask(image: np.ndarray, sigmas: float = 3.0) -> np.ndarray:
+    """The pixels of the central galaxy: the segment nearest to the centre, by photutils.
+
+    A segment is ten or more connected pixels of the smoothed sum of the channels that lie ``sigmas`` standard
+    deviations of the sky above the sky, both sigma-clipped.
+
+    Args:
+        image: (H, W, 3) uint8 or float, grey levels 0 to 255.
+
+    Returns:
+        (H, W) bool; nowhere true if nothing rises above the sky.
+    """
+    from astropy.stats import sigma_clipped_stats
+    from photutils.segmentation import detect_sources
+    from scipy.ndimage import gaussian_filter
+
+    brightness = gaussian_filter(image.astype(np.float64).mean(axis=-1), 1.0)
+    _, sky, noise = sigma_clipped_stats(brightness, sigma=3.0)
+    # Skies of whole grey levels may have no spread at all.
+    segments = _quietly(detect_sources, brightness, sky + sigmas * max(noise, 0.5), 10)
+    if segments is None:
+        return np.zeros(brightness.shape, bool)
+    rows, columns = np.nonzero(segments.data)
+    middle = (np.array(brightness.shape) - 1) / 2
+    nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
+    return segments.data == segments.data[rows[nearest], columns[nearest]]
+
+
+def _quietly(function: Callable, *arguments):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # photutils warns where it finds nothing
+        return function(*arguments)
+
+
+def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
+    """Share of the attention mass that falls on the galaxy.
+
+    A patch that the galaxy covers in part counts in part. Attention spread evenly gives the galaxy's share of
+    the frame, ``masks.mean((1, 2))``.
+
+    Args:
+        maps: (N, ..., h, w), none negative; only patches count, not CLS.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N, ...) float64, NaN where a map is zero or a mask empty.
+    """
+    maps = torch.as_tensor(maps).double().cpu()
+    covered = torch.from_numpy(np.asarray(masks)).double()[:, None]
+    covered = nn.functional.adaptive_avg_pool2d(covered, maps.shape[-2:])[:, 0]
+    covered = covered.reshape(len(maps), *[1] * (maps.ndim - 3), *maps.shape[-2:])
+    share = (maps * covered).sum((-2, -1)) / maps.sum((-2, -1))
+    empty = torch.from_numpy(~np.asarray(masks).any(axis=(1, 2))).reshape(-1, *[1] * (share.ndim - 1))
+    return share.masked_fill(empty, float("nan")).numpy()
+
+
+def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of a :class:`galutils.models.GalaxyNet` at its last convolution.
+
+    Args:
+        network: stays as it is.
+        images: (N, 3, H, W) uint8.
+        classes: (N,) the class whose evidence is shown; the predicted one if None.
+
+    Returns:
+        (N, H, W) float32 from 0 to 1, each image on its own scale.
+    """
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    network = deepcopy(network).eval().requires_grad_(True)  # frozen convolutions must pass gradients too
+    layers = [*network.frozen, *network.trained]
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    # Activations are taken after the rectifier, which may overwrite the convolution's output in place.
+    while isinstance(layers[last + 1], nn.ReLU | nn.BatchNorm2d):
+        last += 1
+    targets = None if classes is None else [ClassifierOutputTarget(int(label)) for label in classes]
+    with GradCAM(network, [layers[last]]) as cam, torch.enable_grad():
+        return cam(images, targets)
+
+
+def attention_gallery(
+    images: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str] | None = None, overlay: bool = False
+) -> Figure:
+    """One row per galaxy: the image, then its maps, each on its own scale.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        maps: for each column's title (N, h, w) float, of any size.
+        titles: (N,) beside the rows.
+        overlay: draw the maps over the image.
+    """
+    height, width = images.shape[1:3]
+    figure, axes = _figure(len(images), 1 + len(maps), 1.6)
+    for i, image in enumerate(images):
+        axes[i, 0].imshow(image)
+        if titles is not None:
+            axes[i, 0].set_ylabel(titles[i], fontsize=8, rotation=0, ha="right", va="center")
+        for ax, values in zip(axes[i, 1:], maps.values(), strict=True):
+            if overlay:
+                ax.imshow(image)
+            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+            ax.imshow(values[i], cmap="inferno", extent=extent, vmin=0, alpha=0.6 if overlay else 1)
+    for ax, title in zip(axes[0], ["image", *maps], strict=True):
+        ax.set_title(title, fontsize=9)
+    return figure
+
+
+def head_gallery(image: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
+    """One galaxy, one row per network, one column per head.
+
+    Args:
+        image: (H, W, 3) uint8.
+        maps: for each network's name (heads, h, w) float.
+    """
+    heads = max(len(values) for values in maps.values())
+    figure, axes = _figure(len(maps), 1 + heads, 1.6)
+    for row, (name, values) in zip(axes, maps.items(), strict=True):
+        row[0].imshow(image)
+        row[0].set_ylabel(name, fontsize=9)
+        for head, (ax, head_map) in enumerate(zip(row[1:], values, strict=False)):
+            ax.imshow(head_map, cmap="inferno", vmin=0)
+            ax.set_title(f"head {head + 1}", fontsize=8)
+    return figure
+
+
+def _figure(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(side * columns + 0.8, side * rows + 0.3), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    return figure, axes

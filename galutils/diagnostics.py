@@ -1,0 +1,176 @@
+"""What the scores of a clustering must be held against.
+
+Other clusterers and classifiers on the same embedding, chance, mistakes of evaluation that resemble chance, and
+how far fine-tuning has moved an embedding.
+"""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from galutils.clustering import METHODS, Clustering, cluster, reduce_dimensions, score
+from galutils.galaxy10 import NUM_CLASSES
+from galutils.metrics import apply_match, class_memberships, macro_roc_auc, match_clusters, matched_accuracy, one_hot
+
+
+def compare_clusterers(
+    features: np.ndarray,
+    labels: np.ndarray,
+    methods: Sequence[str] = METHODS,
+    over_clustering: Sequence[int] = (20, 50),
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Every method with ten clusters, and k-means with more of them, on the same features.
+
+    Ten clusters are matched one-to-one. More of them (also where HDBSCAN finds more than ten) are matched
+    many-to-one, for which chance is higher: ``chance`` is the mean accuracy under permuted labels.
+
+    Returns:
+        one row each: ``method``, ``clusters`` (found), ``matching``, ``accuracy``, ``chance``, ``macro_f1``,
+        ``nmi``, ``ami``, ``ari``, ``noise`` (share of rows without a cluster), ``seconds``.
+    """
+    rows = []
+    for method, count in [(m, NUM_CLASSES) for m in methods] + [("kmeans", k) for k in over_clustering]:
+        started = time.perf_counter()
+        found = cluster(features, method, count, seed)
+        seconds = time.perf_counter() - started
+        many = found.count > NUM_CLASSES
+        scores = score(found, labels, many_to_one=many)
+        rows.append(
+            {
+                "method": method,
+                "clusters": found.count,
+                "matching": "many-to-one" if many else "one-to-one",
+                "accuracy": scores["accuracy"],
+                "chance": float(null_accuracies(labels, found.clusters, 100, many_to_one=many).mean()),
+                **{name: scores[name] for name in ("macro_f1", "nmi", "ami", "ari")},
+                "noise": float(np.mean(found.clusters < 0)),
+                "seconds": seconds,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def probe(
+    features: np.ndarray,
+    labels: np.ndarray,
+    kind: str = "linear",
+    folds: int = 5,
+    groups: np.ndarray | None = None,
+    neighbors: int = 10,
+    seed: int = 0,
+) -> np.ndarray:
+    """Accuracy of a classifier on an embedding by cross-validation: is the class in there at all?
+
+    Args:
+        kind: "linear": logistic regression on standardised features; "knn": the ``neighbors`` nearest rows
+            (Euclidean, equal votes).
+        groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.splits.group_rows`.
+
+    Returns:
+        (folds,) accuracies.
+
+    Raises:
+        ValueError: unknown kind, or a class has fewer rows than there are folds.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if kind == "knn":
+        model = KNeighborsClassifier(neighbors)
+    elif kind == "linear":
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    else:
+        raise ValueError(f"kind is '{kind}'; choose linear or knn.")
+    groups = np.arange(len(labels)) if groups is None else groups
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return cross_val_score(model, features, labels, groups=groups, cv=cut, error_score="raise")
+
+
+def null_accuracies(
+    labels: np.ndarray, clusters: np.ndarray, permutations: int = 1000, seed: int = 0, many_to_one: bool = False
+) -> np.ndarray:
+    """Matched accuracy of the same clusters with permuted labels: what a meaningless clustering gets.
+
+    Returns:
+        (permutations,) float64.
+    """
+    rng = np.random.default_rng(seed)
+    return np.array(
+        [matched_accuracy(rng.permutation(labels), clusters, NUM_CLASSES, many_to_one) for _ in range(permutations)]
+    )
+
+
+def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """One clustering with as many clusters as classes, evaluated rightly and with faults that resemble chance.
+
+    Returns:
+        one row each: ``fault``, ``accuracy``, ``roc_auc_hard`` (from predicted classes) and ``roc_auc_soft``
+        (from memberships; None where the clustering has none).
+
+    Raises:
+        ValueError: the number of clusters is not that of classes.
+    """
+    if clustering.count != NUM_CLASSES:
+        raise ValueError(f"There are {clustering.count} clusters; the inverse assignment needs {NUM_CLASSES}.")
+    shuffled = np.random.default_rng(seed).permutation(labels)
+    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, NUM_CLASSES)
+    cases = {
+        "none": (match, labels),
+        "assignment applied in the inverse direction": (np.argsort(match), labels),
+        "cluster numbers taken for classes": (np.arange(NUM_CLASSES), labels),
+        "labels shuffled before matching": (
+            match_clusters(shuffled, clustering.clusters, NUM_CLASSES, NUM_CLASSES),
+            shuffled,
+        ),
+        "labels shuffled after matching": (match, shuffled),
+    }
+    rows = []
+    for fault, (used, truth) in cases.items():
+        predicted = apply_match(used, clustering.clusters)
+        soft = None if clustering.soft is None else class_memberships(used, clustering.soft, NUM_CLASSES)
+        rows.append(
+            {
+                "fault": fault,
+                "accuracy": float(np.mean(predicted == truth)),
+                "roc_auc_hard": macro_roc_auc(truth, one_hot(predicted, NUM_CLASSES)),
+                "roc_auc_soft": None if soft is None else macro_roc_auc(truth, soft),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
+    """Linear centred kernel alignment of two embeddings of the same rows (Kornblith et al. 2019, section 3).
+
+    One if they differ by rotation, shift and scale alone; near zero if they have nothing in common.
+
+    Args:
+        first: (N, D1). second: (N, D2).
+    """
+    x, y = (e.astype(np.float64) - e.mean(axis=0, dtype=np.float64) for e in (first, second))
+    return float(np.sum((y.T @ x) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
+
+
+def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10) -> np.ndarray:
+    """Principal angles between what the leading components of two embeddings say about the same rows.
+
+    The subspaces are spanned by the components' scores, one number per row: PCA and k-means see these alone,
+    and a mere rotation of an embedding leaves them as they are.
+
+    Args:
+        first: (N, D1). second: (N, D2).
+        dimensions: leading components of each.
+
+    Returns:
+        (dimensions,) degrees from 0 (shared) to 90, increasing.
+    """
+    from scipy import linalg
+
+    scores = [reduce_dimensions(embedding, dimensions).astype(np.float64) for embedding in (first, second)]
+    return np.degrees(linalg.subspace_angles(*scores))[::-1]

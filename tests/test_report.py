@@ -1,0 +1,235 @@
+"""The whole graph with the smoke profile, and the report that it makes."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from conftest import ROOT
+from galutils import runs
+from galutils.galaxy10 import open_galaxies
+from galutils.images import load_images
+from galutils.report import ReportError, execute
+from galutils.results import APPROACHES, collect_runs
+from galutils.study import load_study
+from galutils.trainer import predict_logits
+
+COPIED = ("config", "notebooks", "galutils", "Snakefile")
+
+
+def make_report(checkout, *config):
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "TORCH_HOME": str(checkout / "empty-cache"),  # weights: auto must find nothing here, as in CI
+        "PYTHONPATH": str(checkout),
+    }
+    return subprocess.run(
+        ["snakemake", "--cores", "2", "--quiet", "all", "--config", "profile=smoke", *config],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def copy_checkout(target):
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target / name)
+    return target
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A checkout in which the smoke profile has run."""
+    checkout = copy_checkout(tmp_path_factory.mktemp("checkout"))
+    done = make_report(checkout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return checkout
+
+
+class Page(HTMLParser):
+    def __init__(self, path):
+        super().__init__()
+        self.requests, self.links, self.images, self.headings = [], [], [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video"):
+            self.requests.append(attributes.get("src") or "")
+        if tag == "link":
+            self.requests.append(attributes.get("href"))
+        if tag == "a":
+            self.links.append(attributes.get("href"))
+        if tag == "img":
+            self.images.append(attributes.get("alt"))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+
+def report_pages(checkout):
+    return sorted((checkout / "reports" / "smoke").glob("*.html"))
+
+
+def test_every_page_is_there(checkout):
+    expected = {f"{page.slug}.html" for page in load_study(checkout, "smoke").pages} | {"index.html"}
+    assert {path.name for path in report_pages(checkout)} == expected
+
+
+def test_pages_open_anywhere(checkout):
+    names = {path.name for path in report_pages(checkout)}
+    for path in report_pages(checkout):
+        page, text = Page(path), path.read_text()
+        assert all(source == "" or source.startswith("data:") for source in page.requests), path.name
+        assert not re.search(r"@import|url\(\s*['\"]?https?:", text), path.name
+        assert all(link.startswith("#") or link in names for link in page.links), path.name
+        assert all(page.images), f"{path.name} has an image without alternative text"
+        assert page.headings[0] == 1
+        assert page.headings.count(1) == 1
+        assert path.stat().st_size < 3e6
+
+
+def test_simulated_data_and_controls_are_marked_on_every_page(checkout):
+    for path in report_pages(checkout):
+        assert "Simulated galaxies: these numbers show that the study runs" in path.read_text(), path.name
+        assert "random-initialisation control" in path.read_text(), path.name
+
+
+def test_no_page_shows_an_error_or_a_progress_bar(checkout):
+    for path in report_pages(checkout):
+        assert "Traceback (most recent" not in path.read_text()
+        assert "it/s]" not in path.read_text()
+
+
+def test_runs_hold_what_they_promise(checkout):
+    table = collect_runs(checkout / "runs" / "smoke")
+    assert table["experiment"].tolist() == list(APPROACHES)
+    for run_dir in table["run_dir"]:
+        metrics = runs.read_metrics(run_dir)
+        predictions = runs.read_predictions(run_dir)
+        split = runs.read_run_split(run_dir)
+        history = runs.read_history(run_dir)
+        assert predictions["row"].tolist() == split.test.tolist()
+        np.testing.assert_allclose(predictions[runs.PROBABILITIES].sum(axis=1), 1, rtol=1e-6)
+        assert metrics["scores"]["accuracy"] == pytest.approx((predictions["y_true"] == predictions["y_pred"]).mean())
+        assert len(history) == metrics["settings"]["epochs"] == 2
+        assert len(metrics["data"]["sha256"]) == 64
+        assert metrics["environment"]["device"] == "cpu"
+
+
+def test_saved_network_gives_the_saved_predictions(checkout):
+    galaxies = open_galaxies(checkout / "runs" / "smoke" / "simulated.h5")
+    for run_dir in collect_runs(checkout / "runs" / "smoke")["run_dir"]:
+        predictions = runs.read_predictions(run_dir)
+        rows = predictions["row"].to_numpy()
+        images = load_images(galaxies, rows, runs.read_metrics(run_dir)["settings"]["image_size"], torch.device("cpu"))
+        probabilities = predict_logits(runs.load_network(run_dir), images, rows).double().softmax(1).numpy()
+        np.testing.assert_allclose(probabilities, predictions[runs.PROBABILITIES], atol=1e-5)
+
+
+def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
+    (table,) = pd.read_html(checkout / "reports" / "smoke" / "index.html")
+    found = collect_runs(checkout / "runs" / "smoke")
+    assert len(table) == len(found)
+    for shown, accuracy in zip(table.filter(like="Accuracy: simulated").iloc[:, 0], found["accuracy"], strict=True):
+        assert shown.startswith(f"{accuracy:.1%} ±")
+    assert [str(value) for value in table["Accuracy: paper"]] == ["73%", "74%", "–", "58%", "76%"]  # noqa: RUF001
+
+
+def test_a_finished_study_is_not_run_again_and_a_changed_notebook_is(checkout):
+    executed = load_study(checkout, "smoke").pages[-1].executed
+    before = {page.slug: page.executed.stat().st_mtime_ns for page in load_study(checkout, "smoke").pages}
+    assert make_report(checkout).returncode == 0
+    assert {p.slug: p.executed.stat().st_mtime_ns for p in load_study(checkout, "smoke").pages} == before
+    source = checkout / "notebooks" / "10_results.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[0].source += "\n\nOne more sentence."
+    nbformat.write(notebook, source)
+    assert make_report(checkout).returncode == 0
+    assert executed.stat().st_mtime_ns > before["10_results"]
+    page = load_study(checkout, "smoke").experiments[0]
+    assert page.executed.stat().st_mtime_ns == before[page.slug]
+
+
+def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
+    broken = copy_checkout(tmp_path)
+    shutil.copytree(checkout / "runs", broken / "runs")
+    path = broken / "notebooks" / "10_results.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("raise RuntimeError('the sky fell')", id="broken"))
+    nbformat.write(notebook, path)
+    done = make_report(broken)
+    assert done.returncode != 0
+    assert re.search(r"10_results\.ipynb, cell \d+: RuntimeError: the sky fell", done.stderr)
+    assert "no report was made" in done.stderr
+    assert not (broken / "reports" / "smoke" / "index.html").exists()
+    assert not (broken / "runs" / "smoke" / "10_results" / "notebook.ipynb").exists()
+
+
+def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path):
+    checkout = copy_checkout(tmp_path)
+    done = make_report(checkout, "data=absent.h5")
+    assert done.returncode != 0
+    assert "DATA=absent.h5: there is no such file" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (checkout / "runs").exists()
+
+
+def write_notebook(path, *cells):
+    parameters = nbformat.v4.new_code_cell("x = 1  # a number", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_executed_notebook_appears_only_when_it_is_complete(tmp_path):
+    good = write_notebook(tmp_path / "good.ipynb", "print(x + 1)")
+    execute(good, tmp_path / "out.ipynb", {"x": 41})
+    outputs = [out for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for out in cell.get("outputs", [])]
+    assert outputs[0]["text"] == "42\n"
+    bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0")
+    with pytest.raises(ReportError, match=r"bad\.ipynb, cell 2: ZeroDivisionError: division by zero"):
+        execute(bad, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()  # an older success does not pass for this failure
+    assert (tmp_path / "out.failed.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_named(tmp_path):
+    dying = write_notebook(tmp_path / "dying.ipynb", "import os; os._exit(9)")
+    with pytest.raises(ReportError, match=r"dying\.ipynb: its kernel died"):
+        execute(dying, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_command_line_errors_are_one_sentence(tmp_path):
+    notebook = write_notebook(tmp_path / "n.ipynb", "x")
+    for arguments, message in (
+        (["execute", str(notebook), "o.ipynb", "-p", '{"y": 1}'], "has no parameter 'y'"),
+        (["execute", str(notebook), "o.ipynb", "-p", "y=1"], "is not JSON"),
+        (["report", "huge", "--root", str(ROOT)], "no profile 'huge'"),
+        (["mock", str(tmp_path / "m.h5"), "--proportions", "odd", "--count", "10"], "odd"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", "from galutils.cli import main; main()", *arguments], capture_output=True, text=True
+        )
+        assert done.returncode == 1, done.stderr
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+        assert json.dumps(done.stderr.strip()).count("\\n") == 0

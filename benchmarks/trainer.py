@@ -72,7 +72,9 @@ def main() -> None:
             ours, bare = (median(column) for column in zip(*pairs, strict=True))
             ratio = median(first / second for first, second in pairs)
             rows[name] = {"trainer_images_per_second": ours, "bare_images_per_second": bare, "ratio": ratio}
-            print(f"{name:12} {options.size} px: trainer {ours:6.0f}, bare loop {bare:6.0f} images/s, ratio {ratio:.2f}")
+            print(
+                f"{name:12} {options.size} px: trainer {ours:6.0f}, bare loop {bare:6.0f} images/s, ratio {ratio:.2f}"
+            )
     write_json(options.json, {"images": options.images, "size": options.size, "rows": rows})
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
 from conftest import ROOT
+
 from galutils import runs
 from galutils.galaxy10 import open_galaxies
 from galutils.images import load_images

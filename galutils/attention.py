@@ -2,9 +2,13 @@
 
 The paper shows the CLS attention of the last block, plain and fine-tuned (its figures 3 and 5). Beside the
 pictures stands a number: the share of the attention that falls on the galaxy.
+
+Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module; a ViT wants whole patches,
+as :func:`galutils.dino.read_prepared` gives them.
 """
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Sequence
 from copy import deepcopy
 
 import matplotlib as mpl
@@ -23,11 +27,12 @@ def attention_weights(backbone: Backbone, images: torch.Tensor, blocks: Sequence
 
     Args:
         backbone: plain or with adapters.
-        images: (N, 3, H, W), grey levels 0 to 255, H and W whole patches.
+        images: (N, 3, H, W).
         blocks: which blocks, negative from the last.
 
     Returns:
-        for each block (N, heads, tokens, tokens) float32; rows sum to one. CLS is token 0.
+        for each block (N, heads, tokens, tokens) float32; rows sum to one. CLS is token 0. At 224 pixels
+        and patches of 16 a block takes about a megabyte per image and six heads.
     """
     weights: dict[int, torch.Tensor] = {}
     layers = {index: backbone.vit.blocks[index].attn for index in blocks}
@@ -51,35 +56,43 @@ def _weights(attention: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     return (query.float() * attention.scale @ key.float().transpose(-2, -1)).softmax(-1)
 
 
-def cls_attention(backbone: Backbone, images: torch.Tensor, block: int = -1) -> torch.Tensor:
+def cls_attention(backbone: Backbone, images: torch.Tensor, block: int = -1, batch_size: int = 32) -> torch.Tensor:
     """What each head's CLS token gives to each patch.
 
     Args:
-        images: (N, 3, H, W), grey levels 0 to 255.
+        images: (N, 3, H, W).
 
     Returns:
         (N, heads, H / patch, W / patch) float32; with what goes to the CLS token itself, one in sum.
     """
-    return _grid(attention_weights(backbone, images, [block])[0][:, :, 0], backbone, images)
+    batches = images.split(batch_size)
+    rows = torch.cat([attention_weights(backbone, batch, [block])[0][:, :, 0] for batch in batches])
+    return _grid(rows, backbone, images)
 
 
-def attention_rollout(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+def attention_rollout(backbone: Backbone, images: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
     """Attention followed through all blocks (Abnar & Zuidema 2020, equation 1).
 
     Heads are averaged; half of a block's output is its input, by the residual connection.
 
     Args:
-        images: (N, 3, H, W), grey levels 0 to 255.
+        images: (N, 3, H, W).
 
     Returns:
-        (N, H / patch, W / patch) float32, from CLS in the last block to the patches of the image.
+        (N, H / patch, W / patch) float32, from CLS in the last block to the patches of the image; with what
+        comes from the CLS token itself, one in sum.
     """
-    flow = None
-    for weights in attention_weights(backbone, images, range(len(backbone.vit.blocks))):
+    return _grid(torch.cat([_rollout(backbone, batch) for batch in images.split(batch_size)]), backbone, images)
+
+
+def _rollout(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+    """(N, tokens): the CLS row of the product over blocks, begun at the last, so that it stays one row."""
+    row = None
+    for weights in reversed(attention_weights(backbone, images, range(len(backbone.vit.blocks)))):
         mean = weights.mean(1)
         step = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
-        flow = step if flow is None else step @ flow
-    return _grid(flow[:, 0], backbone, images)
+        row = step[:, :1] if row is None else row @ step
+    return row[:, 0]
 
 
 def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
@@ -88,40 +101,39 @@ def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch
     return rows[..., backbone.vit.num_prefix_tokens :].unflatten(-1, (height, width))
 
 
-def galaxy_mask(image: np.ndarray, sigmas: float = 3.0) -> np.ndarray:
-    """The pixels of the central galaxy: the segment nearest to the centre, by photutils.
+def galaxy_masks(images: torch.Tensor, sigmas: float = 3.0) -> np.ndarray:
+    """The pixels of the central galaxy of each image: the segment nearest to the centre, by photutils.
 
-    A segment is ten or more connected pixels of the smoothed sum of the channels that lie ``sigmas`` standard
-    deviations of the sky above the sky, both sigma-clipped.
+    A segment is ten or more connected pixels of the smoothed mean of the channels that lie ``sigmas``
+    standard deviations of the sky above the sky, both sigma-clipped.
 
     Args:
-        image: (H, W, 3) uint8 or float, grey levels 0 to 255.
+        images: (N, 3, H, W).
 
     Returns:
-        (H, W) bool; nowhere true if nothing rises above the sky.
+        (N, H, W) bool; nowhere true where nothing rises above the sky.
     """
-    from astropy.stats import sigma_clipped_stats
-    from photutils.segmentation import detect_sources
     from scipy.ndimage import gaussian_filter
 
-    brightness = gaussian_filter(image.astype(np.float64).mean(axis=-1), 1.0)
+    brightness = images.double().mean(1).cpu().numpy()
+    return np.stack([_central_segment(gaussian_filter(image, 1.0), sigmas) for image in brightness])
+
+
+def _central_segment(brightness: np.ndarray, sigmas: float) -> np.ndarray:
+    from astropy.stats import sigma_clipped_stats
+    from photutils.segmentation import detect_sources
+
     _, sky, noise = sigma_clipped_stats(brightness, sigma=3.0)
-    # Skies of whole grey levels may have no spread at all.
-    segments = _quietly(detect_sources, brightness, sky + sigmas * max(noise, 0.5), 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # photutils warns where it finds nothing
+        # A sky of whole grey levels may have no spread at all.
+        segments = detect_sources(brightness, sky + sigmas * max(noise, 0.5), 10)
     if segments is None:
         return np.zeros(brightness.shape, bool)
     rows, columns = np.nonzero(segments.data)
     middle = (np.array(brightness.shape) - 1) / 2
     nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
     return segments.data == segments.data[rows[nearest], columns[nearest]]
-
-
-def _quietly(function: Callable, *arguments):
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # photutils warns where it finds nothing
-        return function(*arguments)
 
 
 def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
@@ -151,7 +163,7 @@ def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | 
 
     Args:
         network: stays as it is.
-        images: (N, 3, H, W) uint8.
+        images: (N, 3, H, W), as the network was trained.
         classes: (N,) the class whose evidence is shown; the predicted one if None.
 
     Returns:
@@ -172,43 +184,38 @@ def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | 
 
 
 def attention_gallery(
-    images: np.ndarray, maps: dict[str, np.ndarray], titles: Sequence[str] | None = None, overlay: bool = False
+    images: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor], titles: Sequence[str] | None = None
 ) -> Figure:
-    """One row per galaxy: the image, then its maps, each on its own scale.
+    """One row per galaxy: the image, then its maps, each on its own scale from zero.
 
     Args:
-        images: (N, H, W, 3) uint8.
+        images: (N, 3, H, W).
         maps: for each column's title (N, h, w) float, of any size.
         titles: (N,) beside the rows.
-        overlay: draw the maps over the image.
     """
-    height, width = images.shape[1:3]
-    figure, axes = _figure(len(images), 1 + len(maps), 1.6)
-    for i, image in enumerate(images):
+    figure, axes = _figure(len(images), 1 + len(maps))
+    for i, image in enumerate(_pictures(images)):
         axes[i, 0].imshow(image)
         if titles is not None:
             axes[i, 0].set_ylabel(titles[i], fontsize=8, rotation=0, ha="right", va="center")
         for ax, values in zip(axes[i, 1:], maps.values(), strict=True):
-            if overlay:
-                ax.imshow(image)
-            extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-            ax.imshow(values[i], cmap="inferno", extent=extent, vmin=0, alpha=0.6 if overlay else 1)
+            ax.imshow(values[i], cmap="inferno", vmin=0)
     for ax, title in zip(axes[0], ["image", *maps], strict=True):
         ax.set_title(title, fontsize=9)
     return figure
 
 
-def head_gallery(image: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
-    """One galaxy, one row per network, one column per head.
+def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]) -> Figure:
+    """One galaxy, one row per network, one column per head, each on its own scale from zero.
 
     Args:
-        image: (H, W, 3) uint8.
+        image: (3, H, W).
         maps: for each network's name (heads, h, w) float.
     """
     heads = max(len(values) for values in maps.values())
-    figure, axes = _figure(len(maps), 1 + heads, 1.6)
+    figure, axes = _figure(len(maps), 1 + heads)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
-        row[0].imshow(image)
+        row[0].imshow(_pictures(image[None])[0])
         row[0].set_ylabel(name, fontsize=9)
         for head, (ax, head_map) in enumerate(zip(row[1:], values, strict=False)):
             ax.imshow(head_map, cmap="inferno", vmin=0)
@@ -216,7 +223,12 @@ def head_gallery(image: np.ndarray, maps: dict[str, np.ndarray]) -> Figure:
     return figure
 
 
-def _figure(rows: int, columns: int, side: float) -> tuple[Figure, np.ndarray]:
+def _pictures(images: torch.Tensor) -> np.ndarray:
+    """(N, 3, H, W) to (N, H, W, 3) uint8."""
+    return images.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _figure(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, np.ndarray]:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(side * columns + 0.8, side * rows + 0.3), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from galutils.errors import GalutilsError
 from galutils.galaxy10 import NUM_CLASSES
 from galutils.metrics import apply_match, class_memberships, cluster_scores, match_clusters, one_hot
 
@@ -45,14 +46,17 @@ def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np
     """Principal components (N, d) float32 of an embedding (N, D), centred and not rescaled.
 
     Args:
-        variance: share of the variance to keep; or, if an integer, the number of components.
+        variance: share of the variance to keep, 1.0 for all of it; or, if an integer, the number of components.
     """
     from sklearn.decomposition import PCA
 
-    if isinstance(variance, float) and variance >= 1:
-        return (embedding - embedding.mean(axis=0)).astype(np.float32)
+    if variance <= 0 or (isinstance(variance, float) and variance > 1):
+        raise GalutilsError(f"variance is {variance}; give a share above 0 and up to 1.0, or a number of components.")
     # The exact solver: the randomised one cannot keep a share, and draws.
-    components = variance if variance < 1 else min(variance, *embedding.shape)
+    if isinstance(variance, float):
+        components = variance if variance < 1 else None
+    else:
+        components = min(variance, *embedding.shape)
     return PCA(components, svd_solver="full").fit_transform(embedding).astype(np.float32)
 
 
@@ -80,6 +84,7 @@ def kmeans(features: np.ndarray, clusters: int = NUM_CLASSES, seed: int = 0, n_i
     """scikit-learn's k-means: the best of ``n_init`` starts by inertia."""
     from sklearn.cluster import KMeans
 
+    _check_count(features, clusters)
     fitted = KMeans(clusters, n_init=n_init, random_state=seed).fit(features)
     found = fitted.labels_.astype(np.int64)
     return Clustering(found, memberships(features, fitted.cluster_centers_, found), float(fitted.inertia_))
@@ -147,12 +152,13 @@ def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed
             smaller than 1 % of the rows, and leaves noise without one).
 
     Raises:
-        ValueError: unknown method.
+        GalutilsError: unknown method, or fewer rows than clusters.
     """
     from sklearn import cluster as sk
     from sklearn.mixture import GaussianMixture
     from sklearn.neighbors import kneighbors_graph
 
+    _check_count(features, clusters)
     if method == "kmeans":
         return kmeans(features, clusters, seed)
     if method == "spherical":
@@ -173,8 +179,13 @@ def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed
     elif method == "hdbscan":
         found = sk.HDBSCAN(min_cluster_size=max(5, len(features) // 100), copy=True).fit_predict(features)
     else:
-        raise ValueError(f"method is '{method}'; choose {', '.join(METHODS)}.")
+        raise GalutilsError(f"method is '{method}'; choose {', '.join(METHODS)}.")
     return Clustering(found.astype(np.int64))
+
+
+def _check_count(features: np.ndarray, clusters: int) -> None:
+    if not 1 <= clusters <= len(features):
+        raise GalutilsError(f"{len(features)} rows cannot be put into {clusters} clusters; set clusters to fewer.")
 
 
 def _spherical_kmeans(features: np.ndarray, clusters: int, seed: int, starts: int = 10) -> Clustering:

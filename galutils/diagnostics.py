@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from galutils.clustering import METHODS, Clustering, cluster, reduce_dimensions, score
+from galutils.errors import GalutilsError
 from galutils.galaxy10 import NUM_CLASSES
 from galutils.metrics import apply_match, class_memberships, macro_roc_auc, match_clusters, matched_accuracy, one_hot
 
@@ -73,7 +74,7 @@ def probe(
         (folds,) accuracies.
 
     Raises:
-        ValueError: unknown kind, or a class has fewer rows than there are folds.
+        GalutilsError: unknown kind, or a class has fewer rows than there are folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
@@ -86,7 +87,10 @@ def probe(
     elif kind == "linear":
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     else:
-        raise ValueError(f"kind is '{kind}'; choose linear or knn.")
+        raise GalutilsError(f"kind is '{kind}'; choose linear or knn.")
+    fewest = np.bincount(labels)[np.unique(labels)].min()
+    if fewest < folds:
+        raise GalutilsError(f"The rarest class has {fewest} rows; set folds to at most that.")
     groups = np.arange(len(labels)) if groups is None else groups
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return cross_val_score(model, features, labels, groups=groups, cv=cut, error_score="raise")
@@ -114,10 +118,10 @@ def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0)
         (from memberships; None where the clustering has none).
 
     Raises:
-        ValueError: the number of clusters is not that of classes.
+        GalutilsError: the number of clusters is not that of classes.
     """
     if clustering.count != NUM_CLASSES:
-        raise ValueError(f"There are {clustering.count} clusters; the inverse assignment needs {NUM_CLASSES}.")
+        raise GalutilsError(f"There are {clustering.count} clusters; the inverse assignment needs {NUM_CLASSES}.")
     shuffled = np.random.default_rng(seed).permutation(labels)
     match = match_clusters(labels, clustering.clusters, NUM_CLASSES, NUM_CLASSES)
     cases = {

@@ -7,7 +7,8 @@ it embeds, so that an embedding is computed once and kept on disk.
 
 import hashlib
 import json
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from galutils.errors import GalutilsError
 from galutils.files import atomic_path, sha256
 from galutils.galaxy10 import Galaxies
 from galutils.images import load_images
@@ -37,26 +39,37 @@ class Preprocessing:
     image_size: int = 224  # height and width that the network sees; whole patches
     crop: float = 0.875  # share of each side that is kept around the centre
     interpolation: str = "bicubic"  # or bilinear; antialiased
-    normalization: str = "imagenet"  # or galaxy: mean and standard deviation of Galaxy10
     blocks: int = 4  # CLS tokens of this many last blocks, side by side
     final_norm: bool = True  # pass each of them through the network's final norm
     l2: bool = False  # scale the embedding to unit length
 
     def __post_init__(self) -> None:
         if not 0 < self.crop <= 1 or self.image_size < 1 or self.blocks < 1:
-            raise ValueError("crop must lie above 0 and at most be 1; image_size and blocks must be at least 1.")
-        if self.interpolation not in ("bicubic", "bilinear") or self.normalization not in NORMALIZATIONS:
-            raise ValueError("interpolation must be bicubic or bilinear, normalization imagenet or galaxy.")
+            raise GalutilsError("crop must lie above 0 and at most be 1; image_size and blocks must be at least 1.")
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise GalutilsError(f"interpolation is '{self.interpolation}' but must be bicubic or bilinear.")
 
 
 def prepare_images(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
     """Crop and resize: (N, 3, H, W) uint8 or float to (N, 3, size, size) float32, grey levels 0 to 255."""
-    size, edge = preprocessing.image_size, round(images.shape[-1] * (1 - preprocessing.crop) / 2)
-    images = images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge].float()
+    size, images = preprocessing.image_size, central(images, preprocessing.crop).float()
     if images.shape[-1] == size:
         return images
     images = nn.functional.interpolate(images, (size, size), mode=preprocessing.interpolation, antialias=True)
     return images.clamp_(0, 255)  # bicubic interpolation overshoots at edges
+
+
+def central(images: torch.Tensor, crop: float) -> torch.Tensor:
+    """The central part of square images (..., H, H) that is ``crop`` of each side, at least a pixel or two."""
+    side = images.shape[-1]
+    edge = min(round(side * (1 - crop) / 2), (side - 1) // 2)
+    return images[..., edge : side - edge, edge : side - edge]
+
+
+def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Preprocessing) -> torch.Tensor:
+    """Images of some rows just as a backbone sees them: (n, 3, size, size) float32, grey levels 0 to 255."""
+    images = torch.from_numpy(galaxies.read_images(rows)).permute(0, 3, 1, 2)
+    return prepare_images(images, preprocessing)
 
 
 class Backbone(nn.Module):
@@ -66,6 +79,7 @@ class Backbone(nn.Module):
         vit: the transformer; its state is the backbone's whole state.
         arch: timm's name of it.
         source: where its weights came from.
+        normalization: "imagenet", or "galaxy": mean and standard deviation of Galaxy10.
         lora: settings of adapters that are not merged, see :func:`galutils.lora.add_lora`; else None.
         patch: height and width of a patch in pixels.
         dim: length of a token.
@@ -73,6 +87,8 @@ class Backbone(nn.Module):
 
     def __init__(self, vit: nn.Module, arch: str, source: WeightsSource, normalization: str = "imagenet"):
         super().__init__()
+        if normalization not in NORMALIZATIONS:
+            raise GalutilsError(f"normalization is '{normalization}' but must be {' or '.join(NORMALIZATIONS)}.")
         self.normalize = Normalize(*NORMALIZATIONS[normalization])
         self.vit, self.arch, self.source, self.normalization = vit, arch, source, normalization
         self.lora: dict | None = None
@@ -92,7 +108,7 @@ class Backbone(nn.Module):
             (N, blocks * dim) float.
         """
         if blocks > len(self.vit.blocks):
-            raise ValueError(f"{self.arch} has {len(self.vit.blocks)} blocks; blocks must not be {blocks}.")
+            raise GalutilsError(f"{self.arch} has {len(self.vit.blocks)} blocks; blocks must not be {blocks}.")
         outputs = self.vit.forward_intermediates(
             self.normalize(images),
             indices=blocks,
@@ -107,7 +123,7 @@ class Backbone(nn.Module):
         """Refuse an image size that is not a whole number of patches."""
         if size % self.patch or size < self.patch:
             near = max(1, round(size / self.patch)) * self.patch
-            raise ValueError(f"{size} pixels are not whole patches of {self.patch}; set image_size to {near}.")
+            raise GalutilsError(f"{size} pixels are not whole patches of {self.patch}; set image_size to {near}.")
 
     def copy(self) -> "Backbone":
         """A copy that shares no tensors."""
@@ -117,8 +133,8 @@ class Backbone(nn.Module):
         return sum(p.numel() for p in self.vit.parameters())
 
     def digest(self) -> str:
-        """SHA-256 over architecture, names and values, so that equal networks have equal digests."""
-        digest = hashlib.sha256(self.arch.encode())
+        """SHA-256 over all that the output depends on, so that equal networks have equal digests."""
+        digest = hashlib.sha256(f"{self.arch} {self.normalization} ".encode())
         for name, tensor in sorted(self.vit.state_dict().items()):
             digest.update(f"{name} {tuple(tensor.shape)} ".encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
@@ -126,19 +142,22 @@ class Backbone(nn.Module):
 
 
 def load_backbone(
-    weights: str = "dino", arch: str = "auto", normalization: str = "imagenet", seed: int = 0
+    weights: str | Path = "dino", arch: str = "auto", normalization: str = "auto", seed: int = 0
 ) -> Backbone:
     """A backbone in evaluation mode, its parameters frozen.
 
     Args:
         weights, arch: see :func:`galutils.weights.vit_weights`.
+        normalization: "imagenet", DINO's; "galaxy"; or "auto": what :func:`save_backbone` wrote, else imagenet.
         seed: of random weights; the same seed gives the same network.
 
     Raises:
         WeightsError: see there.
     """
     with seeded(seed):
-        vit, arch, source = vit_weights(arch, weights)
+        vit, arch, source, metadata = vit_weights(arch, str(weights))
+    if normalization == "auto":
+        normalization = metadata.get("normalization", "imagenet")
     return Backbone(vit, arch, source, normalization).eval().requires_grad_(False)
 
 
@@ -149,14 +168,14 @@ def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None
         metadata: further entries of the file's metadata, text to text.
 
     Raises:
-        ValueError: the network has LoRA adapters; merge them first.
+        GalutilsError: the network has LoRA adapters; merge them first.
     """
     from safetensors.torch import save_file
 
     if backbone.lora is not None:
-        raise ValueError("The network has LoRA adapters; save merge_lora(backbone), or the adapters by save_lora.")
+        raise GalutilsError("The network has LoRA adapters; save merge_lora(backbone), or the adapters by save_lora.")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.vit.state_dict().items()}
-    metadata = {"architecture": backbone.arch, **metadata}
+    metadata = {"architecture": backbone.arch, "normalization": backbone.normalization, **metadata}
     if backbone.source.stand_in:
         metadata["stand_in"] = backbone.source.stand_in
     with atomic_path(path) as partial:
@@ -183,12 +202,12 @@ def embed(
         (N, blocks * dim) float32.
 
     Raises:
-        ValueError: the image size is not a whole number of patches, or there are too few blocks.
+        GalutilsError: the image size is not a whole number of patches, or there are too few blocks.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
-    preprocessing = preprocessing or Preprocessing(normalization=backbone.normalization)
+    preprocessing = preprocessing or Preprocessing()
     backbone.check_size(preprocessing.image_size)
     path, key = None, ""
     if cache_dir is not None:
@@ -215,23 +234,22 @@ def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preproc
 
 def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Tensor:
     rows = np.arange(len(galaxies))
-    source = load_images(galaxies, rows, galaxies.image_size, device)
-    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]
-    home = next(backbone.parameters()).device
-    normalize = backbone.normalize
-    backbone.normalize = Normalize(*NORMALIZATIONS[preprocessing.normalization])
-    was_training = backbone.training
+    # Every image is needed once: there is no point in holding them all.
+    source = load_images(galaxies, rows, galaxies.image_size, device, resident=False)
+    batches = np.array_split(rows, math.ceil(len(rows) / batch_size))
+    home, was_training = next(backbone.parameters()).device, backbone.training
     backbone.eval().to(device)
-    out = []
     try:
         with torch.inference_mode():
-            for images in source.batches(batches):
-                prepared = prepare_images(images, preprocessing)
-                out.append(backbone.cls_tokens(prepared, preprocessing.blocks, preprocessing.final_norm).float().cpu())
+            tokens = [
+                backbone.cls_tokens(
+                    prepare_images(images, preprocessing), preprocessing.blocks, preprocessing.final_norm
+                ).cpu()
+                for images in source.batches(batches)
+            ]
     finally:
-        backbone.normalize = normalize
         backbone.train(was_training).to(home)
-    embedding = torch.cat(out)
+    embedding = torch.cat(tokens).float()
     return nn.functional.normalize(embedding, dim=1) if preprocessing.l2 else embedding
 
 

@@ -23,6 +23,7 @@ from torch import nn
 
 from galutils import dino, lora, multicrop, objective
 from galutils.dino import Backbone, Preprocessing, prepare_images, seeded
+from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
 from galutils.images import load_images
@@ -91,13 +92,13 @@ class DistillSettings:
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.local_crops < 0 or self.prototypes < 2:
-            raise ValueError("epochs must be at least 1, batch_size and prototypes 2, and local_crops 0.")
+            raise GalutilsError("epochs must be at least 1, batch_size and prototypes 2, and local_crops 0.")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
-            raise ValueError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
+            raise GalutilsError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
         if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1 or not 0 < self.crop <= 1:
-            raise ValueError("momentum must lie between 0 and 1, warmup below 1, and crop above 0 and at most be 1.")
+            raise GalutilsError("momentum must lie between 0 and 1, warmup below 1, and crop above 0 and at most be 1.")
         if min(self.student_temperature, self.teacher_temperature) <= 0:
-            raise ValueError("Temperatures must be greater than 0.")
+            raise GalutilsError("Temperatures must be greater than 0.")
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class DistillResult:
     def network(self, which: str = "teacher") -> Backbone:
         """The plain network that embeds: "teacher" or "student", merged."""
         if which not in ("teacher", "student"):
-            raise ValueError(f"network is '{which}'; choose teacher or student.")
+            raise GalutilsError(f"network is '{which}'; choose teacher or student.")
         return self.teacher if which == "teacher" else merge_lora(self.student)
 
 
@@ -154,7 +155,7 @@ def distill(
 
     Raises:
         TrainingError: the loss is not finite.
-        ValueError: the image size is not a whole number of patches, or the backbone has adapters.
+        GalutilsError: the image size is not a whole number of patches, or the backbone has adapters.
     """
     backbone.check_size(settings.image_size)
     started = time.perf_counter()

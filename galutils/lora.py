@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from galutils.dino import Backbone, seeded
+from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.weights import WeightsError, read_state
 
@@ -53,14 +54,14 @@ def add_lora(
         seed: of the adapters' first factor; the second starts at zero.
 
     Raises:
-        ValueError: the backbone has adapters already, or rank or alpha are not positive.
+        GalutilsError: the backbone has adapters already, or rank or alpha are not positive.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
     if backbone.lora is not None:
-        raise ValueError("The network has adapters already; merge them first.")
+        raise GalutilsError("The network has adapters already; merge them first.")
     if rank < 1 or alpha <= 0:
-        raise ValueError("rank must be at least 1 and alpha greater than 0.")
+        raise GalutilsError("rank must be at least 1 and alpha greater than 0.")
     adapted = backbone.copy()
     for block in adapted.vit.blocks:
         block.attn.qkv = SplitQKV(block.attn.qkv)
@@ -117,7 +118,7 @@ def save_lora(backbone: Backbone, path: str | Path) -> None:
     from safetensors.torch import save_file
 
     if backbone.lora is None:
-        raise ValueError("The network has no adapters; save it by save_backbone.")
+        raise GalutilsError("The network has no adapters; save it by save_backbone.")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable(backbone).items()}
     metadata = {"kind": "lora", "architecture": backbone.arch, "frozen": _frozen_digest(backbone)}
     with atomic_path(path) as partial:

@@ -56,7 +56,7 @@ def _counts(rng: Rng, expected: float, bright: float, faint: float, slope: float
 
 def add_neighbours(scene: Scene, rng: Rng) -> None:
     """Galaxies of the field around, mostly faint, small and redder for their distance."""
-    for magnitude in _counts(rng, lognormal(rng, 14, 0.5), 16.5, 23.5, 0.35):
+    for magnitude in _counts(rng, lognormal(rng, 12, 0.5), 16.5, 23.5, 0.35):
         radius = lognormal(rng, 0.55 * 10 ** (0.12 * (22 - magnitude)), 0.3)
         x0, y0 = rng.uniform(-FIELD / 2, FIELD / 2, 2)
         x, y, light = scene.stamp(x0, y0, 8 * radius)
@@ -70,7 +70,7 @@ def add_stars(scene: Scene, fwhm: float, rng: Rng) -> None:
     """Foreground stars: Moffat profiles, whose wings show around the bright ones (Moffat 1969)."""
     beta = 3.0
     width = fwhm / (2 * np.sqrt(2 ** (1 / beta) - 1))
-    for magnitude in _counts(rng, lognormal(rng, 6, 0.5), 13.5, 22.8, 0.2):
+    for magnitude in _counts(rng, lognormal(rng, 4.5, 0.5), 13.5, 22.8, 0.2):
         # Two groups: stars near the main-sequence turn-off, and red dwarfs.
         dwarf = rng.random() < 0.55
         colour, redder = (rng.normal(1.5, 0.1), rng.uniform(-0.1, 1.1)) if dwarf else (rng.normal(0.5, 0.2), -0.1)
@@ -108,7 +108,7 @@ def _cutout(label: int, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
     # The noise is white per native pixel, then smoothed a little by the survey's resampling; drawn last, so
     # that a galaxy looks the same at any size.
-    depth = lognormal(rng, 0.0128, 0.2) * NATIVE_PIXEL / scene.pixel
+    depth = lognormal(rng, 0.0155, 0.28) * NATIVE_PIXEL / scene.pixel
     noise = rng.standard_normal(scene.light.shape, dtype=np.float32)
     for band, grain in enumerate((1.0, 1.0, 1.15)):
         gaussian_filter(noise[band], 0.5 * NATIVE_PIXEL / scene.pixel, output=noise[band], truncate=3)

@@ -3,6 +3,8 @@
 import torch
 from torch import nn
 
+from galutils.dino import central
+
 
 class MultiCrop:
     """Two large and several small crops of each image (Caron et al. 2020, "SwAV", section 3.3).
@@ -63,8 +65,7 @@ class MultiCrop:
             [(2 * B, 3, image_size, image_size), (local_crops * B, 3, local_size, local_size)], one view of
             all images after another; the second is missing where there are no small crops.
         """
-        edge = round(images.shape[-1] * (1 - self.crop) / 2)
-        images = images[..., edge : images.shape[-2] - edge, edge : images.shape[-1] - edge].float() / 255
+        images = central(images, self.crop).float() / 255
         views = [self.large(images.repeat(2, 1, 1, 1))]
         if self.local_crops:
             views.append(self.small(images.repeat(self.local_crops, 1, 1, 1)))

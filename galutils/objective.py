@@ -98,8 +98,11 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
 def effective_rank(features: torch.Tensor) -> float:
     """Exponential of the entropy of the singular values of centred features (N, D) (Roy & Vetterli 2007).
 
-    Between 1, where all rows lie on a line, and the smaller side of the matrix; 0 where all rows are equal.
+    Between 1, where all rows lie on a line, and the smaller side of the matrix; 0 where all rows are equal;
+    NaN where a feature is not finite.
     """
+    if not features.isfinite().all():
+        return math.nan
     values = torch.linalg.svdvals((features - features.mean(0)).double())
     # Rounding leaves tiny values where there should be none.
     if values[0] <= 1e-6 * features.norm():

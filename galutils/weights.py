@@ -141,7 +141,9 @@ def _load_strictly(features: nn.Module, state: dict[str, torch.Tensor], path: Pa
 DINO_ARCH = "vit_small_patch16_224.dino"
 
 
-def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource]:
+def vit_weights(
+    arch: str = "auto", weights: str = "dino"
+) -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
     """A timm vision transformer without classifier, with the weights asked for.
 
     Args:
@@ -153,7 +155,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
 
     Returns:
         the network (it takes images of any size, its position embeddings interpolated), the
-        architecture's name, and where the weights came from.
+        architecture's name, where the weights came from, and the file's metadata.
 
     Raises:
         WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
@@ -163,7 +165,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
         vit = _new_vit(arch)
         path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
         if path is None:
-            return vit, arch, WeightsSource("random")
+            return vit, arch, WeightsSource("random"), {}
         state, metadata = read_state(path)
         source = "dino"
     else:
@@ -187,7 +189,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
         raise WeightsError(
             f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
         ) from error
-    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
+    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
 
 
 def _new_vit(arch: str) -> nn.Module:

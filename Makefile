@@ -1,8 +1,9 @@
 # Every target is one call of a real tool. PROFILE: quick, small, paper, smoke.
-# DATA and VGG_WEIGHTS name files of your own; DEVICE is auto, cpu or cuda.
+# DATA, VGG_WEIGHTS and DINO_WEIGHTS name files of your own; DEVICE is auto, cpu or cuda.
 PROFILE ?= quick
 DATA ?=
 VGG_WEIGHTS ?=
+DINO_WEIGHTS ?=
 DEVICE ?=
 CORES ?= all
 PYTHON ?= python3
@@ -11,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: report test lab bench lint
 report: .venv/installed
-	snakemake --cores $(CORES) --resources gpu=$(if $(filter cuda,$(DEVICE)),1,64) --quiet all --rerun-incomplete --config profile=$(PROFILE) data="$(DATA)" vgg_weights="$(VGG_WEIGHTS)" device="$(DEVICE)" && echo "reports/$(PROFILE)/index.html"
+	snakemake --cores $(CORES) --resources gpu=$(if $(filter cuda,$(DEVICE)),1,64) --quiet all --rerun-incomplete --config profile=$(PROFILE) data="$(DATA)" vgg_weights="$(VGG_WEIGHTS)" dino_weights="$(DINO_WEIGHTS)" device="$(DEVICE)" && echo "reports/$(PROFILE)/index.html"
 
 test: .venv/installed
 	pytest

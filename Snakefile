@@ -14,6 +14,7 @@ try:
         config.get("profile", "quick"),
         data=str(config.get("data") or ""),
         vgg_weights=str(config.get("vgg_weights") or ""),
+        dino_weights=str(config.get("dino_weights") or ""),
         device=str(config.get("device") or ""),
     )
 except GalutilsError as error:
@@ -56,7 +57,7 @@ for page in study.pages:
         threads: THREADS
         resources:
             # One notebook at a time on a GPU, as many as there are cores without one.
-            gpu=1 if page.experiment else 0,
+            gpu=1 if "device" in page.parameters or page.experiment else 0,
         shell:
             # The number of threads changes the order of additions, so it belongs to the run. The log takes
             # the kernel's chatter; why a notebook failed is told at the end.

@@ -45,7 +45,7 @@ def main() -> None:
         print(f"simulator: {options.count / (time.process_time() - started):.0f} images per second of one core")
         simulated = open_galaxies(path)
         torch.manual_seed(options.seed)
-        network = models.build("custom_cnn", average_pool=2 if options.size >= 128 else 1)
+        network = models.build("custom_cnn")
         settings = Settings(epochs=options.epochs, seed=options.seed, image_size=options.size, device="cpu")
         # The curve that the trainer prints is over the held-out simulated galaxies.
         train(network, simulated, split_rows(simulated, 0.1, options.seed), settings)

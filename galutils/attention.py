@@ -7,6 +7,7 @@ Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module
 as :func:`galutils.dino.read_prepared` gives them.
 """
 
+import textwrap
 import warnings
 from collections.abc import Sequence
 from copy import deepcopy
@@ -197,11 +198,11 @@ def attention_gallery(
     for i, image in enumerate(_pictures(images)):
         axes[i, 0].imshow(image)
         if titles is not None:
-            axes[i, 0].set_ylabel(titles[i], fontsize=8, rotation=0, ha="right", va="center")
+            axes[i, 0].set_ylabel(_wrapped(titles[i]), fontsize=8, rotation=0, ha="right", va="center")
         for ax, values in zip(axes[i, 1:], maps.values(), strict=True):
             ax.imshow(values[i], cmap="inferno", vmin=0)
     for ax, title in zip(axes[0], ["image", *maps], strict=True):
-        ax.set_title(title, fontsize=9)
+        ax.set_title(_wrapped(title), fontsize=7)
     return figure
 
 
@@ -216,7 +217,7 @@ def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]
     figure, axes = _figure(len(maps), 1 + heads)
     for row, (name, values) in zip(axes, maps.items(), strict=True):
         row[0].imshow(_pictures(image[None])[0])
-        row[0].set_ylabel(name, fontsize=9)
+        row[0].set_ylabel(_wrapped(name), fontsize=8, rotation=0, ha="right", va="center")
         for head, (ax, head_map) in enumerate(zip(row[1:], values, strict=False)):
             ax.imshow(head_map, cmap="inferno", vmin=0)
             ax.set_title(f"head {head + 1}", fontsize=8)
@@ -226,6 +227,10 @@ def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]
 def _pictures(images: torch.Tensor) -> np.ndarray:
     """(N, 3, H, W) to (N, H, W, 3) uint8."""
     return images.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def _wrapped(title: str) -> str:
+    return textwrap.fill(title, 18)
 
 
 def _figure(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, np.ndarray]:

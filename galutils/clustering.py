@@ -41,6 +41,25 @@ class Clustering:
         """Number of clusters, empty ones included where they are known."""
         return self.soft.shape[1] if self.soft is not None else int(self.clusters.max(initial=-1)) + 1
 
+    @property
+    def shares(self) -> np.ndarray:
+        """(K,) float64: share of the clustered rows in each cluster."""
+        kept = self.clusters[self.clusters >= 0]
+        return np.bincount(kept, minlength=self.count) / max(1, len(kept))
+
+    def typical_rows(self, count: int) -> list[np.ndarray]:
+        """For each cluster up to ``count`` row numbers, those with the highest membership first.
+
+        Raises:
+            GalutilsError: the method has no memberships.
+        """
+        if self.soft is None:
+            raise GalutilsError("This clustering has no memberships; use kmeans, gmm or spherical.")
+        return [
+            np.flatnonzero(self.clusters == k)[np.argsort(-self.soft[self.clusters == k, k], kind="stable")][:count]
+            for k in range(self.count)
+        ]
+
 
 def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np.ndarray:
     """Principal components (N, d) float32 of an embedding (N, D), centred and not rescaled.
@@ -77,7 +96,8 @@ def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray)
 
     squared = euclidean_distances(features.astype(np.float64), centers.astype(np.float64), squared=True)
     variance = squared[np.arange(len(clusters)), clusters].mean() / features.shape[1]
-    return softmax(-squared / (2 * max(variance, np.finfo(float).tiny)), axis=1)
+    smallest = np.finfo(float).eps * squared.max() or 1.0  # where every row is a centre
+    return softmax(-squared / (2 * max(variance, smallest)), axis=1)
 
 
 def kmeans(features: np.ndarray, clusters: int = NUM_CLASSES, seed: int = 0, n_init: int = 10) -> Clustering:

@@ -5,12 +5,12 @@ how far fine-tuning has moved an embedding.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
 
-from galutils.clustering import METHODS, Clustering, cluster, reduce_dimensions, score
+from galutils.clustering import METHODS, Clustering, cluster, kmeans_over_seeds, reduce_dimensions, score
 from galutils.errors import GalutilsError
 from galutils.galaxy10 import NUM_CLASSES
 from galutils.metrics import apply_match, class_memberships, macro_roc_auc, match_clusters, matched_accuracy, one_hot
@@ -94,6 +94,52 @@ def probe(
     groups = np.arange(len(labels)) if groups is None else groups
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return cross_val_score(model, features, labels, groups=groups, cv=cut, error_score="raise")
+
+
+def assess_clusters(
+    embedding: np.ndarray, labels: np.ndarray, variance: float | int = 0.95, seeds: Iterable[int] = range(10)
+) -> dict:
+    """k-means on an embedding's principal components, as one row of a table.
+
+    Args:
+        embedding: (N, D). variance: see :func:`galutils.clustering.reduce_dimensions`.
+        seeds: of k-means.
+
+    Returns:
+        ``components``; ``accuracy``, ``nmi``, ``ami``, ``roc_auc_hard`` and ``roc_auc_soft`` of the seed with
+        the lowest inertia; ``accuracy_std`` over the seeds.
+    """
+    features = reduce_dimensions(embedding, variance)
+    table, best = kmeans_over_seeds(features, labels, seeds=seeds)
+    scores = score(best, labels)
+    return {
+        "components": features.shape[1],
+        "accuracy": scores["accuracy"],
+        "accuracy_std": float(table["accuracy"].std(ddof=0)),
+        **{name: scores[name] for name in ("nmi", "ami", "roc_auc_hard", "roc_auc_soft")},
+    }
+
+
+def assess(
+    embedding: np.ndarray,
+    labels: np.ndarray,
+    variance: float | int = 0.95,
+    seeds: Iterable[int] = range(10),
+    groups: np.ndarray | None = None,
+) -> dict:
+    """:func:`assess_clusters`, with what labels find in the same embedding.
+
+    Args:
+        groups: see :func:`probe`.
+
+    Returns:
+        what :func:`assess_clusters` gives; ``knn`` and ``linear``, mean accuracies of the probes over five folds.
+    """
+    return {
+        **assess_clusters(embedding, labels, variance, seeds),
+        "knn": float(probe(embedding, labels, "knn", groups=groups).mean()),
+        "linear": float(probe(embedding, labels, "linear", groups=groups).mean()),
+    }
 
 
 def null_accuracies(

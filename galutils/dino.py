@@ -8,11 +8,13 @@ it embeds, so that an embedding is computed once and kept on disk.
 import hashlib
 import json
 import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +74,18 @@ def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Prepro
     return prepare_images(images, preprocessing)
 
 
+class Embedding(NamedTuple):
+    """What :func:`embed` gives.
+
+    Attributes:
+        values: (N, blocks * dim) float32, in the file's order.
+        seconds: that computing it took, whenever that was.
+    """
+
+    values: np.ndarray
+    seconds: float
+
+
 class Backbone(nn.Module):
     """A timm vision transformer with its normalisation in front.
 
@@ -80,6 +94,7 @@ class Backbone(nn.Module):
         arch: timm's name of it.
         source: where its weights came from.
         normalization: "imagenet", or "galaxy": mean and standard deviation of Galaxy10.
+        recipe: arguments of :func:`load_backbone` that give it again, before anything was trained.
         lora: settings of adapters that are not merged, see :func:`galutils.lora.add_lora`; else None.
         patch: height and width of a patch in pixels.
         dim: length of a token.
@@ -91,6 +106,7 @@ class Backbone(nn.Module):
             raise GalutilsError(f"normalization is '{normalization}' but must be {' or '.join(NORMALIZATIONS)}.")
         self.normalize = Normalize(*NORMALIZATIONS[normalization])
         self.vit, self.arch, self.source, self.normalization = vit, arch, source, normalization
+        self.recipe = {"arch": arch, "normalization": normalization}
         self.lora: dict | None = None
         self.patch, self.dim = vit.patch_embed.patch_size[0], vit.embed_dim
 
@@ -158,7 +174,11 @@ def load_backbone(
         vit, arch, source, metadata = vit_weights(arch, str(weights))
     if normalization == "auto":
         normalization = metadata.get("normalization", "imagenet")
-    return Backbone(vit, arch, source, normalization).eval().requires_grad_(False)
+    backbone = Backbone(vit, arch, source, normalization).eval().requires_grad_(False)
+    # Of random weights, not of "auto": what was found today may be another file tomorrow.
+    named = source.source if source.source in ("dino", "random") else str(Path(weights).expanduser().resolve())
+    backbone.recipe = {"weights": named, "arch": arch, "normalization": normalization, "seed": seed}
+    return backbone
 
 
 def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None:
@@ -190,16 +210,13 @@ def embed(
     cache_dir: str | Path | None = None,
     device: str = "auto",
     batch_size: int = 64,
-) -> np.ndarray:
+) -> Embedding:
     """Embeddings of all rows of a file, in the file's order. Labels are not looked at.
 
     Args:
         cache_dir: a folder in which the embedding is kept under a key of data, weights and preprocessing;
             if it is there already, nothing is computed. None: neither looked for nor kept.
         device: "auto" is CUDA where there is one.
-
-    Returns:
-        (N, blocks * dim) float32.
 
     Raises:
         GalutilsError: the image size is not a whole number of patches, or there are too few blocks.
@@ -215,15 +232,18 @@ def embed(
         path = Path(cache_dir) / f"embedding-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
         try:
             with safe_open(path, framework="np") as file:
-                if (file.metadata() or {}).get("key") == key:
-                    return file.get_tensor("embedding")
+                metadata = file.metadata() or {}
+                if metadata.get("key") == key:
+                    return Embedding(file.get_tensor("embedding"), float(metadata["seconds"]))
         except (OSError, SafetensorError):
             pass  # not there or damaged: computed again
+    started = time.perf_counter()
     embedding = _compute(backbone, galaxies, preprocessing, pick_device(device), batch_size)
+    seconds = time.perf_counter() - started
     if path is not None:
         with atomic_path(path) as partial:
-            save_file({"embedding": embedding}, partial, metadata={"key": key})
-    return embedding.numpy()
+            save_file({"embedding": embedding}, partial, metadata={"key": key, "seconds": str(seconds)})
+    return Embedding(embedding.numpy(), seconds)
 
 
 def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preprocessing) -> str:

@@ -78,6 +78,12 @@ class Galaxies:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def sample_per_class(self, count: int, seed: int = 0) -> np.ndarray:
+        """Up to ``count`` row numbers of each class that occurs, drawn by seed: (n,) int64, ordered by class."""
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(self))
+        return np.concatenate([shuffled[self.labels[shuffled] == label][:count] for label in np.unique(self.labels)])
+
     def read_images(self, rows: Sequence[int] | np.ndarray, size: int | None = None, crop: float = 1.0) -> np.ndarray:
         """Read images of the given rows, in the order given.
 

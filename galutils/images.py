@@ -105,3 +105,8 @@ def load_images(
     if not resident:
         return Streamed(galaxies, size, crop, device)
     return Resident(torch.from_numpy(galaxies.read_images(rows, size, crop)).to(device), rows)
+
+
+def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int, crop: float = 1.0) -> torch.Tensor:
+    """The given rows as a network takes them: (n, 3, size, size) uint8 on the CPU."""
+    return torch.from_numpy(galaxies.read_images(rows, size, crop)).permute(0, 3, 1, 2)

@@ -17,7 +17,7 @@ from scipy.ndimage import gaussian_filter
 
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
-from galutils.galaxy10 import CLASS_COUNTS, NUM_CLASSES, SIMULATED_ATTRIBUTE
+from galutils.galaxy10 import CLASS_COUNTS, NUM_CLASSES, SIMULATED_ATTRIBUTE, resize
 from galutils.light import FIELD, NATIVE_PIXEL, Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
 from galutils.recipes import RECIPES
 
@@ -94,8 +94,8 @@ def combine(light: np.ndarray) -> np.ndarray:
 
 def _cutout(label: int, size: int, rng: Rng) -> tuple[np.ndarray, float]:
     """One image (size, size, 3) uint8 of a class, and the half-light radius of its galaxy in arcsec."""
-    # Small images are drawn finer and averaged after the stretch, as scaling down a full-size cutout does.
-    oversampling = max(1, -(-128 // size))
+    # Small images are drawn finer and scaled down after the stretch, as real cutouts are when they are read.
+    oversampling = max(1 + (size < 200), -(-128 // size))
     scene = Scene(size * oversampling)
     galaxies = RECIPES[label](rng)
     for galaxy in galaxies:
@@ -108,14 +108,13 @@ def _cutout(label: int, size: int, rng: Rng) -> tuple[np.ndarray, float]:
 
     # The noise is white per native pixel, then smoothed a little by the survey's resampling; drawn last, so
     # that a galaxy looks the same at any size.
-    depth = lognormal(rng, 0.0155, 0.28) * NATIVE_PIXEL / scene.pixel
+    depth = lognormal(rng, 0.0175, 0.28) * NATIVE_PIXEL / scene.pixel
     noise = rng.standard_normal(scene.light.shape, dtype=np.float32)
     for band, grain in enumerate((1.0, 1.0, 1.15)):
         gaussian_filter(noise[band], 0.5 * NATIVE_PIXEL / scene.pixel, output=noise[band], truncate=3)
         noise[band] *= depth * grain
     image = combine(scene.light * (BAND_SCALES[:, None, None] * NATIVE_PIXEL**2) + noise)
-    image = image.reshape(size, oversampling, size, oversampling, 3).mean(axis=(1, 3))
-    return np.rint(image).astype(np.uint8), galaxies[0].radius
+    return resize(np.rint(image).astype(np.uint8)[None], size)[0], galaxies[0].radius
 
 
 def _position(rng: Rng) -> tuple[float, float]:
@@ -141,7 +140,7 @@ def class_counts(count: int, proportions: str = "balanced") -> np.ndarray:
         GalutilsError: for proportions other than "balanced" and "galaxy10", or fewer than one galaxy.
     """
     if proportions not in ("balanced", "galaxy10"):
-        raise GalutilsError(f"proportions is {proportions!r}; choose 'balanced' or 'galaxy10'.")
+        raise GalutilsError(f"proportions is {proportions!r}; choose balanced or galaxy10.")
     if count < 1:
         raise GalutilsError(f"count is {count}; simulate one galaxy or more.")
     weights = np.ones(NUM_CLASSES) if proportions == "balanced" else np.array(CLASS_COUNTS, dtype=float)
@@ -150,6 +149,16 @@ def class_counts(count: int, proportions: str = "balanced") -> np.ndarray:
     # The classes that rounding down robbed most get what is left.
     counts[np.argsort(counts - wanted, kind="stable")[: count - counts.sum()]] += 1
     return counts
+
+
+def _rows(count: int, size: int, seed: int, proportions: str) -> tuple[np.ndarray, np.ndarray]:
+    """Check the arguments; class of each row, and its number within the class: (count,) uint8 and int64."""
+    if size < 8:
+        raise GalutilsError(f"size is {size}; images need 8 pixels or more.")
+    if seed < 0:
+        raise GalutilsError(f"seed is {seed}; choose zero or a positive number.")
+    counts = class_counts(count, proportions)
+    return np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
 
 
 def _simulate_rows(ans: np.ndarray, within: np.ndarray, size: int, seed: int) -> Simulated:
@@ -165,14 +174,6 @@ def _simulate_rows(ans: np.ndarray, within: np.ndarray, size: int, seed: int) ->
     return Simulated(images, ans, ra, dec, redshift, np.full(n, FIELD / size))
 
 
-def _rows(count: int, size: int, proportions: str) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each row, and its number within the class; the two and the seed determine the galaxy."""
-    if size < 8:
-        raise GalutilsError(f"size is {size}; images need 8 pixels or more.")
-    counts = class_counts(count, proportions)
-    return np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
-
-
 def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "balanced") -> Simulated:
     """Simulate galaxies, sorted by class as in Galaxy10.
 
@@ -182,9 +183,13 @@ def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "bala
     Args:
         count: number of galaxies.
         size: height and width of the images in pixels; the field of view stays 67 arcsec.
+        seed: zero or a positive number; same seed, same galaxies.
         proportions: "balanced", or "galaxy10" for the class proportions of the full data set.
+
+    Raises:
+        GalutilsError: an argument lies outside its range.
     """
-    return _simulate_rows(*_rows(count, size, proportions), size, seed)
+    return _simulate_rows(*_rows(count, size, seed, proportions), size, seed)
 
 
 def write_simulated(
@@ -193,8 +198,13 @@ def write_simulated(
     """Write what :func:`simulate` gives to an HDF5 file in Galaxy10's layout, marked as simulated.
 
     Only ``block`` images are in memory at a time; the file does not depend on it.
+
+    Raises:
+        GalutilsError: an argument lies outside its range; nothing is written.
     """
-    ans, within = _rows(count, size, proportions)
+    if block < 1:
+        raise GalutilsError(f"block is {block}; simulate one image or more at a time.")
+    ans, within = _rows(count, size, seed, proportions)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
         file.attrs[SIMULATED_ATTRIBUTE] = True
         file.create_dataset("images", (count, size, size, 3), dtype=np.uint8)

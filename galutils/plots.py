@@ -185,6 +185,70 @@ def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
     return figure
 
 
+def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[str] = ("PC 1", "PC 2")) -> Figure:
+    """Two coordinates of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
+    figure, ((ax,),) = _figure(7.5, 4.6)
+    colors = mpl.colormaps["tab10"].colors
+    for label in np.unique(labels):
+        own = points[labels == label]
+        ax.plot(*own.T, ".", color=colors[label], markersize=3, alpha=0.5)
+        ax.plot(*own.mean(axis=0), "o", color=colors[label], markeredgecolor="black", label=CLASS_NAMES[label])
+    ax.set(xlabel=titles[0], ylabel=titles[1])
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    return figure
+
+
+def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: int) -> Figure:
+    """Loss and the signs of collapse by epoch.
+
+    Args:
+        history: see :class:`galutils.distill.DistillResult`.
+        start_rank: effective rank of the embedding before the first step.
+        prototypes: outputs of the head, whose logarithm is the largest entropy.
+    """
+    figure, ((left, middle, right),) = _figure(10, 3, ncols=3)
+    epochs = history["epoch"]
+    left.plot(epochs, history["loss"], "o-", markersize=4)
+    left.set_ylabel("Loss (nats)")
+    middle.plot(epochs, history["teacher_entropy"], "o-", markersize=4, label="of an output")
+    middle.plot(epochs, history["marginal_entropy"], "s-", markersize=4, label="of the mean output")
+    middle.axhline(np.log(prototypes), color="grey", linestyle=":", linewidth=1, label="uniform")
+    middle.set_ylabel("Teacher's entropy (nats)")
+    middle.set_ylim(bottom=0)
+    middle.legend(frameon=False, fontsize=8)
+    right.plot([0, *epochs], [start_rank, *history["embedding_rank"]], "o-", markersize=4)
+    right.set_ylabel("Effective rank of the embedding")
+    right.set_ylim(bottom=0)
+    for ax in (left, middle, right):
+        ax.set_xlabel("Epoch")
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    return figure
+
+
+def cause_chart(table: pd.DataFrame, chance: float, paper: float) -> Figure:
+    """Accuracy of every case, grouped by the cause that it tests.
+
+    Args:
+        table: "cause", "case", "accuracy", and "chance", what permuted labels give under the same matching.
+        chance: accuracy of permuted labels, one-to-one.
+        paper: accuracy that the paper reports.
+    """
+    figure, ((ax,),) = _figure(8.5, 0.27 * len(table) + 1.2)
+    for i, (cause, cases) in enumerate(table.groupby("cause", sort=False)):
+        ax.plot(cases["accuracy"], cases.index, "osD^vPX*"[i % 8], color=PALETTE[i % 7], label=cause)
+    ax.plot(table["chance"], table.index, "|", color="grey", markersize=9, label="permuted labels, same matching")
+    ax.axvline(chance, color="grey", linestyle=":", linewidth=1)
+    ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"the paper's {paper:.0%}")
+    ax.set_yticks(table.index, table["case"], fontsize=8)
+    ax.invert_yaxis()
+    ax.set_xlim(left=0)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.set_xlabel("Accuracy")
+    ax.grid(axis="x", alpha=0.2)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
 _LAYER_COLORS = {
     nn.Conv2d: ("#56B4E9", "convolution"),
     nn.MaxPool2d: ("#E69F00", "max pooling"),

@@ -15,12 +15,20 @@ from galutils.weights import RANDOM_LABEL
 
 @dataclass(frozen=True)
 class Approach:
-    """A row of the comparison. ``built``: whether it is built from scratch. Paper's numbers: its table."""
+    """A row of the comparison.
+
+    Attributes:
+        title: how tables and figures call it.
+        built: whether its network is built from scratch.
+        paper_accuracy, paper_roc_auc: from the paper's table; None where it has no such row.
+        supervised: whether it learns from labels. A clustering is scored on all galaxies, after matching.
+    """
 
     title: str
     built: bool
     paper_accuracy: float | None = None
     paper_roc_auc: float | None = None
+    supervised: bool = True
 
 
 APPROACHES = {
@@ -29,6 +37,9 @@ APPROACHES = {
     "vgg11_deep_pretrained": Approach("VGG11, deep fine-tuning, pretrained later layers", False),
     "vgg11_shallow": Approach("VGG11, shallow fine-tuning", False, 0.58, 0.880),
     "custom_cnn": Approach("Custom CNN, average pooling first", True, 0.76, 0.929),
+    "dino_kmeans": Approach("DINO and k-means", False, 0.16, 0.521, supervised=False),
+    "dino_lora_kmeans": Approach("DINO with LoRA, scale 1/32, and k-means", False, 0.16, 0.522, supervised=False),
+    "dino_lora_kmeans_scale1": Approach("DINO with LoRA, scale 1, and k-means", False, supervised=False),
 }
 
 
@@ -36,8 +47,8 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     """One row per complete run below ``runs/<profile>``, in the paper's order, then others by name.
 
     Columns: ``experiment``, ``seed``, ``run_dir``, ``approach`` (title, marked if it is a control or uses
-    stand-in weights), ``built``, ``pretrained`` (whether its weights really are), ``accuracy``, ``roc_auc``,
-    ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``train_seconds``,
+    stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
+    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``train_seconds``,
     ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
 
     Raises:
@@ -47,7 +58,8 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     for run_dir in find_runs(runs_dir):
         metrics = read_metrics(run_dir)
         name = metrics["experiment"]
-        approach = APPROACHES.get(name, Approach(name, built=metrics["weights"] is None))
+        clustering = "clusters" in metrics["model"]
+        approach = APPROACHES.get(name, Approach(name, metrics["weights"] is None, supervised=not clustering))
         weights = metrics["weights"] or {}
         title = approach.title.replace("VGG11", metrics["model"].get("arch", "VGG11").upper())
         if weights.get("source") == "random":
@@ -61,6 +73,7 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
                 "run_dir": run_dir,
                 "approach": title,
                 "built": approach.built,
+                "supervised": approach.supervised,
                 "pretrained": bool(weights) and weights["source"] != "random",
                 **{score: metrics["scores"][score] for score in ("accuracy", "roc_auc", "macro_f1")},
                 "n_test": metrics["rows"]["test"],
@@ -77,6 +90,30 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     key = table["experiment"].map(lambda name: order.get(name, len(order)))
     return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
+
+
+def classifiers(runs: pd.DataFrame) -> pd.DataFrame:
+    """The first run of each approach that learns from labels. runs: from :func:`collect_runs`.
+
+    Raises:
+        RunError: there is none.
+    """
+    return _first_runs(runs[runs["supervised"]], "02 to 05")
+
+
+def clusterings(runs: pd.DataFrame) -> pd.DataFrame:
+    """The first run of each approach without labels. runs: from :func:`collect_runs`.
+
+    Raises:
+        RunError: there is none.
+    """
+    return _first_runs(runs[~runs["supervised"]], "06 or 07")
+
+
+def _first_runs(runs: pd.DataFrame, notebooks: str) -> pd.DataFrame:
+    if runs.empty:
+        raise RunError(f"No run of this kind is complete; run notebook {notebooks} first.")
+    return runs.drop_duplicates("experiment")
 
 
 def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +135,7 @@ def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
         "paper_accuracy",
         "paper_roc_auc",
     ]
-    labels = ["experiment", "approach", "built", "pretrained"]
+    labels = ["experiment", "approach", "built", "supervised", "pretrained"]
     grouped = runs.groupby(labels, sort=False)
     table = grouped[numbers].mean().assign(seeds=grouped.size())
     sampling = np.sqrt(table["accuracy"] * (1 - table["accuracy"]) / table["n_test"])
@@ -163,7 +200,13 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame) -> str:
-    """The paper's question, build or adapt, as far as these numbers answer it. table: average_seeds."""
+    """The paper's question, build or adapt, as far as these numbers answer it. table: average_seeds.
+
+    Clusterings are left out: they know no labels, so they answer another question.
+    """
+    table = table[table["supervised"]]
+    if table.empty:
+        return "These runs cannot say whether to build or to adapt: none of them learnt from labels."
     built = table[table["built"]]
     adapted = table[~table["built"] & table["pretrained"]]
     chance = 1 / NUM_CLASSES

@@ -192,6 +192,33 @@ def load_network(run_dir: str | Path):
     return network.eval()
 
 
+def load_backbone(run_dir: str | Path):
+    """The transformer that embedded in a run: the adapted one where it was adapted, else the one it started from.
+
+    Raises:
+        RunError: there is no complete run in that directory.
+        galutils.weights.WeightsError: the weights that the run started from are no longer where they were.
+    """
+    from galutils import dino
+
+    recipe = read_metrics(run_dir)["model"]
+    adapted = Path(run_dir) / "model.safetensors"
+    if adapted.exists():
+        return dino.load_backbone(adapted)
+    return dino.load_backbone(**{name: recipe[name] for name in ("weights", "arch", "normalization", "seed")})
+
+
+def read_preprocessing(run_dir: str | Path):
+    """The :class:`galutils.dino.Preprocessing` of a run without labels.
+
+    Raises:
+        RunError: there is no complete run in that directory.
+    """
+    from galutils.dino import Preprocessing
+
+    return Preprocessing(**read_metrics(run_dir)["preprocessing"])
+
+
 def find_runs(profile_dir: str | Path) -> list[Path]:
     """Directories of the complete runs below ``runs/<profile>``, sorted."""
     return sorted(path.parent for path in Path(profile_dir).glob("*/seed*/metrics.json"))
@@ -202,6 +229,7 @@ def write_clustering_run(
     *,
     experiment: str,
     backbone,
+    preprocessing,
     galaxies: Galaxies,
     clustering,
     features: np.ndarray,
@@ -217,6 +245,7 @@ def write_clustering_run(
     Args:
         experiment: name of the approach, such as "dino_kmeans".
         backbone: the plain :class:`galutils.dino.Backbone` that embedded.
+        preprocessing: the :class:`galutils.dino.Preprocessing` of the images.
         clustering: the reported :class:`galutils.clustering.Clustering`.
         features: (N, D) what was clustered.
         table: scores by seed, see :func:`galutils.clustering.kmeans_over_seeds`.
@@ -265,7 +294,8 @@ def write_clustering_run(
         "parameters": backbone.count_parameters(),
         "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
         "settings": settings,
-        "model": {"arch": backbone.arch, "dimensions": features.shape[1], "clusters": clustering.count},
+        "model": {**backbone.recipe, "dimensions": features.shape[1], "clusters": clustering.count},
+        "preprocessing": asdict(preprocessing),
         "collapse": distilled.warnings if distilled is not None else [],
         "data": describe_data(galaxies),
         "weights": backbone.source.to_dict(),

@@ -14,7 +14,13 @@ _KEYS = {"data", "simulate", "seeds", "threads", "common", "experiments"}
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
-CLOSING = ("09_confusion_matrices", "10_results")
+CLOSING = ("08_attention_maps", "09_confusion_matrices", "10_results", "11_why_chance")
+
+#: Which notebooks a choice of pretrained weights is for, and the words that it may be instead of a path.
+_WEIGHTS = {
+    "VGG_WEIGHTS": ({"03_vgg11_deep", "04_vgg11_shallow"}, ("imagenet", "random", "auto")),
+    "DINO_WEIGHTS": ({"06_dino_kmeans", "07_dino_lora_kmeans"}, ("dino", "random", "auto")),
+}
 
 
 class StudyError(GalutilsError):
@@ -84,19 +90,25 @@ class Study:
         for seed in self.config["seeds"]:
             for name, own in self.config["experiments"].items():
                 directory = self.runs_dir / name / f"seed{seed}"
-                parameters = {"data_path": self.data_path, "run_dir": str(directory), "seed": seed}
-                parameters |= {"experiment": name}
-                parameters |= self.config["common"] | {key: own[key] for key in own if key != "notebook"}
+                parameters = {"experiment": name, "run_dir": str(directory), "seed": seed}
+                parameters |= self._shared(own["notebook"]) | {key: own[key] for key in own if key != "notebook"}
                 pages.append(Page(own["notebook"], directory, parameters, name, seed))
         return pages
 
+    def _shared(self, notebook: str) -> dict:
+        """What all notebooks are given, as far as this one declares it."""
+        given = {"data_path": self.data_path, "runs_dir": str(self.runs_dir)}
+        given |= {"cache_dir": str(self.runs_dir / "embeddings"), **self.config["common"]}
+        declared = declared_parameters(self.root / "notebooks" / f"{notebook}.ipynb")
+        return {name: value for name, value in given.items() if name in declared}
+
     @cached_property
     def opening(self) -> Page:
-        return Page(OPENING, self.runs_dir / OPENING, {"data_path": self.data_path})
+        return Page(OPENING, self.runs_dir / OPENING, self._shared(OPENING))
 
     @cached_property
     def closing(self) -> list[Page]:
-        return [Page(name, self.runs_dir / name, {"runs_dir": str(self.runs_dir)}) for name in CLOSING]
+        return [Page(name, self.runs_dir / name, self._shared(name)) for name in CLOSING]
 
     @property
     def pages(self) -> list[Page]:
@@ -109,7 +121,9 @@ class Study:
         return self.root / "notebooks" / f"{page.notebook}.ipynb"
 
 
-def load_study(root: str | Path, profile: str, data: str = "", vgg_weights: str = "", device: str = "") -> Study:
+def load_study(
+    root: str | Path, profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = ""
+) -> Study:
     """Read ``config/<profile>.yaml``, apply the user's choices, and check every parameter.
 
     Args:
@@ -117,7 +131,8 @@ def load_study(root: str | Path, profile: str, data: str = "", vgg_weights: str 
         profile: name of the configuration.
         data: path of an HDF5 file to use instead of the profile's data.
         vgg_weights: what the fine-tuned VGGs use as ``weights`` instead.
-        device: what the experiments use as ``device`` instead.
+        dino_weights: what the DINO experiments use as ``weights`` instead.
+        device: what all notebooks use as ``device`` instead.
 
     Raises:
         StudyError: no such profile, an unknown key, or a parameter that a notebook does not declare.
@@ -137,19 +152,31 @@ def load_study(root: str | Path, profile: str, data: str = "", vgg_weights: str 
         if data != "simulated" and not Path(data).expanduser().is_file():
             raise StudyError(f"DATA={data}: there is no such file; give the path of an HDF5 file.")
         config["data"] = data if data == "simulated" else str(Path(data).expanduser().resolve())
-    if vgg_weights:
-        named = vgg_weights in ("imagenet", "random", "auto")
-        if not named and not Path(vgg_weights).expanduser().is_file():
-            raise StudyError(f"VGG_WEIGHTS={vgg_weights}: there is no such file; give a path, imagenet or random.")
-        for own in config["experiments"].values():
-            if own["notebook"] in ("03_vgg11_deep", "04_vgg11_shallow"):
-                own["weights"] = vgg_weights if named else str(Path(vgg_weights).expanduser().resolve())
+    for variable, given in (("VGG_WEIGHTS", vgg_weights), ("DINO_WEIGHTS", dino_weights)):
+        if given:
+            _choose_weights(config["experiments"], variable, given)
     if device:
         config["common"]["device"] = device
     study = Study(root, profile, config)
     for page in study.pages:
         check_parameters(study.source(page), page.parameters)
+    used = {name for page in study.pages for name in page.parameters}
+    if unknown := sorted(set(config["common"]) - used):
+        raise StudyError(f"{path}: common has {unknown}, which no notebook of this profile declares; remove them.")
     return study
+
+
+def _choose_weights(experiments: dict[str, dict], variable: str, given: str) -> None:
+    """Set ``weights`` of the experiments that a make variable is for, in place."""
+    notebooks, words = _WEIGHTS[variable]
+    if given not in words:
+        path = Path(given).expanduser()
+        if not path.is_file():
+            raise StudyError(f"{variable}={given}: there is no such file; give a path, {words[0]} or random.")
+        given = str(path.resolve())
+    for own in experiments.values():
+        if own["notebook"] in notebooks:
+            own["weights"] = given
 
 
 def declared_parameters(notebook: str | Path) -> set[str]:

@@ -141,9 +141,7 @@ def _load_strictly(features: nn.Module, state: dict[str, torch.Tensor], path: Pa
 DINO_ARCH = "vit_small_patch16_224.dino"
 
 
-def vit_weights(
-    arch: str = "auto", weights: str = "dino"
-) -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
+def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
     """A timm vision transformer without classifier, with the weights asked for.
 
     Args:

@@ -7,7 +7,17 @@ from safetensors.torch import save_file
 from vits import grey_levels, tiny_backbone
 
 from galutils import dino
-from galutils.dino import Preprocessing, embed, load_backbone, prepare_images, raw_pixels, save_backbone
+from galutils.dino import (
+    Preprocessing,
+    central,
+    embed,
+    load_backbone,
+    prepare_images,
+    raw_pixels,
+    read_prepared,
+    save_backbone,
+)
+from galutils.errors import GalutilsError
 from galutils.galaxy10 import open_galaxies
 from galutils.weights import DINO_ARCH, WeightsError
 
@@ -57,45 +67,55 @@ def test_a_crop_is_enlarged(interpolation):
     assert torch.allclose(prepared, torch.tensor(200.0))
 
 
+def test_the_central_part_by_hand():
+    rows = torch.arange(8).expand(1, 8, 8)
+    assert central(rows, 0.5)[0, 0].tolist() == [2, 3, 4, 5]
+    assert central(rows, 1.0).shape == (1, 8, 8)
+    assert central(rows, 0.01)[0, 0].tolist() == [3, 4], "never nothing"
+
+
 @pytest.mark.parametrize("size", [16, 32, 64, 40])
 def test_any_size_of_whole_patches_is_taken(size):
     assert tiny_backbone()(grey_levels(2, size)).shape == (2, 32)
 
 
 def test_other_sizes_are_refused_with_a_remedy(simulated):
-    with pytest.raises(ValueError, match="set image_size to 32"):
+    with pytest.raises(GalutilsError, match="set image_size to 32"):
         embed(tiny_backbone(), simulated, Preprocessing(image_size=34))
-    with pytest.raises(ValueError, match="has 4 blocks"):
+    with pytest.raises(GalutilsError, match="has 4 blocks"):
         embed(tiny_backbone(), simulated, Preprocessing(image_size=32, blocks=5))
 
 
 def test_preprocessing_is_checked():
-    for wrong in ({"crop": 0}, {"blocks": 0}, {"interpolation": "nearest"}, {"normalization": "none"}):
-        with pytest.raises(ValueError, match="must"):
+    for wrong in ({"crop": 0}, {"blocks": 0}, {"interpolation": "nearest"}):
+        with pytest.raises(GalutilsError, match="must"):
             Preprocessing(**wrong)
+    with pytest.raises(GalutilsError, match="must be imagenet or galaxy"):
+        load_backbone("random", "test_vit", normalization="none")
 
 
 def test_embeddings_stand_in_the_order_of_the_file(simulated):
     backbone = tiny_backbone()
-    embedding = embed(backbone, simulated, SMALL, batch_size=7)
+    embedding = embed(backbone, simulated, SMALL, batch_size=7).values
     assert embedding.shape == (100, 128)
     assert embedding.dtype == np.float32
     images = torch.from_numpy(simulated.read_images([41])).permute(0, 3, 1, 2)
     with torch.inference_mode():
         assert embedding[41] == pytest.approx(backbone.cls_tokens(images)[0].numpy(), abs=1e-4)
-    assert np.array_equal(embedding, embed(backbone, simulated, SMALL, batch_size=7))
+    assert torch.equal(read_prepared(simulated, [41], SMALL), images.float())
+    assert np.array_equal(embedding, embed(backbone, simulated, SMALL, batch_size=7).values)
 
 
 def test_unit_length(simulated):
-    embedding = embed(tiny_backbone(), simulated, Preprocessing(image_size=32, l2=True))
+    embedding = embed(tiny_backbone(), simulated, Preprocessing(image_size=32, l2=True)).values
     assert np.linalg.norm(embedding, axis=1) == pytest.approx(np.ones(100), abs=1e-5)
 
 
 def test_embedding_is_computed_once(simulated, tmp_path, monkeypatch):
     backbone = tiny_backbone()
-    first = embed(backbone, simulated, SMALL, cache_dir=tmp_path)
+    first = embed(backbone, simulated, SMALL, cache_dir=tmp_path).values
     monkeypatch.setattr(dino, "_compute", None)
-    assert np.array_equal(embed(backbone, simulated, SMALL, cache_dir=tmp_path), first)
+    assert np.array_equal(embed(backbone, simulated, SMALL, cache_dir=tmp_path).values, first)
 
 
 def test_anything_that_changes_an_embedding_changes_its_key(simulated, tmp_path):
@@ -107,14 +127,17 @@ def test_anything_that_changes_an_embedding_changes_its_key(simulated, tmp_path)
     with h5py.File(other, "r+") as file:
         file["images"][0] = 255 - file["images"][0]
     embed(tiny_backbone(), open_galaxies(other), SMALL, cache_dir=tmp_path)
-    assert len(list(tmp_path.glob("embedding-*"))) == 4
+    normalized = tiny_backbone()
+    normalized.normalization = "galaxy"
+    embed(normalized, simulated, SMALL, cache_dir=tmp_path)
+    assert len(list(tmp_path.glob("embedding-*"))) == 5
 
 
 def test_a_damaged_cache_is_computed_again(simulated, tmp_path):
-    first = embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path)
+    first = embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path).values
     (cached,) = tmp_path.iterdir()
     cached.write_bytes(cached.read_bytes()[:100])
-    assert np.array_equal(embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path), first)
+    assert np.array_equal(embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path).values, first)
 
 
 def test_raw_pixels(simulated):
@@ -152,10 +175,14 @@ def test_weights_from_a_path(tmp_path, suffix):
         load_backbone(str(path), "vit_tiny_patch16_224")
 
 
-def test_a_saved_backbone_names_its_architecture(tmp_path):
-    backbone = load_backbone("random", "test_vit")
+def test_a_saved_backbone_names_its_architecture_and_normalisation(tmp_path):
+    backbone = load_backbone("random", "test_vit", normalization="galaxy")
     save_backbone(backbone, tmp_path / "model.safetensors", adapted="yes")
-    assert load_backbone(str(tmp_path / "model.safetensors")).digest() == backbone.digest()
+    again = load_backbone(tmp_path / "model.safetensors")
+    assert again.digest() == backbone.digest()
+    assert again.normalization == "galaxy"
+    assert torch.equal(again(grey_levels(2)), backbone(grey_levels(2)))
+    assert load_backbone("random", "test_vit").normalization == "imagenet"
     with pytest.raises(WeightsError, match="holds test_vit, but"):
         load_backbone(str(tmp_path / "model.safetensors"), "test_vit2")
 
@@ -169,7 +196,7 @@ def test_unusable_weights_are_named(tmp_path):
         load_backbone("random", "no_such_network")
     with pytest.raises(WeightsError, match="no CLS token"):
         load_backbone("random", "test_vit2")
-    (tmp_path / "pickled.pth").write_bytes(b"\x80\x04.")
+    (tmp_path / "pickled.pth").write_bytes(b"\x80\x02.")
     with pytest.raises(WeightsError, match="not a readable"):
         load_backbone(str(tmp_path / "pickled.pth"), DINO_ARCH)
 

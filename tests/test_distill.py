@@ -7,9 +7,12 @@ import torch
 from vits import grey_levels, tiny_backbone
 
 from galutils import distill as module
+from galutils.clustering import kmeans_over_seeds, reduce_dimensions
+from galutils.dino import Preprocessing, embed, load_backbone
 from galutils.distill import DistillSettings, distill
+from galutils.errors import GalutilsError
 from galutils.galaxy10 import open_galaxies
-from galutils.lora import add_lora, merge_lora, trainable
+from galutils.lora import add_lora, load_lora, merge_lora, trainable
 from galutils.multicrop import MultiCrop
 from galutils.objective import (
     DinoNetwork,
@@ -22,7 +25,12 @@ from galutils.objective import (
     update_center,
     update_teacher,
 )
+from galutils.runs import load_backbone as read_backbone
+from galutils.runs import read_history, read_metrics, read_predictions, read_preprocessing, write_clustering_run
 from galutils.trainer import TrainingError
+
+# So small a network on so few images does collapse, which is of no matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:Collapse in epoch")
 
 QUICK = {
     "epochs": 2,
@@ -151,6 +159,7 @@ def test_entropy_and_rank_by_hand():
     assert effective_rank(cross) == pytest.approx(2)
     assert effective_rank(torch.tensor([[1.0, 2], [2, 4], [3, 6]])) == pytest.approx(1, abs=1e-5)
     assert effective_rank(torch.ones(5, 3)) == 0
+    assert math.isnan(effective_rank(torch.full((5, 3), math.inf)))
 
 
 def test_each_collapse_is_named_once():
@@ -191,7 +200,7 @@ def test_history_and_networks(trained):
     student = trained.network("student")
     assert student.lora is None
     assert torch.allclose(student(images), trained.student(images), atol=1e-3)
-    with pytest.raises(ValueError, match="teacher or student"):
+    with pytest.raises(GalutilsError, match="teacher or student"):
         trained.network("head")
 
 
@@ -281,7 +290,47 @@ def test_an_infinite_loss_is_an_error(simulated):
 def test_settings_are_checked(simulated):
     wrong_ones = ({"epochs": 0}, {"min_learning_rate": 1.0}, {"momentum": 2.0}, {"student_temperature": 0.0})
     for wrong in wrong_ones:
-        with pytest.raises(ValueError, match="must"):
+        with pytest.raises(GalutilsError, match="must"):
             DistillSettings(**wrong)
-    with pytest.raises(ValueError, match="set image_size to"):
+    with pytest.raises(GalutilsError, match="set image_size to"):
         distill(tiny_backbone(), simulated, DistillSettings(**QUICK | {"image_size": 30}))
+
+
+def test_runs_without_labels_are_written_and_read_back(simulated, tmp_path):
+    plain = load_backbone("random", "test_vit")
+    distilled = distill(plain, simulated, DistillSettings(**QUICK | {"epochs": 1}))
+    preprocessing = Preprocessing(image_size=32, crop=1.0, blocks=2)
+    for name, backbone, result in (("plain", plain, None), ("adapted", distilled.network(), distilled)):
+        features = reduce_dimensions(embed(backbone, simulated, preprocessing).values)
+        table, best = kmeans_over_seeds(features, simulated.labels, seeds=range(2), n_init=1)
+        written = write_clustering_run(
+            tmp_path / name,
+            experiment=name,
+            backbone=backbone,
+            preprocessing=preprocessing,
+            galaxies=simulated,
+            clustering=best,
+            features=features,
+            table=table,
+            settings={"seed": 0},
+            seconds=2.0,
+            distilled=result,
+        )
+        metrics = read_metrics(tmp_path / name)
+        assert metrics == written
+        predicted = read_predictions(tmp_path / name)
+        assert metrics["scores"]["accuracy"] == np.mean(predicted["y_true"] == predicted["y_pred"])
+        assert metrics["scores"]["roc_auc"] == metrics["scores"]["roc_auc_hard"]
+        assert metrics["scores"]["accuracy"] == table.loc[table["reported"], "accuracy"].item()
+        assert metrics["over_seeds"]["nmi"]["mean"] == pytest.approx(table["nmi"].mean())
+        assert metrics["weights"]["source"] == "random"
+        assert metrics["timing"]["predict_images_per_second"] == 50
+        assert predicted["cluster"].tolist() == best.clusters.tolist()
+        assert read_preprocessing(tmp_path / name) == preprocessing
+        again = read_backbone(tmp_path / name)
+        assert again.digest() == backbone.digest()
+    assert metrics["trained_parameters"] == distilled.trained_parameters > 0
+    assert read_history(tmp_path / "adapted")["loss"].tolist() == pytest.approx(distilled.history["loss"].tolist())
+    assert not (tmp_path / "plain" / "history.csv").exists()
+    student = load_lora(tmp_path / "adapted" / "lora.safetensors", plain)
+    assert torch.equal(student(grey_levels()), distilled.student(grey_levels()))

@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from vits import grey_levels, tiny_backbone
 
 from galutils.dino import load_backbone, save_backbone
+from galutils.errors import GalutilsError
 from galutils.lora import SplitQKV, add_lora, load_lora, merge_lora, plain_state, save_lora, trainable
 from galutils.weights import WeightsError
 
@@ -114,9 +115,9 @@ def test_adapters_cannot_get_lost(tmp_path):
         load_lora(path, tiny_backbone(seed=1))
     with pytest.raises(WeightsError, match="do not fit"):
         load_lora(path, tiny_backbone(depth=3))
-    with pytest.raises(ValueError, match="save merge_lora"):
+    with pytest.raises(GalutilsError, match="save merge_lora"):
         save_backbone(adapted, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match="no adapters"):
+    with pytest.raises(GalutilsError, match="no adapters"):
         save_lora(plain, path)
     state = {name: tensor.detach() for name, tensor in trainable(adapted).items()}
     metadata = {"kind": "lora", "architecture": "tiny", "frozen": "", "lora": json.dumps(adapted.lora)}
@@ -130,8 +131,8 @@ def test_adapters_cannot_get_lost(tmp_path):
 
 
 def test_settings_are_checked():
-    with pytest.raises(ValueError, match="already"):
+    with pytest.raises(GalutilsError, match="already"):
         add_lora(add_lora(tiny_backbone()))
     for wrong in ({"rank": 0}, {"alpha": 0}):
-        with pytest.raises(ValueError, match="rank must"):
+        with pytest.raises(GalutilsError, match="rank must"):
             add_lora(tiny_backbone(), **wrong)

@@ -8,7 +8,7 @@ from galutils.runs import RunError
 
 def table(*rows):
     columns = ["approach", "built", "pretrained", "accuracy", "standard_error"]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=columns).assign(supervised=True)
 
 
 def test_the_answer_follows_the_numbers():
@@ -30,10 +30,17 @@ def test_without_pretrained_weights_there_is_no_answer():
     assert "nothing" not in results.answer(control.assign(built=False, pretrained=True))
 
 
+def test_clusterings_do_not_answer_whether_to_build_or_adapt():
+    numbers = table(("A", True, False, 0.60, 0.02), ("B", False, True, 0.9, 0.02)).assign(supervised=[True, False])
+    assert "cannot say" in results.answer(numbers)
+    assert "none of them learnt from labels" in results.answer(numbers.assign(supervised=False))
+
+
 def test_seeds_are_averaged_and_the_larger_error_is_given():
     runs = pd.DataFrame(
         {
-            "experiment": "x", "approach": "X", "built": True, "pretrained": False, "seed": [0, 1],
+            "experiment": "x", "approach": "X", "built": True, "supervised": True,
+            "pretrained": False, "seed": [0, 1],
             "accuracy": [0.4, 0.6], "roc_auc": [0.8, 0.9], "macro_f1": 0.5, "n_test": 100, "parameters": 10,
             "trained_parameters": 10, "train_seconds": 1.0, "train_images_per_second": 1.0,
             "predict_images_per_second": 1.0, "paper_accuracy": 0.7, "paper_roc_auc": None,

@@ -31,6 +31,8 @@ rule all:
 if study.simulated:
 
     rule simulate:
+        input:
+            [str(study.root / "galutils" / f"{name}.py") for name in ("light", "recipes", "mock")],
         output:
             study.data_path,
         params:

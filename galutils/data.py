@@ -4,12 +4,14 @@
 full set, downloaded once) or the path of a file in Galaxy10's layout.
 """
 
+import hashlib
 import os
 from pathlib import Path
 
+from galutils import light, mock, recipes
 from galutils.fetch import fetch_galaxy10
+from galutils.files import sha256
 from galutils.galaxy10 import Galaxies, open_galaxies
-from galutils.mock import write_simulated
 
 #: What ``simulated`` gives when a notebook is run by hand.
 SIMULATED_COUNT, SIMULATED_SIZE = 1000, 64
@@ -22,9 +24,12 @@ def load_galaxies(data_path: str | Path) -> Galaxies:
         galutils.galaxy10.DataError: they cannot be had or used.
     """
     if str(data_path) == "simulated":
-        path = data_home() / f"simulated-{SIMULATED_COUNT}-{SIMULATED_SIZE}px.h5"
+        # Another version of the simulator makes other galaxies, so the name holds a digest of it.
+        code = "".join(sha256(module.__file__) for module in (light, recipes, mock))
+        version = hashlib.sha256(code.encode()).hexdigest()[:8]
+        path = data_home() / f"simulated-{SIMULATED_COUNT}-{SIMULATED_SIZE}px-{version}.h5"
         if not path.exists():
-            write_simulated(path, SIMULATED_COUNT, SIMULATED_SIZE, seed=0)
+            mock.write_simulated(path, SIMULATED_COUNT, SIMULATED_SIZE, seed=0)
         return open_galaxies(path)
     if str(data_path) == "galaxy10":
         return open_galaxies(fetch_galaxy10(data_home()))

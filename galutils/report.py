@@ -53,7 +53,9 @@ def execute(source: str | Path, target: str | Path, parameters: dict) -> None:
             )
         except PapermillExecutionError as error:
             partial.replace(failed)
-            message = f"{source.name}, cell {error.cell_index}: {error.ename}: {error.evalue}"
+            # papermill counts from zero, and counts the cell that it put in for the parameters.
+            cell = error.cell_index + (0 if parameters else 1)
+            message = f"{source.name}, cell {cell}: {error.ename}: {error.evalue}"
         except DeadKernelError:
             message = f"{source.name}: its kernel died, most often for lack of memory; try a smaller profile."
         else:

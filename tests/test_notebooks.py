@@ -69,6 +69,11 @@ def test_paper_profile_is_the_papers_protocol():
         if page.notebook != "06_dino_kmeans":
             chosen = {name: given[name] for name in ("epochs", "batch_size", "learning_rate", "min_learning_rate")}
             assert chosen == {"epochs": 100, "batch_size": 64, "learning_rate": 5e-4, "min_learning_rate": 1e-6}
+        if page.notebook == "07_dino_lora_kmeans":
+            crops = {
+                name: given[name] for name in ("train_size", "local_size", "local_crops", "prototypes", "momentum")
+            }
+            assert list(crops.values()) == [224, 96, 8, 65536, 0.9995]
         dino = "dino" in page.notebook
         assert given["image_size"] == (224 if dino else 256)
         assert given.get("weights", "imagenet") == ("dino" if dino else "imagenet")

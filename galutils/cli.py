@@ -67,6 +67,42 @@ def report(
     typer.echo(build_report(load_study(root, profile)))
 
 
+@app.command()
+def check(path: Annotated[Path, typer.Argument(help="An HDF5 file in Galaxy10's layout.")]) -> None:
+    """Read a file of galaxies through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
+    from galutils.survey import survey_file
+
+    typer.echo(survey_file(path))
+
+
+fetch_app = typer.Typer(help="Download the real data or the pretrained weights.", no_args_is_help=True)
+app.add_typer(fetch_app, name="fetch")
+
+
+@fetch_app.command("data")
+def fetch_data(
+    no_duplicates: Annotated[bool, typer.Option("--no-duplicates", help="The version without duplicates.")] = False,
+    copy: Annotated[Path | None, typer.Option("--from", help="A copy to check and take; no download.")] = None,
+    mirror: Annotated[list[str], typer.Option(help="A further URL of the file, tried first; repeatable.")] = [],  # noqa: B006 (typer copies it)
+    to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
+) -> None:
+    """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
+    from galutils.data import data_home
+    from galutils.fetch import GALAXY10, GALAXY10_NO_DUPLICATES, fetch
+
+    file = GALAXY10_NO_DUPLICATES if no_duplicates else GALAXY10
+    typer.echo(fetch(file, to or data_home(), mirror, copy))
+
+
+@fetch_app.command("weights")
+def fetch_weights() -> None:
+    """Bring the official VGG11 and DINO ViT-S/16 into the caches of torch and Hugging Face."""
+    from galutils.weights import fetch_official
+
+    for path in fetch_official():
+        typer.echo(path)
+
+
 def main() -> None:
     """Entry point: an error that a user can mend is one sentence on stderr and exit code 1."""
     try:
@@ -76,3 +112,7 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from galutils import light, mock, recipes
-from galutils.fetch import fetch_galaxy10
+from galutils.fetch import GALAXY10, fetch
 from galutils.files import sha256
 from galutils.galaxy10 import Galaxies, open_galaxies
 
@@ -21,7 +21,8 @@ def load_galaxies(data_path: str | Path) -> Galaxies:
     """Open the galaxies that ``data_path`` names; see the module's docstring.
 
     Raises:
-        galutils.galaxy10.DataError: they cannot be had or used.
+        galutils.galaxy10.DataError: they cannot be used.
+        galutils.fetch.FetchError: they cannot be had.
     """
     if str(data_path) == "simulated":
         # Another version of the simulator makes other galaxies, so the name holds a digest of it.
@@ -32,7 +33,7 @@ def load_galaxies(data_path: str | Path) -> Galaxies:
             mock.write_simulated(path, SIMULATED_COUNT, SIMULATED_SIZE, seed=0)
         return open_galaxies(path)
     if str(data_path) == "galaxy10":
-        return open_galaxies(fetch_galaxy10(data_home()))
+        return open_galaxies(fetch(GALAXY10, data_home()))
     return open_galaxies(Path(data_path).expanduser())
 
 

@@ -1,34 +1,224 @@
-"""Download of the real data, with its checksum. pooch does the transfer."""
+"""Downloads that survive cut connections: resumed, checked, and under their final name only when they are right.
 
+requests and urllib3 do the transfer, the retries with back-off and the proxies (``HTTPS_PROXY``); what they lack,
+resuming a file and knowing that it is the right one, is here.
+"""
+
+import hashlib
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from galutils.galaxy10 import DataError
+from galutils.errors import GalutilsError
 
-GALAXY10_URL = "https://zenodo.org/records/10845026/files/Galaxy10_DECals.h5"
+
+class FetchError(GalutilsError):
+    """A file that could not be brought; one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download.
+
+    Attributes:
+        name: under which it is kept.
+        url: where it is.
+        checksum: "sha256:" or "md5:" and the hexadecimal digits, or as many of the first ones as are known.
+        size: in bytes; None if unknown.
+        advice: what to do if it cannot be downloaded, as the end of a sentence.
+    """
+
+    name: str
+    url: str
+    checksum: str
+    size: int | None = None
+    advice: str = "bring the file yourself with --from FILE"
+
+
+_RECORD = "https://zenodo.org/records/10845026/files"
 GALAXY10_SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
+_ADVICE = "bring the file yourself (galutils fetch data --from FILE), or name your copy with DATA=/path/to/file.h5"
+GALAXY10 = RemoteFile(
+    "Galaxy10_DECals.h5", f"{_RECORD}/Galaxy10_DECals.h5", f"sha256:{GALAXY10_SHA256}", 2_735_267_419, _ADVICE
+)
+#: Of this version only the beginning of the MD5 checksum is known here.
+GALAXY10_NO_DUPLICATES = RemoteFile(
+    "Galaxy10_DECals_NoDuplicated.h5", f"{_RECORD}/Galaxy10_DECals_NoDuplicated.h5", "md5:a920094d", advice=_ADVICE
+)
+
+#: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent.
+BACKOFF, TIMEOUT = 1.0, 60.0
+#: Tries without a single new byte before a server is given up.
+TRIES = 5
+_BLOCK = 1 << 20
 
 
-def fetch_galaxy10(folder: Path, url: str = GALAXY10_URL, sha256: str = GALAXY10_SHA256) -> Path:
-    """Path of ``Galaxy10_DECals.h5`` (2.7 GB) in ``folder``; downloaded and checked if it is not there.
+def fetch(file: RemoteFile, folder: str | Path, mirrors: Sequence[str] = (), copy: str | Path | None = None) -> Path:
+    """Path of a file in ``folder``: as it is, if it is there; else downloaded, resumed where an earlier try stopped.
 
-    The file stands under its name only when its checksum is right.
+    The file stands under its name only when its checksum is right. Several processes may ask at once: one
+    downloads, the others wait.
+
+    Args:
+        mirrors: further URLs of the very same file, tried in order before its own.
+        copy: a copy to check and take instead of downloading.
 
     Raises:
-        DataError: the download failed, or what came has another checksum.
+        FetchError: no server gave it, it is not the right file, or there is no room for it.
     """
-    path = folder / "Galaxy10_DECals.h5"
+    from filelock import FileLock
+
+    folder = Path(folder)
+    path = folder / file.name
     if path.exists():
         return path
-    import pooch
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f".{file.name}.lock"):
+        if path.exists():  # brought by another process meanwhile
+            return path
+        partial = folder / f"{file.name}.part"
+        if copy is not None:
+            _take_copy(file, Path(copy).expanduser(), path)
+            return path
+        failures = []
+        for url in [*mirrors, file.url]:
+            try:
+                _download(file, url, partial)
+                _check(file, partial)
+                os.replace(partial, path)
+                return path
+            except FetchError as error:
+                failures.append(f"{url}: {error}")
+    raise FetchError(f"{file.name} could not be downloaded ({'; '.join(failures)}); {file.advice}.")
+
+
+def matches(file: RemoteFile, path: str | Path) -> bool:
+    """Whether a file on disk has the checksum of a remote one."""
+    algorithm, digits = file.checksum.split(":")
+    with open(path, "rb") as opened:
+        return hashlib.file_digest(opened, algorithm).hexdigest().startswith(digits)
+
+
+def _check(file: RemoteFile, partial: Path) -> None:
+    if not matches(file, partial):
+        partial.unlink()  # resuming a wrong file would never make it right
+        raise FetchError("what came is another file, by its checksum, and was not kept")
+
+
+def _take_copy(file: RemoteFile, copy: Path, path: Path) -> None:
+    from galutils.files import atomic_path
+
+    if not copy.is_file():
+        raise FetchError(f"{copy}: there is no such file; give the path of your copy of {file.name}.")
+    if not matches(file, copy):
+        raise FetchError(f"{copy}: is not {file.name}, by its checksum; nothing was taken, get the file again.")
+    _need_room(copy.stat().st_size, path.parent, file.name)
+    with atomic_path(path) as partial:
+        shutil.copyfile(copy, partial)
+
+
+def _need_room(needed: int, folder: Path, name: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise FetchError(
+            f"{folder}: has {free / 1e9:.1f} GB free, but {name} needs {needed / 1e9:.1f} GB more; "
+            "make room, or set GALUTILS_DATA to a folder on another disk."
+        )
+
+
+def _download(file: RemoteFile, url: str, partial: Path) -> None:
+    """Bring ``partial`` to its full length, however often the connection breaks, as long as bytes come."""
     import requests
 
-    print(f"Downloading {url} (2.7 GB) to {path}", flush=True)
-    try:
-        downloader = pooch.HTTPDownloader(progressbar=False, timeout=60)
-        pooch.retrieve(url, f"sha256:{sha256}", fname=path.name, path=folder, downloader=downloader)
-    except (requests.RequestException, OSError, ValueError) as error:
-        raise DataError(
-            f"{url} could not be downloaded ({str(error)[:160]}); "
-            f"bring the file to {path} yourself, or name your copy with DATA=/path/to/file.h5."
-        ) from error
-    return path
+    with _session() as session:
+        idle = 0
+        while True:
+            before = partial.stat().st_size if partial.exists() else 0
+            try:
+                if _continue(session, file, url, partial):
+                    return
+                reason = "the connection ended early"
+            except requests.exceptions.RetryError:
+                raise FetchError("the server keeps refusing; try again later") from None
+            except requests.exceptions.RequestException as error:
+                reason = _short(error)
+            now = partial.stat().st_size if partial.exists() else 0
+            idle = 0 if now > before else idle + 1
+            if idle >= TRIES:
+                raise FetchError(f"no byte came in {TRIES} tries: {reason}")
+            time.sleep(BACKOFF * 2**idle)
+
+
+def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
+    """One request for what is missing; returns whether the file has its full length afterwards."""
+    start = partial.stat().st_size if partial.exists() else 0
+    headers = {"Range": f"bytes={start}-"} if start else {}
+    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+        if answer.status_code == 416:  # nothing is missing, or what is there is too long
+            _, _, total = answer.headers.get("Content-Range", "").rpartition("/")
+            if str(start) in (total, str(file.size)):
+                return True
+            partial.unlink(missing_ok=True)
+            return False
+        if answer.status_code not in (200, 206):
+            raise FetchError(f"the server answers {answer.status_code} {answer.reason}")
+        if answer.status_code == 200:
+            start = 0  # this server cannot resume
+        length = answer.headers.get("Content-Length")
+        total = start + int(length) if length else None
+        if file.size and total and total != file.size:
+            raise FetchError(f"the server offers {total:,} bytes in place of {file.size:,}")
+        total = total or file.size
+        if total:
+            _need_room(total - start, partial.parent, file.name)
+        with open(partial, "ab" if start else "wb") as out, _progress(file.name, start, total) as advance:
+            for block in answer.iter_content(_BLOCK):
+                out.write(block)
+                advance(len(block))
+    return total is None or partial.stat().st_size >= total
+
+
+def _session():
+    import requests
+    from requests.adapters import HTTPAdapter
+    from urllib3.util import Retry
+
+    retry = Retry(
+        total=TRIES,
+        connect=TRIES,
+        read=False,  # a body that breaks off is resumed by _download
+        backoff_factor=BACKOFF,
+        status_forcelist=(429, 500, 502, 503, 504),
+        respect_retry_after_header=True,
+    )
+    session = requests.Session()
+    # Bytes as they are on the server: a compressed answer could not be resumed.
+    session.headers["Accept-Encoding"] = "identity"
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(max_retries=retry))
+    return session
+
+
+@contextmanager
+def _progress(name: str, start: int, total: int | None) -> Iterator:
+    """A bar with rate and remaining time where a person watches; one line where none does."""
+    from tqdm import tqdm
+
+    if not sys.stderr.isatty():
+        amount = f"{total / 1e9:.2f} GB" if total else "unknown size"
+        print(f"Downloading {name} ({amount}){', resumed' if start else ''}", file=sys.stderr, flush=True)
+    with tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
+        yield bar.update
+
+
+def _short(error: Exception) -> str:
+    """The innermost reason of a chain of wrapped transport errors, in few words."""
+    while error.args and isinstance(error.args[-1], Exception):
+        error = error.args[-1]
+    reason = getattr(error, "reason", None) or error
+    return (str(reason) or type(error).__name__).splitlines()[0].strip("()")[:120]

@@ -13,13 +13,13 @@ Nothing is unpickled: ``.pth`` files are read with ``weights_only``.
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torchvision
 from torch import nn
 
 from galutils.errors import GalutilsError
+from galutils.fetch import RemoteFile, fetch
 from galutils.files import sha256
 
 #: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
@@ -76,7 +76,8 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
         path, source = official_file(arch), "imagenet"
         if weights == "random" or (weights == "auto" and not path.exists()):
             return features, arch, WeightsSource("random")
-        state = _download(arch)
+        path = fetch_vgg(arch)
+        state, _ = read_state(path)
     _load_strictly(features, state, path, arch)
     return features, arch, WeightsSource(source, sha256(path), stand_in)
 
@@ -87,16 +88,25 @@ def official_file(arch: str) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
 
 
-def _download(arch: str) -> dict[str, torch.Tensor]:
-    try:
-        return torchvision.models.get_model_weights(arch).IMAGENET1K_V1.get_state_dict(
-            check_hash=True, progress=False, weights_only=True
-        )
-    except (URLError, OSError, RuntimeError) as error:
-        raise WeightsError(
-            f"The official weights of {arch} could not be downloaded ({error}); "
-            f"bring the file to {official_file(arch)}, or give a path."
-        ) from error
+def fetch_vgg(arch: str) -> Path:
+    """Path of torchvision's ImageNet weights of ``arch``, brought into torch's cache if they are not there.
+
+    Raises:
+        galutils.fetch.FetchError: they cannot be had.
+    """
+    path, url = official_file(arch), torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
+    digits = path.stem.rpartition("-")[2]  # torchvision names its files by the beginning of their SHA-256
+    advice = f"bring the file to {path}, or give the path of a copy"
+    return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
+
+
+def fetch_official() -> list[Path]:
+    """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached.
+
+    Raises:
+        galutils.fetch.FetchError, WeightsError: they cannot be had.
+    """
+    return [fetch_vgg("vgg11"), _official_vit_file(DINO_ARCH, download=True)]
 
 
 def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

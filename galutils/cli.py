@@ -68,11 +68,16 @@ def report(
 
 
 @app.command()
-def check(path: Annotated[Path, typer.Argument(help="An HDF5 file in Galaxy10's layout.")]) -> None:
-    """Read a file of galaxies through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
-    from galutils.survey import survey_file
+def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
+    """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
+    if path.suffix in (".safetensors", ".pth", ".pt"):
+        from galutils.weights import describe_weights
 
-    typer.echo(survey_file(path))
+        typer.echo(describe_weights(path))
+    else:
+        from galutils.survey import survey_file
+
+        typer.echo(survey_file(path))
 
 
 fetch_app = typer.Typer(help="Download the real data or the pretrained weights.", no_args_is_help=True)

@@ -100,6 +100,28 @@ def fetch_vgg(arch: str) -> Path:
     return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
 
 
+def describe_weights(path: str | Path) -> str:
+    """What a weights file holds, one fact a line; a network that it names is built and loaded strictly.
+
+    Raises:
+        WeightsError: it is not a readable weights file, or does not fit the network that it names.
+    """
+    state, metadata = read_state(Path(path))
+    arch = metadata.get("architecture")
+    if arch in VGGS:
+        vgg_convolutions(arch, str(path))
+    elif arch is not None:
+        vit_weights(arch, str(path))
+    return "\n".join(
+        [
+            f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers",
+            f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}",
+            f"Stand-in: {metadata.get('stand_in', 'no word of it')}",
+            f"SHA-256: {sha256(path)}",
+        ]
+    )
+
+
 def fetch_official() -> list[Path]:
     """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached.
 

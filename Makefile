@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .PHONY: report test lab bench lint
 report: .venv/installed
-	snakemake --cores $(CORES) --resources gpu=$(if $(filter cuda,$(DEVICE)),1,64) --quiet all --rerun-incomplete --config profile=$(PROFILE) data="$(DATA)" vgg_weights="$(VGG_WEIGHTS)" dino_weights="$(DINO_WEIGHTS)" device="$(DEVICE)" && echo "reports/$(PROFILE)/index.html"
+	snakemake --cores $(CORES) --resources gpu=$(if $(filter cuda,$(DEVICE)),1,64) --quiet all --rerun-incomplete --nolock --config profile=$(PROFILE) data="$(DATA)" vgg_weights="$(VGG_WEIGHTS)" dino_weights="$(DINO_WEIGHTS)" device="$(DEVICE)" && echo "reports/$(PROFILE)/index.html"
 
 test: .venv/installed
 	pytest

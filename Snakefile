@@ -4,6 +4,8 @@ import json
 import os
 import sys
 
+from filelock import FileLock, Timeout
+
 from galutils.errors import GalutilsError
 from galutils.report import FAILURE_SUFFIX
 from galutils.study import load_study
@@ -19,6 +21,15 @@ try:
     )
 except GalutilsError as error:
     sys.exit(f"make report: {error}")
+
+# The system frees this lock however the process ends; Snakemake's own would stay behind a killed one.
+lock = FileLock(study.runs_dir / ".lock")
+if workflow.is_main_process:
+    study.runs_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        sys.exit(f"make report: profile {study.profile} is being run in this checkout; wait for it, or stop it.")
 
 THREADS = study.config["threads"]
 DATA = [study.data_path] if os.path.sep in study.data_path else []

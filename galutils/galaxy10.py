@@ -48,6 +48,10 @@ _OPTIONAL = ("ra", "dec", "redshift", "pxscale")
 _GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
 
 
+#: What h5py raises for damaged bytes, depending on where they are.
+_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
+
+
 class DataError(GalutilsError):
     """A data file that cannot be used; the message is one sentence that says why and what to do."""
 
@@ -113,7 +117,7 @@ class Galaxies:
                     unique, inverse = np.unique(rows[block], return_inverse=True)
                     images = _read_rows(file["images"], unique)[:, inside, inside]
                     out[block] = resize(images, size)[inverse]
-        except OSError as error:
+        except _DAMAGE as error:
             raise DataError(f"{self.path}: 'images' is damaged ({error}); get the file again.") from error
         return out
 
@@ -155,8 +159,9 @@ def open_galaxies(path: str | Path) -> Galaxies:
     try:
         with h5py.File(path, "r") as file:
             return _read_checked(file, path)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read as HDF5, perhaps cut short ({error}); get it again.") from error
+    except _DAMAGE as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise DataError(f"{path}: cannot be read as HDF5, perhaps cut short ({reason}); get it again.") from error
 
 
 def _read_checked(file: h5py.File, path: Path) -> Galaxies:

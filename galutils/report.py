@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
+from filelock import FileLock
 from jinja2 import Environment, PackageLoader
 
 from galutils.errors import GalutilsError
@@ -40,7 +41,9 @@ def execute(source: str | Path, target: str | Path, parameters: dict) -> None:
     failed, reason = target.with_suffix(".failed.ipynb"), target.with_suffix(FAILURE_SUFFIX)
     for leftover in (target, failed, reason):
         leftover.unlink(missing_ok=True)
-    with atomic_path(target) as partial:
+    # A run that was killed may have left its notebook running: wait for that one, rather than write with it.
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.with_suffix(".lock")), atomic_path(target) as partial:
         try:
             papermill.execute_notebook(
                 source,

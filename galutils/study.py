@@ -1,6 +1,7 @@
 """The study as configured: profiles, notebooks and their parameters, checked before anything runs."""
 
 import ast
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -148,6 +149,9 @@ def load_study(
         raise StudyError(f"{path}: is not valid YAML ({str(error).splitlines()[0]}); mend it.") from error
     if not isinstance(config, dict) or set(config) - _KEYS:
         raise StudyError(f"{path}: has keys {sorted(set(config) - _KEYS)}; the known ones are {sorted(_KEYS)}.")
+    for name in config["experiments"]:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
+            raise StudyError(f"{path}: '{name}' cannot name an experiment; use letters, digits, _ and - only.")
     if data:
         if data != "simulated" and not Path(data).expanduser().is_file():
             raise StudyError(f"DATA={data}: there is no such file; give the path of an HDF5 file.")

@@ -96,6 +96,15 @@ def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
         load_study(tmp_path, "odd")
 
 
+def test_an_experiment_is_named_as_a_folder_can_be(tmp_path):
+    for name in ("notebooks", "config"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    path = tmp_path / "config" / "smoke.yaml"
+    path.write_text(path.read_text().replace("  custom_cnn:", '  "<script>alert(1)</script>":'))
+    with pytest.raises(StudyError, match="cannot name an experiment; use letters"):
+        load_study(tmp_path, "smoke")
+
+
 def test_a_shared_parameter_that_no_notebook_has_is_refused(tmp_path):
     for name in ("notebooks", "config"):
         shutil.copytree(ROOT / name, tmp_path / name)

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -15,12 +16,13 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
+from filelock import FileLock
 
 from galutils import runs
 from galutils.dino import embed
 from galutils.galaxy10 import open_galaxies
 from galutils.images import load_images
-from galutils.report import ReportError, execute
+from galutils.report import ReportError, build_report, execute
 from galutils.results import classifiers, clusterings, collect_runs
 from galutils.study import load_study
 from galutils.trainer import predict_logits
@@ -36,7 +38,18 @@ def make_report(checkout, *config):
         "PYTHONPATH": str(checkout),
     }
     return subprocess.run(
-        ["snakemake", "--cores", "2", "--quiet", "all", "--config", "profile=smoke", *config],
+        [
+            "snakemake",
+            "--cores",
+            "2",
+            "--quiet",
+            "all",
+            "--nolock",
+            "--rerun-incomplete",
+            "--config",
+            "profile=smoke",
+            *config,
+        ],
         cwd=checkout,
         env=environment,
         capture_output=True,
@@ -207,6 +220,15 @@ def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path):
     assert not (checkout / "runs").exists()
 
 
+def test_a_second_run_at_once_says_so_and_stops(checkout):
+    with FileLock(checkout / "runs" / "smoke" / ".lock"):
+        done = make_report(checkout)
+    assert done.returncode != 0
+    assert "profile smoke is being run in this checkout" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert make_report(checkout).returncode == 0
+
+
 def write_notebook(path, *cells):
     parameters = nbformat.v4.new_code_cell("x = 1  # a number", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
@@ -249,3 +271,44 @@ def test_command_line_errors_are_one_sentence(tmp_path):
         assert message in done.stderr
         assert "Traceback" not in done.stderr
         assert json.dumps(done.stderr.strip()).count("\\n") == 0
+
+
+def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):
+    """kill -9 twice, at any moment; then the same numbers as undisturbed, and no finished epoch again."""
+    source = ROOT / "notebooks" / "05_custom_cnn.ipynb"
+    data = str(checkout / "runs" / "smoke" / "simulated.h5")
+    scores = {}
+    for name, kills in (("undisturbed", []), ("killed", [6.0, 8.0])):
+        given = {"data_path": data, "run_dir": str(tmp_path / name), "image_size": 32, "epochs": 40, "batch_size": 8}
+        command = [sys.executable, "-m", "galutils.cli", "execute", source, tmp_path / name / "n.ipynb"]
+        command += ["-p", json.dumps(given)]
+        for seconds in kills:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(seconds)
+            assert process.poll() is None, "the run ended before it could be killed; give it more epochs"
+            process.kill()
+            process.wait()
+            assert not (tmp_path / name / "metrics.json").exists()
+        subprocess.run(command, check=True, capture_output=True)
+        scores[name] = runs.read_metrics(tmp_path / name)["scores"], runs.read_history(tmp_path / name)
+    assert scores["killed"][0] == scores["undisturbed"][0]
+    numbers = [column for column in scores["killed"][1] if column not in ("seconds", "images_per_second")]
+    pd.testing.assert_frame_equal(scores["killed"][1][numbers], scores["undisturbed"][1][numbers])
+
+
+def test_nothing_from_a_file_becomes_markup(checkout, tmp_path):
+    evil = "<script>alert(1)</script>.h5"
+    copied = copy_checkout(tmp_path)
+    shutil.copytree(checkout / "runs", copied / "runs")
+    for path in (copied / "runs" / "smoke").glob("*/seed0/metrics.json"):
+        metrics = json.loads(path.read_text())
+        metrics["data"] |= {"file": evil, "simulated": False}
+        path.write_text(json.dumps(metrics))
+    study = load_study(copied, "smoke")
+    results_page = study.pages[-2]
+    execute(study.source(results_page), results_page.executed, {"runs_dir": str(study.runs_dir)})
+    build_report(study)
+    for name in ("index", "10_results"):
+        text = (copied / "reports" / "smoke" / f"{name}.html").read_text()
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert" in text

@@ -1,0 +1,99 @@
+"""What must hold for any input, tried on many: the readers and the matching of clusters."""
+
+import h5py
+import numpy as np
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+from scipy.optimize import linear_sum_assignment
+
+from galutils.errors import GalutilsError
+from galutils.galaxy10 import Galaxies, open_galaxies
+from galutils.metrics import apply_match, match_clusters, matched_accuracy
+from galutils.splits import split_rows
+
+FILES = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+COLUMNS = npst.arrays(
+    dtype=st.sampled_from([np.uint8, np.int64, np.float64, np.float32, np.bool_]),
+    shape=npst.array_shapes(min_dims=1, max_dims=2, min_side=0, max_side=12),
+)
+IMAGES = npst.arrays(
+    dtype=st.sampled_from([np.uint8, np.int16, np.float32]),
+    shape=st.tuples(*(st.integers(0, 12), st.integers(6, 9), st.integers(6, 9), st.integers(1, 4))),
+    elements=st.just(7),
+)
+
+
+def read_or_refuse(path) -> Galaxies | None:
+    """The galaxies of a file whose first and last image can be read; None if it is refused in one sentence."""
+    galaxies, refusal = None, ""
+    try:
+        galaxies = open_galaxies(path)
+        galaxies.read_images([0, len(galaxies) - 1])
+    except GalutilsError as error:
+        galaxies, refusal = None, str(error)
+    assert galaxies is not None or str(path) in refusal
+    assert "\n" not in refusal
+    return galaxies
+
+
+@FILES
+@given(images=IMAGES, ans=COLUMNS, ra=COLUMNS)
+def test_any_file_is_read_or_refused_in_one_sentence(tmp_path, images, ans, ra):
+    path = tmp_path / "any.h5"
+    with h5py.File(path, "w") as file:
+        file["images"], file["ans"], file["ra"] = images, ans, ra
+    galaxies = read_or_refuse(path)
+    if galaxies is not None:
+        assert len(galaxies) == len(images) > 0
+        assert galaxies.read_images(range(len(images))).shape == images.shape
+
+
+@FILES
+@given(damage=st.binary(min_size=1, max_size=40), where=st.floats(0, 1))
+def test_damaged_bytes_never_give_a_traceback(tmp_path, simulated_path, damage, where):
+    whole = bytearray(simulated_path.read_bytes())
+    start = int(where * (len(whole) - len(damage)))
+    whole[start : start + len(damage)] = damage
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(whole)
+    read_or_refuse(path)
+
+
+CLUSTERINGS = st.integers(1, 40).flatmap(
+    lambda n: st.tuples(
+        npst.arrays(np.int64, n, elements=st.integers(0, 4)), npst.arrays(np.int64, n, elements=st.integers(-1, 7))
+    )
+)
+
+
+@settings(deadline=None)
+@given(CLUSTERINGS)
+def test_matching_is_one_to_one_and_the_best(pair):
+    labels, clusters = pair
+    match = match_clusters(labels, clusters, 5)
+    used = match[match >= 0]
+    assert len(set(used)) == len(used)
+    accuracy = np.mean(apply_match(match, clusters) == labels)
+    assert accuracy == matched_accuracy(labels, clusters, 5)
+    counts = np.array([[np.sum((clusters == k) & (labels == c)) for c in range(5)] for k in range(8)])
+    assert accuracy == counts[linear_sum_assignment(-counts)].sum() / len(labels)
+    assert accuracy <= matched_accuracy(labels, clusters, 5, many_to_one=True)
+
+
+@settings(deadline=None)
+@given(CLUSTERINGS, st.permutations(range(8)))
+def test_the_names_of_clusters_do_not_matter(pair, names):
+    labels, clusters = pair
+    renamed = np.append(names, -1)[clusters]
+    assert matched_accuracy(labels, clusters, 5) == matched_accuracy(labels, renamed, 5)
+
+
+@FILES
+@given(seed=st.integers(0, 2**31), test_size=st.floats(0.1, 0.5))
+def test_every_row_is_on_one_side(simulated, seed, test_size):
+    split = split_rows(simulated, test_size=test_size, seed=seed)
+    assert not set(split.train) & set(split.test)
+    assert not set(split.group[split.train]) & set(split.group[split.test])
+    assert len(split.train) + len(split.test) + np.sum(split.part == "blank") == len(simulated)

@@ -6,12 +6,10 @@ are dropped and all rows of one galaxy stay on one side.
 """
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
@@ -65,23 +63,17 @@ def scan_images(galaxies: Galaxies, block: int = 256) -> tuple[np.ndarray, np.nd
 
     Returns:
         blank: (N,) bool, true where all pixels of an image are equal.
-        digest: (N,) str, equal where images are pixel-identical (BLAKE2b, 128 bits).
+        digest: (N,) str, equal where images are pixel-identical (BLAKE2b, 128 bits). Blank images, which show
+            no galaxy, have one each.
     """
     blank, digest = [], []
-    for images in _blocks(galaxies, block):
+    for start in range(0, len(galaxies), block):
+        images = galaxies.read_images(np.arange(start, min(start + block, len(galaxies))))
         flat = images.reshape(len(images), -1)
         blank.append((flat == flat[:, :1]).all(axis=1))
         digest += [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in flat]
-    return np.concatenate(blank), np.array(digest)
-
-
-def _blocks(galaxies: Galaxies, block: int) -> Iterator[np.ndarray]:
-    try:
-        with h5py.File(galaxies.path, "r") as file:
-            for start in range(0, len(galaxies), block):
-                yield file["images"][start : start + block]
-    except OSError as error:
-        raise DataError(f"{galaxies.path}: 'images' is damaged ({error}); get the file again.") from error
+    blank = np.concatenate(blank)
+    return blank, np.where(blank, [f"blank {row}" for row in range(len(blank))], digest)
 
 
 def position_pairs(ra: np.ndarray | None, dec: np.ndarray | None) -> np.ndarray:

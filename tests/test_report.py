@@ -1,20 +1,19 @@
 """The whole graph with the smoke profile, and the report that it makes."""
 
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
 import time
 from html.parser import HTMLParser
-from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from checkout import copy_checkout, make_report
 from conftest import ROOT
 from filelock import FileLock
 
@@ -26,46 +25,6 @@ from galutils.report import ReportError, build_report, execute
 from galutils.results import classifiers, clusterings, collect_runs
 from galutils.study import load_study
 from galutils.trainer import predict_logits
-
-COPIED = ("config", "notebooks", "galutils", "Snakefile")
-
-
-def make_report(checkout, *config):
-    environment = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TORCH_HOME": str(checkout / "empty-cache"),  # weights: auto must find nothing here, as in CI
-        "PYTHONPATH": str(checkout),
-    }
-    return subprocess.run(
-        [
-            "snakemake",
-            "--cores",
-            "2",
-            "--quiet",
-            "all",
-            "--nolock",
-            "--rerun-incomplete",
-            "--config",
-            "profile=smoke",
-            *config,
-        ],
-        cwd=checkout,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-
-
-def copy_checkout(target):
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target / name)
-    return target
 
 
 @pytest.fixture(scope="module")

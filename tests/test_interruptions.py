@@ -1,0 +1,57 @@
+"""Power cuts, and the same numbers twice. Minutes long: ``pytest -m slow``."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+from checkout import copy_checkout, make_report, start_report
+
+pytestmark = pytest.mark.slow
+
+
+def numbers(checkout):
+    """All metrics of all runs but for timings and the folder's git commit, by run."""
+    found = {}
+    for path in sorted((checkout / "runs" / "smoke").glob("*/seed*/metrics.json")):
+        metrics = json.loads(path.read_text())
+        del metrics["timing"], metrics["environment"]
+        found[str(path.parent.relative_to(checkout))] = metrics
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    checkout = copy_checkout(tmp_path_factory.mktemp("undisturbed"))
+    done = make_report(checkout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return numbers(checkout)
+
+
+def test_two_clones_give_the_same_numbers(undisturbed, tmp_path):
+    checkout = copy_checkout(tmp_path)
+    assert make_report(checkout).returncode == 0
+    assert len(undisturbed) == 7
+    assert numbers(checkout) == undisturbed
+
+
+def test_killed_at_ten_moments_it_ends_with_the_same_numbers(undisturbed, tmp_path):
+    checkout = copy_checkout(tmp_path)
+    moments = random.Random(0)
+    finished = {}
+    for _ in range(10):
+        process = start_report(checkout)
+        time.sleep(moments.uniform(5, 60))
+        # The whole machine goes down: every process of the run, kernels included.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        pages = {path: path.stat().st_mtime_ns for path in (checkout / "runs").rglob("notebook.ipynb")}
+        assert finished.items() <= pages.items()  # no finished notebook was run again
+        finished = pages
+    done = make_report(checkout)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert numbers(checkout) == undisturbed

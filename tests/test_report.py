@@ -215,23 +215,6 @@ def test_a_kernel_that_dies_is_named(tmp_path):
     assert not (tmp_path / "out.ipynb").exists()
 
 
-def test_command_line_errors_are_one_sentence(tmp_path):
-    notebook = write_notebook(tmp_path / "n.ipynb", "x")
-    for arguments, message in (
-        (["execute", str(notebook), "o.ipynb", "-p", '{"y": 1}'], "has no parameter 'y'"),
-        (["execute", str(notebook), "o.ipynb", "-p", "y=1"], "is not JSON"),
-        (["report", "huge", "--root", str(ROOT)], "no profile 'huge'"),
-        (["mock", str(tmp_path / "m.h5"), "--proportions", "odd", "--count", "10"], "odd"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", "from galutils.cli import main; main()", *arguments], capture_output=True, text=True
-        )
-        assert done.returncode == 1, done.stderr
-        assert message in done.stderr
-        assert "Traceback" not in done.stderr
-        assert json.dumps(done.stderr.strip()).count("\\n") == 0
-
-
 def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):
     """kill -9 twice, at any moment; then the same numbers as undisturbed, and no finished epoch again."""
     source = ROOT / "notebooks" / "05_custom_cnn.ipynb"

@@ -8,8 +8,18 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from galutils.errors import GalutilsError
+
+
+class WriteError(GalutilsError):
+    """A file that could not be written; one sentence. Nothing stands under its name that did not before."""
+
+
+#: How h5py, torch and safetensors, which raise errors of their own, word that the disk refused to write.
+_REFUSALS = ("errno", "no space left", "file too large", "os error", "streamwriter", "unexpected pos", "read-only")
 
 
 @contextmanager
@@ -18,15 +28,27 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix of ``path``, since some writers choose their format by it.
     If the block raises, the temporary file is removed and an earlier ``path`` stays as it was.
+
+    Raises:
+        WriteError: the disk is full, the folder cannot be written to, or the like.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
+    except Exception as error:
+        refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
+        if not refused or isinstance(error, GalutilsError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise WriteError(
+            f"{path}: could not be written ({reason[:160]}); make room there, or mend the folder."
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -42,7 +42,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
         if not refused or isinstance(error, GalutilsError):
             raise
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
         raise WriteError(
             f"{path}: could not be written ({reason[:160]}); make room there, or mend the folder."
         ) from error

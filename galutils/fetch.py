@@ -151,7 +151,9 @@ def _download(file: RemoteFile, url: str, partial: Path) -> None:
             idle = 0 if now > before else idle + 1
             if idle >= TRIES:
                 raise FetchError(f"no byte came in {TRIES} tries: {reason}")
-            time.sleep(BACKOFF * 2**idle)
+            wait = BACKOFF * 2**idle
+            print(f"{file.name}: {reason}; trying again in {wait:g} s", file=sys.stderr, flush=True)
+            time.sleep(wait)
 
 
 def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
@@ -190,8 +192,8 @@ def _session():
 
     retry = Retry(
         total=TRIES,
-        connect=TRIES,
-        read=False,  # a body that breaks off is resumed by _download
+        connect=0,  # these two are tried again by _download, which can resume a body that broke off
+        read=False,
         backoff_factor=BACKOFF,
         status_forcelist=(429, 500, 502, 503, 504),
         respect_retry_after_header=True,

@@ -5,7 +5,8 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from galutils import models, plots
+from galutils import fetch, models, plots
+from galutils.fetch import FetchError
 from galutils.models import Normalize
 from galutils.weights import WeightsError, vgg_convolutions
 
@@ -144,17 +145,13 @@ def test_auto_never_downloads_and_says_that_it_is_random(tmp_path, monkeypatch):
 
 
 def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
-    from urllib.error import URLError
-
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-
-    def refused(*_args, **_kwargs):
-        raise URLError("no route to host")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", refused)
-    with pytest.raises(WeightsError, match="could not be downloaded") as caught:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens on the discard port
+    monkeypatch.setattr(fetch, "BACKOFF", 0.001)
+    with pytest.raises(FetchError, match="could not be downloaded") as caught:
         vgg_convolutions("vgg11", "imagenet")
     assert "\n" not in str(caught.value)
+    assert "give the path of a copy" in str(caught.value)
 
 
 def test_diagram_shows_the_module_itself():

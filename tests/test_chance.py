@@ -40,7 +40,7 @@ def evidence(kmeans=0.226, linear=0.54, faulty=0.12):
             "nmi": [0.13, 0.2],
         }
     )
-    faults = pd.DataFrame({"fault": ["none", "inverse"], "accuracy": [kmeans, faulty]})
+    faults = pd.DataFrame({"fault": ["none", "inverse"], "accuracy": [kmeans, faulty], "roc_auc_hard": [0.57, 0.50]})
     cases = chance.collect_cases({"reference": references}, clusterers, faults, null.mean())
     drift = pd.DataFrame({"cka": [0.99], "largest_angle": [12.0], "change": [-0.01]}, index=["LoRA"])
     return null, np.array([0.115]), references, cases, drift
@@ -58,10 +58,11 @@ def test_the_verdict_follows_the_numbers():
     assert "gets 22.6%: 86 standard deviations above chance" in text
     assert "The information is there" in text
     assert "inverse (12.0%)" in text
+    assert "0.521 is 0.500: fault of evaluation, inverse." in text
     assert "ward does best with 23.6%" in text  # not the many-to-one case
     assert "not what holds the score down" in text
     assert "accuracy -1.0 points" in text
     blind = " ".join(chance.verdict(*evidence(kmeans=0.141, linear=0.15, faulty=0.141)))
     assert "not distinguishable from chance" in blind
     assert "labels find little in it" in blind
-    assert "inverse" not in blind  # this clustering needs no mistake to be at the paper's score
+    assert "would bring it down" not in blind  # this clustering needs no mistake to be at the paper's score

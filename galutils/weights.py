@@ -239,11 +239,12 @@ def _official_vit_file(arch: str, download: bool) -> Path | None:
     import huggingface_hub
     from timm.models import get_pretrained_cfg
 
-    repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None)
+    # timm has weights of other origins too, for supervised classification say: those are not DINO's.
+    repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None) if "dino" in arch else None
     if repository is None and not download:
         return None
     if repository is None:
-        raise WeightsError(f"timm names no official weights for {arch}; give a path, or choose {DINO_ARCH}.")
+        raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
     cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
     if not isinstance(cached, str):
         if not download:

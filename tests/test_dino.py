@@ -212,23 +212,24 @@ def test_no_download_is_one_clear_error(monkeypatch):
 
 
 def test_auto_uses_what_is_cached_and_never_downloads(monkeypatch, tmp_path):
-    save_backbone(load_backbone("random", "test_vit", seed=3), tmp_path / "cached.safetensors")
+    save_backbone(load_backbone("random", DINO_ARCH, seed=3), tmp_path / "cached.safetensors")
     monkeypatch.setattr("huggingface_hub.hf_hub_download", None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
-    assert load_backbone("auto", "test_vit").source.source == "random"
+    assert load_backbone("auto", DINO_ARCH).source.source == "random"
     cached = str(tmp_path / "cached.safetensors")
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: cached)
-    found = load_backbone("auto", "test_vit")
+    found = load_backbone("auto", DINO_ARCH)
     assert found.source.source == "dino"
-    assert found.digest() == load_backbone("random", "test_vit", seed=3).digest()
+    assert found.digest() == load_backbone("random", DINO_ARCH, seed=3).digest()
+    assert load_backbone("auto", "test_vit").source.source == "random"  # what timm has for it is not DINO's
 
 
 def test_a_damaged_download_is_noticed(monkeypatch, tmp_path):
     blob = tmp_path / ("0" * 64)
-    save_backbone(load_backbone("random", "test_vit"), blob)
+    save_backbone(load_backbone("random", DINO_ARCH), blob)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(blob))
     with pytest.raises(WeightsError, match="is damaged"):
-        load_backbone("dino", "test_vit")
+        load_backbone("dino", DINO_ARCH)
 
 
 @pytest.mark.skipif(not STAND_IN.exists(), reason="the stand-in weights are not here")

@@ -211,10 +211,13 @@ def answer(table: pd.DataFrame) -> str:
     adapted = table[~table["built"] & table["pretrained"]]
     chance = 1 / NUM_CLASSES
     if adapted.empty:
-        best = built.loc[built["accuracy"].idxmax()] if len(built) else table.loc[table["accuracy"].idxmax()]
+        undecided = "These runs cannot say whether to build or to adapt: no network started from pretrained weights."
+        if built.empty:
+            return undecided
+        best = built.loc[built["accuracy"].idxmax()]
         return (
-            f"These runs cannot say whether to build or to adapt: no network here started from pretrained weights. "
-            f"The best one was {best.approach} with {best.accuracy:.1%} (chance among ten classes is {chance:.0%})."
+            f"{undecided} The best of those built from scratch was {best.approach} with {best.accuracy:.1%} "
+            f"(chance among ten classes is {chance:.0%})."
         )
     if built.empty:
         return "These runs cannot say whether to build or to adapt: no network here was built from scratch."

@@ -96,21 +96,19 @@ def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
         load_study(tmp_path, "odd")
 
 
-def test_an_experiment_is_named_as_a_folder_can_be(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("epochs: 2,", "epochs: 2, epoch: 3,", r"common has \['epoch'\]"),
+        ("  custom_cnn:", '  "<script>alert(1)</script>":', "cannot name an experiment; use letters"),
+    ],
+)
+def test_a_wrong_configuration_is_refused(tmp_path, old, new, message):
     for name in ("notebooks", "config"):
         shutil.copytree(ROOT / name, tmp_path / name)
     path = tmp_path / "config" / "smoke.yaml"
-    path.write_text(path.read_text().replace("  custom_cnn:", '  "<script>alert(1)</script>":'))
-    with pytest.raises(StudyError, match="cannot name an experiment; use letters"):
-        load_study(tmp_path, "smoke")
-
-
-def test_a_shared_parameter_that_no_notebook_has_is_refused(tmp_path):
-    for name in ("notebooks", "config"):
-        shutil.copytree(ROOT / name, tmp_path / name)
-    path = tmp_path / "config" / "smoke.yaml"
-    path.write_text(path.read_text().replace("epochs: 2,", "epochs: 2, epoch: 3,"))
-    with pytest.raises(StudyError, match=r"common has \['epoch'\]"):
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(StudyError, match=message):
         load_study(tmp_path, "smoke")
 
 

@@ -48,10 +48,12 @@ def test_killed_at_ten_moments_it_ends_with_the_same_numbers(undisturbed, tmp_pa
         # The whole machine goes down: every process of the run, kernels included.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        killed = time.time()
         process.communicate()
-        pages = {path: path.stat().st_mtime_ns for path in (checkout / "runs").rglob("notebook.ipynb")}
+        pages = {path: path.stat().st_mtime for path in (checkout / "runs").rglob("notebook.ipynb")}
         assert finished.items() <= pages.items()  # no finished notebook was run again
-        finished = pages
+        # One that ended within the last seconds, before Snakemake took note of it, may be: from its checkpoint.
+        finished = {path: ended for path, ended in pages.items() if ended < killed - 5}
     done = make_report(checkout)
     assert done.returncode == 0, done.stderr[-3000:]
     assert numbers(checkout) == undisturbed

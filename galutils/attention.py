@@ -12,14 +12,13 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
 from galutils.dino import Backbone
-from galutils.plots import STYLE
+from galutils.plots import new_figure
 
 
 @torch.no_grad()
@@ -234,9 +233,7 @@ def _wrapped(title: str) -> str:
 
 
 def _figure(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, np.ndarray]:
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(side * columns + 0.8, side * rows + 0.3), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False)
+    figure, axes = new_figure(side * columns + 0.8, side * rows + 0.3, nrows=rows, ncols=columns)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

@@ -224,3 +224,21 @@ def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10)
 
     scores = [reduce_dimensions(embedding, dimensions).astype(np.float64) for embedding in (first, second)]
     return np.degrees(linalg.subspace_angles(*scores))[::-1]
+
+
+def drift(first: np.ndarray, second: np.ndarray) -> dict:
+    """How far two embeddings of the same rows are apart, as one row of a table.
+
+    Args:
+        first: (N, D1). second: (N, D2).
+
+    Returns:
+        ``cka``, see :func:`linear_cka`; ``median_angle`` and ``largest_angle`` in degrees, see
+        :func:`subspace_angles`.
+    """
+    angles = subspace_angles(first, second)
+    return {
+        "cka": linear_cka(first, second),
+        "median_angle": float(np.median(angles)),
+        "largest_angle": float(angles.max()),
+    }

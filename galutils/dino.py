@@ -23,7 +23,7 @@ from torch import nn
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, sha256
 from galutils.galaxy10 import Galaxies
-from galutils.images import load_images
+from galutils.images import load_images, read_batch
 from galutils.models import GALAXY_MEAN, GALAXY_STD, IMAGENET_MEAN, IMAGENET_STD, Normalize
 from galutils.weights import WeightsSource, vit_weights
 
@@ -70,8 +70,7 @@ def central(images: torch.Tensor, crop: float) -> torch.Tensor:
 
 def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Preprocessing) -> torch.Tensor:
     """Images of some rows just as a backbone sees them: (n, 3, size, size) float32, grey levels 0 to 255."""
-    images = torch.from_numpy(galaxies.read_images(rows)).permute(0, 3, 1, 2)
-    return prepare_images(images, preprocessing)
+    return prepare_images(read_batch(galaxies, rows), preprocessing)
 
 
 class Embedding(NamedTuple):

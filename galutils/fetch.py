@@ -138,7 +138,7 @@ def _download(file: RemoteFile, url: str, partial: Path) -> None:
     with _session() as session:
         idle = 0
         while True:
-            before = partial.stat().st_size if partial.exists() else 0
+            before = _length(partial)
             try:
                 if _continue(session, file, url, partial):
                     return
@@ -147,8 +147,7 @@ def _download(file: RemoteFile, url: str, partial: Path) -> None:
                 raise FetchError("the server keeps refusing; try again later") from None
             except requests.exceptions.RequestException as error:
                 reason = _short(error)
-            now = partial.stat().st_size if partial.exists() else 0
-            idle = 0 if now > before else idle + 1
+            idle = 0 if _length(partial) > before else idle + 1
             if idle >= TRIES:
                 raise FetchError(f"no byte came in {TRIES} tries: {reason}")
             wait = BACKOFF * 2**idle
@@ -158,7 +157,7 @@ def _download(file: RemoteFile, url: str, partial: Path) -> None:
 
 def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
     """One request for what is missing; returns whether the file has its full length afterwards."""
-    start = partial.stat().st_size if partial.exists() else 0
+    start = _length(partial)
     headers = {"Range": f"bytes={start}-"} if start else {}
     with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:  # nothing is missing, or what is there is too long
@@ -182,7 +181,11 @@ def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
             for block in answer.iter_content(_BLOCK):
                 out.write(block)
                 advance(len(block))
-    return total is None or partial.stat().st_size >= total
+    return total is None or _length(partial) >= total
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _session():

@@ -107,6 +107,6 @@ def load_images(
     return Resident(torch.from_numpy(galaxies.read_images(rows, size, crop)).to(device), rows)
 
 
-def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int, crop: float = 1.0) -> torch.Tensor:
-    """The given rows as a network takes them: (n, 3, size, size) uint8 on the CPU."""
+def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int | None = None, crop: float = 1.0) -> torch.Tensor:
+    """The given rows as a network takes them: (n, 3, size, size) uint8 on the CPU; the file's own size if None."""
     return torch.from_numpy(galaxies.read_images(rows, size, crop)).permute(0, 3, 1, 2)

@@ -60,7 +60,7 @@ def show(figure: Figure, alt: str, vector: bool = True) -> None:
         display(content, raw=True, metadata={"image/png": {"alt": alt}})
 
 
-def _figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
+def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
     """A figure outside pyplot's registry, so that nothing is shown twice or kept alive."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -73,7 +73,7 @@ def image_grid(
 ) -> Figure:
     """Images (n, H, W, 3) uint8 with a title each."""
     rows = max(1, -(-len(images) // columns))
-    figure, axes = _figure(1.9 * columns, 2.15 * rows, nrows=rows, ncols=columns)
+    figure, axes = new_figure(1.9 * columns, 2.15 * rows, nrows=rows, ncols=columns)
     for ax in axes.flat:
         ax.axis("off")
     for i, (ax, image, title) in enumerate(zip(axes.flat, images, titles, strict=False)):
@@ -85,7 +85,7 @@ def image_grid(
 def class_counts(labels: np.ndarray) -> Figure:
     """Bars: galaxies per class. labels: (N,) int."""
     counts = np.bincount(labels, minlength=NUM_CLASSES)
-    figure, ((ax,),) = _figure(7, 3.2)
+    figure, ((ax,),) = new_figure(7, 3.2)
     bars = ax.barh(CLASS_NAMES, counts, color=PALETTE[0])
     ax.bar_label(bars, padding=3, fontsize=9)
     ax.invert_yaxis()
@@ -100,7 +100,7 @@ def class_distributions(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
         table: a column "class" (0 to 9) and one column for each quantity.
         labels: axis label of each quantity, in the order to draw.
     """
-    figure, axes = _figure(3.3 * len(labels), 3.6, ncols=len(labels), sharey=True)
+    figure, axes = new_figure(3.3 * len(labels), 3.6, ncols=len(labels), sharey=True)
     for ax, (column, label) in zip(axes.flat, labels.items(), strict=True):
         ax.boxplot(
             [table.loc[table["class"] == c, column].dropna() for c in range(NUM_CLASSES)],
@@ -116,7 +116,7 @@ def class_distributions(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
 
 def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
     """Positions on the sky. ra, dec: (N,) degrees."""
-    figure, ((ax,),) = _figure(7, 3.2)
+    figure, ((ax,),) = new_figure(7, 3.2)
     ax.plot(ra, dec, ".", markersize=2, alpha=0.6)
     ax.set(xlabel="Right ascension (degrees)", ylabel="Declination (degrees)", xlim=(360, 0))
     return figure
@@ -124,7 +124,7 @@ def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
 
 def learning_curves(history: pd.DataFrame) -> Figure:
     """Loss and accuracy by epoch, over training and test rows. history: see galutils.runs.read_history."""
-    figure, ((left, right),) = _figure(8, 3, ncols=2)
+    figure, ((left, right),) = new_figure(8, 3, ncols=2)
     for ax, quantity in ((left, "loss"), (right, "accuracy")):
         ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
         ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
@@ -144,7 +144,7 @@ def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figur
     """
     columns = min(columns, len(counts))
     rows = -(-len(counts) // columns)
-    figure, axes = _figure(5.6 * columns, 5.2 * rows, nrows=rows, ncols=columns)
+    figure, axes = new_figure(5.6 * columns, 5.2 * rows, nrows=rows, ncols=columns)
     for ax in axes.flat:
         ax.axis("off")
     for ax, (title, table) in zip(axes.flat, counts.items(), strict=False):
@@ -170,7 +170,7 @@ def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
         table: one row per approach with "approach", "accuracy" and the cost columns.
         columns: axis label of each cost column.
     """
-    figure, axes = _figure(4.6 * len(columns), 3.6, ncols=len(columns), sharey=True)
+    figure, axes = new_figure(4.6 * len(columns), 3.6, ncols=len(columns), sharey=True)
     for ax, (column, label) in zip(axes.flat, columns.items(), strict=True):
         for i, row in enumerate(table.to_dict("records")):
             marker = "osD^vPX*"[i % 8]
@@ -187,7 +187,7 @@ def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
 
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[str] = ("PC 1", "PC 2")) -> Figure:
     """Two coordinates of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
-    figure, ((ax,),) = _figure(7.5, 4.6)
+    figure, ((ax,),) = new_figure(7.5, 4.6)
     colors = mpl.colormaps["tab10"].colors
     for label in np.unique(labels):
         own = points[labels == label]
@@ -206,7 +206,7 @@ def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: in
         start_rank: effective rank of the embedding before the first step.
         prototypes: outputs of the head, whose logarithm is the largest entropy.
     """
-    figure, ((left, middle, right),) = _figure(10, 3, ncols=3)
+    figure, ((left, middle, right),) = new_figure(10, 3, ncols=3)
     epochs = history["epoch"]
     left.plot(epochs, history["loss"], "o-", markersize=4)
     left.set_ylabel("Loss (nats)")
@@ -233,7 +233,7 @@ def cause_chart(table: pd.DataFrame, chance: float, paper: float) -> Figure:
         chance: accuracy of permuted labels, one-to-one.
         paper: accuracy that the paper reports.
     """
-    figure, ((ax,),) = _figure(8.5, 0.27 * len(table) + 1.2)
+    figure, ((ax,),) = new_figure(8.5, 0.27 * len(table) + 1.2)
     for i, (cause, cases) in enumerate(table.groupby("cause", sort=False)):
         ax.plot(cases["accuracy"], cases.index, "osD^vPX*"[i % 8], color=PALETTE[i % 7], label=cause)
     ax.plot(table["chance"], table.index, "|", color="grey", markersize=9, label="permuted labels, same matching")
@@ -291,7 +291,7 @@ def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
 def network_diagram(network: nn.Module, image_size: int) -> Figure:
     """Diagram of a network, drawn from the module itself: height follows resolution, hatching means frozen."""
     trace = trace_layers(network, image_size)
-    figure, ((ax,),) = _figure(max(7, 0.42 * len(trace)), 3.4)
+    figure, ((ax,),) = new_figure(max(7, 0.42 * len(trace)), 3.4)
     seen: dict[str, FancyBboxPatch] = {}
     for x, step in enumerate(trace):
         color, kind = _LAYER_COLORS[type(step["layer"])]

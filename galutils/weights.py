@@ -76,8 +76,7 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
         path, source = official_file(arch), "imagenet"
         if weights == "random" or (weights == "auto" and not path.exists()):
             return features, arch, WeightsSource("random")
-        path = fetch_vgg(arch)
-        state, _ = read_state(path)
+        state, _ = read_state(fetch_vgg(arch))
     _load_strictly(features, state, path, arch)
     return features, arch, WeightsSource(source, sha256(path), stand_in)
 

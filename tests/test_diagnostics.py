@@ -6,6 +6,7 @@ from galutils.clustering import Clustering, kmeans
 from galutils.diagnostics import (
     assess,
     compare_clusterers,
+    drift,
     evaluation_faults,
     linear_cka,
     null_accuracies,
@@ -139,3 +140,14 @@ def test_kmeans_beats_its_null_on_blobs():
     features, labels = blobs()
     found = kmeans(features)
     assert null_accuracies(labels, found.clusters, 20).max() < 0.3
+
+
+def test_drift_is_cka_and_angles_in_one_row():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(60, 20)), rng.normal(size=(60, 20))
+    angles = subspace_angles(first, second)
+    assert drift(first, second) == {
+        "cka": linear_cka(first, second),
+        "median_angle": np.median(angles),
+        "largest_angle": angles[-1],
+    }

@@ -41,7 +41,7 @@ def execute(
     import json
 
     from galutils.report import execute as run_notebook
-    from galutils.study import StudyError, check_parameters
+    from galutils.study import StudyError, check_files, check_parameters
 
     try:
         given = json.loads(parameters)
@@ -50,6 +50,7 @@ def execute(
     if not isinstance(given, dict):
         raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
     check_parameters(source, given)
+    check_files(source, given)
     started = time.perf_counter()
     run_notebook(source, target, given)
     typer.echo(f"{source.stem} ran in {time.perf_counter() - started:.0f} s: {target}")

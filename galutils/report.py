@@ -21,6 +21,9 @@ from galutils.study import Page, Study
 #: Where :func:`execute` says why it failed, for whoever runs many of it.
 FAILURE_SUFFIX = ".failed.txt"
 
+_OUT_OF_MEMORY = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
+_LESS_MEMORY = "lower image_size or batch_size, run fewer notebooks at once (make report CORES=1), or free some"
+
 
 class ReportError(GalutilsError):
     """A notebook failed or is missing; one sentence that names it."""
@@ -59,8 +62,11 @@ def execute(source: str | Path, target: str | Path, parameters: dict) -> None:
             # papermill counts from zero, and counts the cell that it put in for the parameters.
             cell = error.cell_index + (0 if parameters else 1)
             message = f"{source.name}, cell {cell}: {error.ename}: {error.evalue}"
+            if error.ename in _OUT_OF_MEMORY or "can't allocate memory" in error.evalue:
+                said = (error.evalue.strip() or error.ename).splitlines()[0]
+                message = f"{source.name}, cell {cell}: the memory is full ({said[:160]}); {_LESS_MEMORY}."
         except DeadKernelError:
-            message = f"{source.name}: its kernel died, most often for lack of memory; try a smaller profile."
+            message = f"{source.name}: its kernel died, most often because the memory was full; {_LESS_MEMORY}."
         else:
             return
         write_text(reason, message + "\n")

@@ -121,6 +121,14 @@ class Study:
         """The notebook that a page executes."""
         return self.root / "notebooks" / f"{page.notebook}.ipynb"
 
+    def check_files(self) -> None:
+        """Open the files that notebooks will be given, before anything runs; see :func:`check_files`."""
+        for page in {(page.notebook, page.parameters.get("weights")): page for page in self.pages}.values():
+            given = dict(page.parameters)
+            if self.simulated:
+                given.pop("data_path", None)  # it is made later
+            check_files(self.source(page), given)
+
 
 def load_study(
     root: str | Path, profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = ""
@@ -197,6 +205,29 @@ def declared_parameters(notebook: str | Path) -> set[str]:
             assignments = [node for node in ast.parse(cell.source).body if isinstance(node, ast.Assign)]
             return {target.id for node in assignments for target in node.targets if isinstance(target, ast.Name)}
     raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")
+
+
+def check_files(notebook: str | Path, parameters: dict) -> None:
+    """Open the files that a notebook is given, so that one of no use is told before the notebook starts.
+
+    Args:
+        notebook: its path; relative ``data_path`` and ``weights`` start from its folder, as in the notebook.
+        parameters: what it is given.
+
+    Raises:
+        galutils.galaxy10.DataError, galutils.weights.WeightsError: they say which file, why, and what to do.
+    """
+    folder, name = Path(notebook).parent, Path(notebook).stem
+    data_path = str(parameters.get("data_path", "simulated"))
+    if data_path not in ("simulated", "galaxy10"):
+        from galutils.galaxy10 import open_galaxies
+
+        open_galaxies(folder / Path(data_path).expanduser())
+    for notebooks, words in _WEIGHTS.values():
+        if name in notebooks and (weights := str(parameters.get("weights", "auto"))) not in words:
+            from galutils.weights import check_weights
+
+            check_weights(folder / Path(weights).expanduser(), parameters.get("arch", "auto"), words[0])
 
 
 def check_parameters(notebook: str | Path, parameters: dict) -> None:

@@ -99,6 +99,20 @@ def fetch_vgg(arch: str) -> Path:
     return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
 
 
+def check_weights(path: Path, arch: str, kind: str) -> None:
+    """Load a file strictly into the network that it is for.
+
+    Args:
+        arch: as in :func:`vgg_convolutions` and :func:`vit_weights`.
+        kind: "imagenet" for a VGG, "dino" for a vision transformer.
+
+    Raises:
+        WeightsError: it is not a readable weights file, or does not fit.
+    """
+    load = vgg_convolutions if kind == "imagenet" else vit_weights
+    load(arch, str(path))
+
+
 def describe_weights(path: str | Path) -> str:
     """What a weights file holds, one fact a line; a network that it names is built and loaded strictly.
 
@@ -107,10 +121,8 @@ def describe_weights(path: str | Path) -> str:
     """
     state, metadata = read_state(Path(path))
     arch = metadata.get("architecture")
-    if arch in VGGS:
-        vgg_convolutions(arch, str(path))
-    elif arch is not None:
-        vit_weights(arch, str(path))
+    if arch is not None:
+        check_weights(Path(path), arch, "imagenet" if arch in VGGS else "dino")
     return "\n".join(
         [
             f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers",

@@ -1,5 +1,6 @@
 """Every kind of bad input, through the command line: one sentence, a non-zero exit, nothing written."""
 
+import json
 import pickle
 import sys
 
@@ -161,6 +162,77 @@ def test_galaxies(monkeypatch, capsys, tmp_path, write, message):
 def test_weights(monkeypatch, capsys, tmp_path, name, write, message):
     write(tmp_path / name)
     refuse(monkeypatch, capsys, tmp_path, ["check", name], message)
+
+
+READERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if "data_path = " in path.read_text())
+
+
+def test_there_are_notebooks_that_read_galaxies():
+    assert len(READERS) >= 7
+
+
+@pytest.mark.parametrize("notebook", READERS)
+@pytest.mark.parametrize(("write", "message"), GALAXIES.values(), ids=GALAXIES)
+def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, write, message, notebook):
+    write(tmp_path / "sky.h5")
+    given = json.dumps({"data_path": str(tmp_path / "sky.h5")})
+    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
+    refuse(monkeypatch, capsys, tmp_path, ["execute", source, "out.ipynb", "-p", given], message)
+
+
+def messages_for(notebook):
+    """What each of WEIGHTS is refused with: a file of the other family is not of this one."""
+    if notebook in ("03_vgg11_deep", "04_vgg11_shallow"):
+        return {name: message for name, (_, _, message) in WEIGHTS.items()} | {
+            "another ViT": "is not a VGG",
+            "no such network": "is not a VGG",
+        }
+    return {name: message for name, (_, _, message) in WEIGHTS.items()} | {"another VGG": "not a vision transformer"}
+
+
+@pytest.mark.parametrize("notebook", ["03_vgg11_deep", "04_vgg11_shallow", "06_dino_kmeans", "07_dino_lora_kmeans"])
+@pytest.mark.parametrize("case", WEIGHTS)
+def test_weights_for_a_notebook(monkeypatch, capsys, tmp_path, case, notebook):
+    name, write, _ = WEIGHTS[case]
+    write(tmp_path / name)
+    given = {"weights": str(tmp_path / name)}
+    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
+    arguments = ["execute", source, "out.ipynb", "-p", json.dumps(given)]
+    refuse(monkeypatch, capsys, tmp_path, arguments, messages_for(notebook)[case])
+
+
+TOO_FEW = {
+    "a class is missing": (
+        "05_custom_cnn",
+        20,
+        np.arange(20) % 9,
+        "class 9 (Edge-on with bulge) has 0 usable galaxies",
+    ),
+    "fewer rows than classes": ("05_custom_cnn", 6, np.arange(6), "has 1 usable galaxies"),
+    "fewer rows than clusters": ("06_dino_kmeans", 6, np.arange(6), "10 clusters"),
+}
+
+
+@pytest.mark.parametrize(("notebook", "rows", "labels", "message"), TOO_FEW.values(), ids=TOO_FEW)
+def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, rows, labels, message):
+    """Only the notebook itself can tell. What it had run stays to be looked at, under another name."""
+    images = np.random.default_rng(0).integers(0, 256, (rows, 32, 32, 3), dtype=np.uint8)
+    hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(tmp_path / "sky.h5")
+    given = {"data_path": str(tmp_path / "sky.h5"), "run_dir": str(tmp_path / "run"), "image_size": 32}
+    if notebook == "06_dino_kmeans":
+        given |= {"weights": "random", "arch": "vit_tiny_patch16_224", "cache_dir": str(tmp_path / "cache")}
+    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["galutils", "execute", source, "out.ipynb", "-p", json.dumps(given)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    said = capsys.readouterr().err
+    assert stopped.value.code == 1
+    assert message in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "out.ipynb").exists()
+    assert (tmp_path / "out.failed.ipynb").exists()
+    assert not list(tmp_path.glob("run/metrics.json"))
 
 
 @pytest.mark.parametrize(("arguments", "message"), COMMANDS.values(), ids=COMMANDS)

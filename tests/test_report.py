@@ -171,11 +171,21 @@ def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
     assert not (broken / "runs" / "smoke" / "10_results" / "notebook.ipynb").exists()
 
 
-def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path):
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("data=absent.h5", "DATA=absent.h5: there is no such file"),
+        ("data=page.txt", "page.txt: is not an HDF5 file"),
+        ("vgg_weights=page.txt", "page.txt: is not a readable weights file"),
+        ("dino_weights=page.txt", "page.txt: is not a readable weights file"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, message):
     checkout = copy_checkout(tmp_path)
-    done = make_report(checkout, "data=absent.h5")
+    (checkout / "page.txt").write_text("<html>Sign in to go on</html>")
+    done = make_report(checkout, choice)
     assert done.returncode != 0
-    assert "DATA=absent.h5: there is no such file" in done.stdout + done.stderr
+    assert message in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert not (checkout / "runs").exists()
 
@@ -207,6 +217,21 @@ def test_executed_notebook_appears_only_when_it_is_complete(tmp_path):
         execute(bad, tmp_path / "out.ipynb", {})
     assert not (tmp_path / "out.ipynb").exists()  # an older success does not pass for this failure
     assert (tmp_path / "out.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize("greedy", ["bytearray(1 << 60)", "numpy.ones(1 << 55)", "torch.ones(1 << 55)"])
+def test_a_full_memory_is_told_as_that(tmp_path, greedy):
+    earlier = tmp_path / "run" / "metrics.json"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    notebook = write_notebook(tmp_path / "greedy.ipynb", f"import numpy, torch; {greedy}")
+    with pytest.raises(
+        ReportError, match=r"greedy\.ipynb, cell 2: the memory is full \(.*\); lower image_size"
+    ) as told:
+        execute(notebook, tmp_path / "run" / "out.ipynb", {})
+    assert "\n" not in str(told.value)
+    assert earlier.read_text() == "{}"
+    assert not (tmp_path / "run" / "out.ipynb").exists()
 
 
 def test_a_kernel_that_dies_is_named(tmp_path):

@@ -20,6 +20,7 @@ try:
         device=str(config.get("device") or ""),
     )
     if workflow.is_main_process:
+        study.check_folders()
         study.check_files()
 except GalutilsError as error:
     sys.exit(f"make report: {error}")
@@ -27,13 +28,11 @@ except GalutilsError as error:
 # The system frees this lock however the process ends; Snakemake's own would stay behind a killed one.
 lock = FileLock(study.runs_dir / ".lock")
 if workflow.is_main_process:
+    study.runs_dir.mkdir(parents=True, exist_ok=True)
     try:
-        study.runs_dir.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
         sys.exit(f"make report: profile {study.profile} is being run in this checkout; wait for it, or stop it.")
-    except OSError as error:
-        sys.exit(f"make report: {study.runs_dir} cannot be written to ({error.strerror}); mend the folder.")
 
 THREADS = study.config["threads"]
 DATA = [study.data_path] if os.path.sep in study.data_path else []

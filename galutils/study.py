@@ -1,6 +1,7 @@
 """The study as configured: profiles, notebooks and their parameters, checked before anything runs."""
 
 import ast
+import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -120,6 +121,17 @@ class Study:
     def source(self, page: Page) -> Path:
         """The notebook that a page executes."""
         return self.root / "notebooks" / f"{page.notebook}.ipynb"
+
+    def check_folders(self) -> None:
+        """Refuse to start where results could not be written.
+
+        Raises:
+            StudyError: it names the folder.
+        """
+        folders = {page.directory for page in self.pages} | {self.runs_dir, self.report_dir}
+        for folder in sorted({self.root, *folders, *(folder.parent for folder in folders)}):
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise StudyError(f"{folder}: cannot be written to; mend its permissions, or work in another checkout.")
 
     def check_files(self) -> None:
         """Open the files that notebooks will be given, before anything runs; see :func:`check_files`."""

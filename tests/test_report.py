@@ -199,6 +199,24 @@ def test_a_second_run_at_once_says_so_and_stops(checkout):
     assert make_report(checkout).returncode == 0
 
 
+@pytest.mark.parametrize("folder", [".", "runs", "runs/smoke", "runs/smoke/custom_cnn/seed0", "reports/smoke"])
+def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path, folder):
+    checkout = copy_checkout(tmp_path)
+    (checkout / folder).mkdir(parents=True, exist_ok=True)
+    kept = checkout / folder / "metrics.json"
+    kept.write_text("{}")
+    (checkout / folder).chmod(0o555)
+    try:
+        done = make_report(checkout, powerless=True)
+    finally:
+        (checkout / folder).chmod(0o755)
+    assert done.returncode != 0
+    assert f"{checkout / folder}: cannot be written to".replace("/.:", ":") in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert [path for path in (checkout / "runs").rglob("*") if path.is_file() and path != kept] == []
+    assert kept.read_text() == "{}"
+
+
 def write_notebook(path, *cells):
     parameters = nbformat.v4.new_code_cell("x = 1  # a number", metadata={"tags": ["parameters"]})
     notebook = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)])

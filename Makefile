@@ -21,7 +21,7 @@ lab: .venv/installed
 	jupyter lab --notebook-dir notebooks
 
 bench: .venv/installed
-	python benchmarks/trainer.py
+	python benchmarks/run.py $(if $(DEVICE),--device $(DEVICE))
 
 lint: .venv/installed
 	ruff check . && ruff format --check .

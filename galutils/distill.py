@@ -184,7 +184,7 @@ def distill(
     student = DinoNetwork(adapted, head).to(fabric.device)
     teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(fabric.device).eval().requires_grad_(False)
     center = torch.zeros(settings.prototypes, device=fabric.device)
-    optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0)
+    optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0, fused=True)
     watched = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
     start_rank = _watch_rank(teacher.backbone, source, watched, settings)
     history = _resume(checkpoint, identity, student, teacher, center, optimizer)

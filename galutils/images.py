@@ -32,8 +32,10 @@ class Resident:
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
         """For each array of row numbers, yield its (B, C, H, W) or (B, features) tensor."""
-        for rows in batches:
-            batch = self.data[torch.from_numpy(self.index[rows]).to(self.data.device)]
+        # All indices go to the device at once: a copy for each batch would keep a GPU waiting for the host.
+        index = torch.from_numpy(self.index[np.concatenate(batches)]).to(self.data.device)
+        for chosen in index.split([len(rows) for rows in batches]):
+            batch = self.data[chosen]
             yield batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
 

@@ -225,9 +225,9 @@ def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch
         group["lr"] = learning_rate_at(epoch, settings)
     stage.train()
     mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
+    targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
     losses, correct = [], torch.zeros((), device=fabric.device)
-    for batch, inputs in zip(mine, source.batches(mine), strict=True):
-        target = labels[batch]
+    for target, inputs in zip(targets, source.batches(mine), strict=True):
         logits = stage(inputs)
         loss = nn.functional.cross_entropy(logits, target)
         optimizer.zero_grad()

@@ -1,0 +1,106 @@
+"""The paper's rows at full size: seconds, images per second, and their share of what the device can do.
+
+One or a few epochs are timed, and the profile's epochs computed from them. Operations are counted by PyTorch.
+Bytes are those of the layers' inputs and outputs, read and written once in the forward pass and twice in the
+backward pass: what no fusion of layers would leave. The larger of the two shares is the limit that is nearer.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from memory import full_file
+from speed import ROWS
+from timing import stopwatch
+from torch.utils.flop_counter import FlopCounterMode
+
+from galutils import dino, models
+from galutils.distill import DistillSettings, distill
+from galutils.galaxy10 import open_galaxies
+from galutils.splits import split_rows
+from galutils.study import load_study
+from galutils.trainer import Settings, train
+from galutils.weights import DINO_ARCH
+
+#: Dense bf16 operations and bytes of memory per second, from NVIDIA's data sheets (SXM).
+LIMITS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
+
+
+def work_per_image(network: models.GalaxyNet, size: int, element_bytes: int = 2) -> tuple[float, float]:
+    """Operations and bytes for training the trained part on one image of ``size`` pixels."""
+    network = network.cpu().float().train()
+    with torch.no_grad():
+        inputs = network.frozen(torch.zeros(2, 3, size, size, dtype=torch.uint8))
+    moved = 0
+
+    def count(_, given, result):
+        nonlocal moved
+        moved += given[0].numel() + result.numel()
+
+    hooks = [layer.register_forward_hook(count) for layer in network.trained]
+    with FlopCounterMode(display=False) as counter:
+        network.trained(inputs).sum().backward()
+    for hook in hooks:
+        hook.remove()
+    return counter.get_total_flops() / 2, 3 * moved * element_bytes / 2
+
+
+def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count: int) -> dict:
+    """Every experiment of the paper profile on ``count`` simulated galaxies, its epochs computed from ``epochs``."""
+    study = load_study(root, "paper", data="simulated", vgg_weights="random", dino_weights="random")
+    common = study.config["common"]
+    size, wanted = common["image_size"], common["epochs"]
+    path, _ = full_file(folder, size, count)
+    galaxies = open_galaxies(path)
+    with stopwatch() as elapsed:
+        split = split_rows(galaxies)
+        result = {"count": count, "size": size, "epochs": wanted, "split_seconds": elapsed(), "rows": {}}
+    limits = next((v for name, v in LIMITS.items() if device == "cuda" and name in torch.cuda.get_device_name()), None)
+    for row in ROWS:
+        network = models.build(**ROWS[row])
+        operations, moved = work_per_image(network, size)
+        trained = train(network, galaxies, split, Settings(epochs=epochs, image_size=size, device=device))
+        # The first epoch chooses kernels and fills caches.
+        speed = float(trained.history["images_per_second"].iloc[1:].median())
+        seconds = trained.setup_seconds + wanted * len(split.train) / speed
+        result["rows"][row] = {
+            "images_per_second": speed,
+            "setup_seconds": trained.setup_seconds,
+            "seconds": seconds,
+            "operations_per_image": operations,
+            "bytes_per_image": moved,
+            "share_of_arithmetic": speed * operations / limits[0] if limits else None,
+            "share_of_bandwidth": speed * moved / limits[1] if limits else None,
+        }
+        print(f"{row:16} {speed:8.0f} images/s, {wanted} epochs in {seconds / 60:.1f} min")
+    result["rows"] |= _unsupervised(galaxies, study, device, epochs, wanted)
+    result["minutes"] = sum(row["seconds"] for row in result["rows"].values()) / 60
+    print(f"all rows: {result['minutes']:.1f} min")
+    return result
+
+
+def _unsupervised(galaxies, study, device: str, epochs: int, wanted: int) -> dict:
+    given = next(page.parameters for page in study.experiments if page.experiment == "dino_lora_kmeans")
+    backbone = dino.load_backbone("random", DINO_ARCH)
+    preprocessing = dino.Preprocessing(image_size=given["image_size"])
+    embedded = dino.embed(backbone, galaxies, preprocessing, device=device)
+    settings = replace(
+        DistillSettings(epochs=epochs, device=device),
+        image_size=given["train_size"],
+        local_size=given["local_size"],
+        local_crops=given["local_crops"],
+        prototypes=given["prototypes"],
+    )
+    distilled = distill(backbone, galaxies, settings)
+    speed = float(np.median(distilled.history["images_per_second"].iloc[1:]))
+    print(f"dino_kmeans      {len(galaxies) / embedded.seconds:8.0f} images/s embedded")
+    print(f"dino_lora_kmeans {speed:8.0f} images/s distilled")
+    return {
+        "dino_kmeans": {"images_per_second": len(galaxies) / embedded.seconds, "seconds": embedded.seconds},
+        "dino_lora_kmeans": {
+            "images_per_second": speed,
+            "setup_seconds": distilled.setup_seconds,
+            "seconds": distilled.setup_seconds + wanted * len(galaxies) / speed + embedded.seconds,
+        },
+    }

@@ -1,0 +1,196 @@
+"""Ratios of speed: the study's way against the usual notebook's, and against the bare network."""
+
+import tempfile
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from timing import in_turn, middle, ratio, stopwatch
+from usual import usual_embedding, usual_training
+
+from galutils import dino, models
+from galutils.galaxy10 import Galaxies, open_galaxies
+from galutils.mock import write_simulated
+from galutils.splits import Split
+from galutils.trainer import Settings, epoch_batches, make_fabric, train
+from galutils.weights import DINO_ARCH
+
+#: The supervised rows of the paper's table, and how their networks are built.
+ROWS = {
+    "vgg_scratch": {"name": "vgg_scratch"},
+    "vgg11_deep": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "three-blocks"},
+    "vgg11_shallow": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "all"},
+    "custom_cnn": {"name": "custom_cnn"},
+}
+
+#: Epochs for which times are given; the small profile's.
+EPOCHS = 30
+
+
+def simulated_galaxies(folder: Path, count: int, size: int) -> tuple[Galaxies, Split]:
+    """A file of simulated galaxies and a split of it, a fifth to test on."""
+    path = folder / f"{count}-{size}px.h5"
+    if not path.exists():
+        write_simulated(path, count, size, seed=0)
+    part = np.where(np.arange(count) % 5 == 0, "test", "train").astype(object)
+    return open_galaxies(path), Split(part, np.arange(count))
+
+
+def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings) -> dict[str, float]:
+    """The trainer: ``setup`` and ``epoch`` in seconds, testing included, and ``images_per_second``."""
+    network = models.build(**ROWS[row])
+    with stopwatch(settings.device) as elapsed:
+        result = train(network, galaxies, split, settings)
+        seconds = elapsed()
+    final = len(split.test) / result.predict_images_per_second
+    return {
+        "setup": result.setup_seconds,
+        "epoch": (seconds - result.setup_seconds - final) / settings.epochs,
+        "images_per_second": float(result.history["images_per_second"].median()),
+    }
+
+
+def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[str, float]:
+    """Images per second of the network alone, on random tensors in memory in the best layout, same precision."""
+    fabric = make_fabric(settings)
+    network = models.build(**ROWS[row]).to(fabric.device).train()
+    stage, optimizer = fabric.setup(
+        network.trained, torch.optim.AdamW(network.trained.parameters(), settings.learning_rate, fused=True)
+    )
+    sizes = [len(batch) for batch in epoch_batches(np.arange(count), settings, 0)]
+    inputs = torch.rand(max(sizes), 3, size, size, device=fabric.device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (max(sizes),), device=fabric.device)
+    with stopwatch(settings.device) as elapsed:
+        for length in sizes * settings.epochs:
+            optimizer.zero_grad()
+            fabric.backward(torch.nn.functional.cross_entropy(stage(inputs[:length]), labels[:length]))
+            optimizer.step()
+        return {"images_per_second": count * settings.epochs / elapsed()}
+
+
+def add_totals(measured: dict[str, list[dict]]) -> None:
+    """Add ``total``, the seconds of :data:`EPOCHS` epochs: set-up, and that many times the measured epoch."""
+    for results in measured.values():
+        for result in results:
+            result["total"] = result["setup"] + EPOCHS * result["epoch"]
+
+
+def against_usual(folder: Path, counts: dict[int, int], repeats: int, epochs: int, device: str) -> list[dict]:
+    """Part 1: each supervised row at each size, and seconds for :data:`EPOCHS` epochs from set-up and one epoch."""
+    table = []
+    for size, count in counts.items():
+        galaxies, split = simulated_galaxies(folder, count, size)
+        for row in ROWS:
+            settings = Settings(epochs=epochs, image_size=size, device=device)
+            measured = in_turn(
+                {
+                    "usual": partial(usual_training, ROWS[row], galaxies.path, split, settings),
+                    "ours": partial(our_training, row, galaxies, split, settings),
+                },
+                repeats,
+            )
+            add_totals(measured)
+            table.append(
+                {
+                    "row": row,
+                    "size": size,
+                    "images": count,
+                    "usual_images_per_second": middle(measured["usual"], "images_per_second"),
+                    "our_images_per_second": middle(measured["ours"], "images_per_second"),
+                    "usual_seconds": middle(measured["usual"], "total"),
+                    "our_seconds": middle(measured["ours"], "total"),
+                    "ratio": ratio(measured["usual"], measured["ours"], "total"),
+                }
+            )
+            last = table[-1]
+            print(
+                f"{row:14} {size:4} px, {count} images, {EPOCHS} epochs: usual {last['usual_seconds']:7.1f} s, "
+                f"ours {last['our_seconds']:7.1f} s, ratio {last['ratio']:.2f}"
+            )
+    return table
+
+
+def against_bare(folder: Path, counts: dict[int, int], repeats: int, device: str) -> list[dict]:
+    """Part 2: how much of the bare network's speed the trainer reaches; rows without a frozen part."""
+    table = []
+    for size, count in counts.items():
+        galaxies, split = simulated_galaxies(folder, count, size)
+        for row in ("vgg_scratch", "custom_cnn"):
+            settings = Settings(epochs=2, image_size=size, device=device)
+            measured = in_turn(
+                {
+                    "ours": partial(our_training, row, galaxies, split, settings),
+                    "bare": partial(bare_training, row, size, len(split.train), settings),
+                },
+                repeats,
+            )
+            key = "images_per_second"
+            ours, bare = middle(measured["ours"], key), middle(measured["bare"], key)
+            reached = ratio(measured["ours"], measured["bare"], key)
+            table.append({"row": row, "size": size, "our_speed": ours, "bare_speed": bare, "ratio": reached})
+            print(f"{row:14} {size:4} px: trainer {ours:6.0f}, bare {bare:6.0f} images/s, ratio {reached:.2f}")
+    return table
+
+
+def embedding(folder: Path, count: int, repeats: int, device: str, size: int = 224) -> dict:
+    """Part 3: ViT-S/16 at 224 pixels, ours against a loop over images and against a DataLoader."""
+    galaxies, _ = simulated_galaxies(folder, count, 256)
+    backbone = dino.load_backbone("random", DINO_ARCH)
+    preprocessing = dino.Preprocessing(image_size=size)
+    rows = np.arange(count)
+
+    def ours() -> dict[str, float]:
+        seconds = dino.embed(backbone, galaxies, preprocessing, device=device).seconds
+        return {"images_per_second": count / seconds}
+
+    vit = dino.load_backbone("random", DINO_ARCH).vit.to(device)
+    measured = in_turn(
+        {
+            "ours": ours,
+            "loop": partial(usual_embedding, vit, galaxies.path, rows, size, 1, device),
+            "DataLoader": partial(usual_embedding, vit, galaxies.path, rows, size, 64, device),
+        },
+        repeats,
+    )
+    result = {name: middle(results, "images_per_second") for name, results in measured.items()}
+    for name in ("loop", "DataLoader"):
+        result[f"ratio_to_{name}"] = ratio(measured["ours"], measured[name], "images_per_second")
+    print("embedding: ours {ours:.1f}, loop {loop:.1f}, DataLoader {DataLoader:.1f} images/s".format(**result))
+    return result
+
+
+def frozen_once(folder: Path, counts: dict[int, int], repeats: int, device: str) -> list[dict]:
+    """Part 4: the frozen layers computed once against in every epoch, in our trainer."""
+    table = []
+    for size, count in counts.items():
+        galaxies, split = simulated_galaxies(folder, count, size)
+        for row in ("vgg11_shallow", "vgg11_deep"):
+            settings = Settings(epochs=2, image_size=size, device=device)
+            measured = in_turn(
+                {
+                    "once": partial(our_training, row, galaxies, split, replace(settings, keep_frozen=True)),
+                    "every": partial(our_training, row, galaxies, split, replace(settings, keep_frozen=False)),
+                },
+                repeats,
+            )
+            add_totals(measured)
+            once, every = middle(measured["once"], "total"), middle(measured["every"], "total")
+            gain = ratio(measured["every"], measured["once"], "total")
+            table.append({"row": row, "size": size, "once_seconds": once, "every_seconds": every, "ratio": gain})
+            print(f"{row:14} {size:4} px: frozen layers in every epoch {every:.1f} s, once {once:.1f} s, {gain:.2f}")
+    return table
+
+
+def measure_speed(repeats: int, counts: dict[int, int], device: str, epochs: int = 2) -> dict:
+    """Parts 1 to 4. counts: images at each size."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return {
+            "epochs": EPOCHS,
+            "against_usual": against_usual(folder, counts, repeats, epochs, device),
+            "against_bare": against_bare(folder, counts, repeats, device),
+            "embedding": embedding(folder, min(counts.values()), repeats, device),
+            "frozen_once": frozen_once(folder, {k: v for k, v in counts.items() if k <= 128}, repeats, device),
+        }

@@ -1,0 +1,112 @@
+"""The notebook that people write: the other side of the comparison.
+
+An HDF5 dataset that opens the file for each item, PIL and ToTensor for each image, a DataLoader with two
+workers, float32, PyTorch's default layout, and the full network in every epoch, frozen or not.
+"""
+
+import h5py
+import torch
+from PIL import Image
+from timing import Measured, stopwatch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from galutils import models
+from galutils.models import GALAXY_MEAN, GALAXY_STD
+from galutils.splits import Split
+from galutils.trainer import Settings, learning_rate_at
+
+WORKERS = 2
+
+
+class GalaxyDataset(Dataset):
+    """Images and labels of some rows of an HDF5 file."""
+
+    def __init__(self, path, rows, transform):
+        self.path, self.rows, self.transform = path, rows, transform
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int):
+        with h5py.File(self.path, "r") as file:
+            image, label = file["images"][self.rows[index]], int(file["ans"][self.rows[index]])
+        return self.transform(Image.fromarray(image)), label
+
+
+def loader(path, rows, batch_size: int, shuffle: bool = False, transform=None) -> DataLoader:
+    """A DataLoader over some rows, normalised."""
+    if transform is None:
+        transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(GALAXY_MEAN, GALAXY_STD)])
+    dataset = GalaxyDataset(path, rows, transform)
+    return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, num_workers=WORKERS, drop_last=shuffle)
+
+
+def usual_training(recipe: dict, path, split: Split, settings: Settings) -> Measured:
+    """Train and test after each epoch; ``epoch``: seconds of one, testing included, and ``images_per_second``.
+
+    The network is the study's own (``recipe`` as for :func:`galutils.models.build`) without its
+    normalisation, which here is the data set's work.
+    """
+    network, device = models.build(**recipe), settings.device
+    model = nn.Sequential(network.frozen[1:], network.trained).to(device, memory_format=torch.contiguous_format)
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=settings.learning_rate)
+    criterion = nn.CrossEntropyLoss()
+    train_loader = loader(path, split.train, settings.batch_size, shuffle=True)
+    test_loader = loader(path, split.test, settings.batch_size)
+    training = 0.0
+    with stopwatch(device) as elapsed:
+        for epoch in range(settings.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(epoch, settings)
+            began = elapsed()
+            model.train()
+            running_loss, correct, total = 0.0, 0, 0
+            for images, labels in train_loader:
+                images, labels = images.to(device), labels.to(device)
+                optimizer.zero_grad()
+                outputs = model(images)
+                loss = criterion(outputs, labels)
+                loss.backward()
+                optimizer.step()
+                running_loss += loss.item()
+                correct += (outputs.argmax(1) == labels).sum().item()
+                total += len(labels)
+            training += elapsed() - began
+            model.eval()
+            test_correct = 0
+            with torch.no_grad():
+                for images, labels in test_loader:
+                    outputs = model(images.to(device))
+                    test_correct += (outputs.argmax(1).cpu() == labels).sum().item()
+        seconds = elapsed()
+    return {
+        "setup": 0.0,
+        "epoch": seconds / settings.epochs,
+        "images_per_second": total * settings.epochs / training,
+    }
+
+
+def usual_embedding(vit: nn.Module, path, rows, size: int, batch_size: int, device: str) -> Measured:
+    """Embed with a DataLoader; ``images_per_second``. A batch size of one is the plain loop over images."""
+    transform = transforms.Compose(
+        [
+            transforms.Resize(size * 8 // 7, interpolation=transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(size),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    with stopwatch(device) as elapsed, torch.no_grad():
+        if batch_size == 1:
+            dataset = GalaxyDataset(path, rows, transform)
+            batches = (dataset[index][0].unsqueeze(0) for index in range(len(rows)))
+        else:
+            batches = (images for images, _ in loader(path, rows, batch_size, transform=transform))
+        tokens = []
+        for images in batches:
+            layers = vit.get_intermediate_layers(images.to(device), n=4, return_prefix_tokens=True, norm=True)
+            tokens.append(torch.cat([prefix[:, 0] for _, prefix in layers], dim=1).cpu())
+        torch.cat(tokens)
+        return {"images_per_second": len(rows) / elapsed()}

@@ -1,0 +1,86 @@
+"""The benchmarks measure what they say; how fast anything is, is no matter of tests."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from galutils import models
+from galutils.splits import split_rows
+from galutils.trainer import Settings
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import full_size
+import memory
+import speed
+import timing
+import usual
+
+
+def test_ways_take_turns_and_the_first_round_does_not_count():
+    called = []
+
+    def way(name, values):
+        return lambda: called.append(name) or {"seconds": next(values)}
+
+    ways = {"a": way("a", iter([99.0, 1.0, 2.0, 9.0])), "b": way("b", iter([99.0, 2.0, 8.0, 9.0]))}
+    measured = timing.in_turn(ways, repeats=3)
+    assert called == ["a", "b"] * 4
+    assert timing.middle(measured["a"], "seconds") == 2.0
+    assert timing.ratio(measured["b"], measured["a"], "seconds") == 2.0  # of 2, 4 and 1
+
+
+def test_the_usual_notebook_learns_the_same_network(simulated):
+    """Its images, normalised in the data set, give the logits that ours give from bytes."""
+    network = models.build("custom_cnn").eval()
+    images, labels = next(iter(usual.loader(simulated.path, np.arange(8), 8)))
+    theirs = network.trained(network.frozen[1:](images))
+    ours = network(torch.from_numpy(simulated.read_images(np.arange(8))).permute(0, 3, 1, 2))
+    torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
+    assert labels.tolist() == simulated.labels[:8].tolist()
+
+
+@pytest.mark.parametrize("row", speed.ROWS)
+def test_both_sides_are_timed(simulated, row):
+    split = split_rows(simulated)
+    settings = Settings(epochs=1, image_size=32, batch_size=32, device="cpu")
+    theirs = usual.usual_training(speed.ROWS[row], simulated.path, split, settings)
+    ours = speed.our_training(row, simulated, split, settings)
+    assert min(theirs["epoch"], ours["epoch"], ours["setup"]) > 0
+    measured = {"usual": [theirs], "ours": [ours]}
+    speed.add_totals(measured)
+    assert ours["total"] == ours["setup"] + 30 * ours["epoch"]
+
+
+def test_memory_is_that_of_a_process_of_its_own(simulated_path):
+    command = [sys.executable, memory.__file__, simulated_path, "streamed", "--size", "32"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    case = json.loads(done.stdout.splitlines()[-1])
+    assert (case["count"], case["resident"], case["image_bytes"]) == (100, False, 100 * 32 * 32 * 3)
+    assert 0 < case["start_seconds"] < case["seconds"]
+    assert case["peak_bytes"] > 1e8  # PyTorch alone takes more
+
+
+def test_a_subset_is_spread_evenly(simulated_path, tmp_path):
+    full = tmp_path / "full.h5"
+    full.write_bytes(simulated_path.read_bytes())
+    import h5py
+
+    with h5py.File(memory.subset(full, 10), "r") as file:
+        assert file["ans"][:].tolist() == list(range(10))
+        assert file.attrs["simulated"]
+
+
+def test_operations_are_those_counted_by_hand():
+    operations, moved = full_size.work_per_image(models.build("custom_cnn"), 64)
+    # Output pixels of each 3x3 convolution after 2x2 averaging, times 9 * inputs * outputs; then the linear layer.
+    pixels, inputs = (32**2, 16**2, 8**2, 8**2, 4**2, 4**2), (3, 32, 32, 32, 32, 32)
+    forward = sum(2 * p * 9 * i * 32 for p, i in zip(pixels, inputs, strict=True)) + 2 * 32 * 10
+    first = 2 * 32**2 * 9 * 3 * 32
+    # Backward: once for the weights and once for the inputs, which the first layer does not need.
+    assert operations == 3 * forward - first
+    assert moved > 0

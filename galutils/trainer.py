@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from lightning.fabric import Fabric
 from torch import nn
 
 from galutils import images as images_module
@@ -89,8 +88,12 @@ class TrainResult:
     precision: str
 
 
-def make_fabric(settings: Settings) -> Fabric:
-    """Device, precision and processes. A CUDA device that is there is used unless another is asked for."""
+def make_fabric(settings: Settings):
+    """A Lightning Fabric: device, precision and processes. A CUDA device that is there is used unless another is
+    asked for.
+    """
+    from lightning.fabric import Fabric  # seconds to import, and not every reader of this module trains
+
     accelerator = settings.device
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"

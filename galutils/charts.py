@@ -1,0 +1,65 @@
+"""Figures of the statistics. Every function returns a matplotlib figure, see :mod:`galutils.plots`."""
+
+from collections.abc import Sequence
+from textwrap import fill
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from galutils.plots import PALETTE, new_figure
+from galutils.power import ALL_GALAXIES, DISAGREEMENTS, PAPER_ACCURACIES, power_at
+
+
+def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figure:
+    """Which differences are real: accuracy of the row less that of the column, in points; grey where undecided.
+
+    Args:
+        comparisons: from :func:`galutils.significance.compare`.
+        titles: the approaches, in the order to draw.
+    """
+    gap, real = np.full((2, len(titles), len(titles)), np.nan)
+    for row in comparisons.itertuples():
+        first, second = titles.index(row.first), titles.index(row.second)
+        gap[second, first], gap[first, second] = 100 * row.difference, -100 * row.difference
+        real[second, first] = real[first, second] = row.real
+    figure, ((ax,),) = new_figure(2.6 + 0.95 * len(titles), 1.4 + 0.62 * len(titles))
+    largest = max(1.0, np.nanmax(np.abs(gap), initial=1.0))
+    ax.imshow(np.where(real == 1, gap, np.nan), cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
+    for i, j in np.ndindex(*gap.shape):
+        if np.isfinite(gap[i, j]):
+            strong = real[i, j] == 1 and abs(gap[i, j]) > 0.55 * largest
+            color = "white" if strong else "black" if real[i, j] else "#767676"
+            text = f"{gap[i, j]:+.1f}" if real[i, j] else f"{gap[i, j]:+.1f}\nundecided"
+            ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
+    names = [fill(title, 24) for title in titles]
+    ax.set_xticks(range(len(titles)), names, rotation=40, ha="right", fontsize=8)
+    ax.set_yticks(range(len(titles)), names, fontsize=8)
+    ax.spines[:].set_visible(False)
+    ax.set_title("Accuracy of the row less that of the column, points", fontsize=10)
+    return figure
+
+
+def power_curves() -> Figure:
+    """Probability of telling two of the paper's accuracies apart, against the number of test galaxies."""
+    sizes = np.geomspace(100, 40_000, 200)
+    low, middle, high = PAPER_ACCURACIES
+    figure, axes = new_figure(10, 3.4, ncols=3, sharey=True)
+    for ax, (first, second) in zip(axes.flat, ((low, middle), (low, high), (middle, high)), strict=True):
+        ax.plot(sizes, power_at(sizes, first, second), color="black", label="different galaxies")
+        for color, rate in zip(PALETTE, DISAGREEMENTS, strict=False):
+            ax.plot(
+                sizes, power_at(sizes, first, second, rate), color=color, label=f"the same, {rate:.0%} disagreement"
+            )
+        ax.axhline(0.8, color="grey", linestyle=":", linewidth=1)
+        for share, style in ((0.2, "--"), (1.0, "-")):
+            label = "a fifth of Galaxy10 (dashed), and all of it" if share == 0.2 else None
+            ax.axvline(share * ALL_GALAXIES, color="grey", linestyle=style, linewidth=1, label=label)
+        ax.set(xscale="log", xlabel="Test galaxies", title=f"{first:.0%} against {second:.0%}", ylim=(0, 1.02))
+        ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    axes[0, 0].set_ylabel("Probability of telling them apart")
+    figure.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9
+    )
+    return figure

@@ -63,3 +63,37 @@ def power_curves() -> Figure:
         *axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=9
     )
     return figure
+
+
+def reliability_diagrams(tables: dict[str, pd.DataFrame], columns: int = 3) -> Figure:
+    """Accuracy against confidence; on the diagonal, probabilities mean what they say. Areas follow the galaxies.
+
+    Args:
+        tables: for each title the bins, see :func:`galutils.calibration.reliability`.
+    """
+    columns = min(columns, len(tables))
+    rows = -(-len(tables) // columns)
+    figure, axes = new_figure(3.3 * columns, 3.5 * rows, nrows=rows, ncols=columns, sharex=True, sharey=True)
+    for ax in axes.flat[len(tables) :]:
+        ax.axis("off")
+    for ax, (title, bins) in zip(axes.flat, tables.items(), strict=False):
+        ax.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+        ax.plot(bins["confidence"], bins["accuracy"], color=PALETTE[0], linewidth=1)
+        ax.scatter(bins["confidence"], bins["accuracy"], 250 * bins["count"] / bins["count"].sum(), color=PALETTE[0])
+        ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="Confidence", ylabel="Accuracy")
+        ax.set_title(fill(title, 36), fontsize=9)
+    return figure
+
+
+def coverage_curves(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Accuracy on the most confident galaxies. tables: see :func:`galutils.calibration.accuracy_by_coverage`."""
+    figure, ((ax,),) = new_figure(7.5, 3.8)
+    for i, (title, curve) in enumerate(tables.items()):
+        shown = curve[curve["coverage"] >= 0.05]  # a few galaxies make a wild curve
+        ax.plot(shown["coverage"], shown["accuracy"], color=PALETTE[i % 7], linestyle=("-", "--")[i // 7], label=title)
+    ax.set(xlabel="Share of the galaxies that is kept, the most confident first", ylabel="Accuracy on them")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.grid(alpha=0.2)
+    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9)
+    return figure

@@ -15,9 +15,16 @@ _KEYS = {"data", "simulate", "seeds", "split_by_seed", "threads", "common", "exp
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
-CLOSING = ("08_attention_maps", "09_confusion_matrices", "10_results", "11_why_chance")
+CLOSING = (
+    "08_attention_maps",
+    "09_confusion_matrices",
+    "10_results",
+    "11_why_chance",
+    "12_calibration",
+    "13_label_noise",
+)
 #: Those among them that read the ablations too.
-READ_ABLATIONS = ()
+READ_ABLATIONS = ("12_calibration",)
 
 #: Which notebooks a choice of pretrained weights is for, and the words that it may be instead of a path.
 _WEIGHTS = {

@@ -26,6 +26,7 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
         real[second, first] = real[first, second] = row.real
     figure, ((ax,),) = new_figure(2.6 + 0.95 * len(titles), 1.4 + 0.62 * len(titles))
     largest = max(1.0, np.nanmax(np.abs(gap), initial=1.0))
+    ax.imshow(np.where(real == 0, 0.06, np.nan), cmap="Greys", vmin=0, vmax=1, aspect="auto")
     ax.imshow(np.where(real == 1, gap, np.nan), cmap="RdBu", vmin=-largest, vmax=largest, aspect="auto")
     for i, j in np.ndindex(*gap.shape):
         if np.isfinite(gap[i, j]):
@@ -94,6 +95,54 @@ def coverage_curves(tables: dict[str, pd.DataFrame]) -> Figure:
     ax.set(xlabel="Share of the galaxies that is kept, the most confident first", ylabel="Accuracy on them")
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.grid(alpha=0.2)
+    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9)
+    return figure
+
+
+def ablation_chart(table: pd.DataFrame) -> Figure:
+    """What each changed parameter changes, in points of accuracy, with intervals; hollow where undecided.
+
+    Args:
+        table: from :func:`galutils.ablations.compare_with_base`.
+    """
+    figure, ((ax,),) = new_figure(8.5, 0.32 * len(table) + 1.1)
+    bases = list(dict.fromkeys(table["approach"]))
+    for i, row in enumerate(table.itertuples()):
+        color = PALETTE[bases.index(row.approach) % 7]
+        low, high = row.difference - row.difference_low, row.difference_high - row.difference
+        label = row.approach if row.Index == table.index[table["approach"] == row.approach][0] else None
+        ax.errorbar(
+            100 * row.difference,
+            i,
+            xerr=[[100 * low], [100 * high]],
+            fmt="o",
+            color=color,
+            markerfacecolor=color if row.real else "white",
+            label=label,
+        )
+    ax.axvline(0, color="grey", linestyle=":", linewidth=1)
+    ax.set_yticks(range(len(table)), table["parameter"] + " = " + table["value"], fontsize=8)
+    ax.set_ylim(len(table) - 0.4, -0.6)
+    ax.set_xlabel("Accuracy less that of the unchanged experiment, points")
+    figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8)
+    return figure
+
+
+def accuracy_curves(curves: dict[str, pd.DataFrame], label: str, log: bool = False) -> Figure:
+    """Accuracy with intervals along a parameter. curves: from :func:`galutils.ablations.curve`; label: of the axis."""
+    figure, ((ax,),) = new_figure(7.5, 3.8)
+    for i, (title, points) in enumerate(curves.items()):
+        spread = np.abs(points[["low", "high"]].to_numpy().T - points["accuracy"].to_numpy())
+        ax.errorbar(points["x"], points["accuracy"], spread, fmt="osD^vPX"[i % 7] + "-", capsize=3, label=title)
+    ax.set(xlabel=label, ylabel="Accuracy on the test rows", xscale="log" if log else "linear")
+    if log:
+        ticks = sorted({x for points in curves.values() for x in points["x"]})
+        ax.set_xticks(ticks, [f"{x:,}" for x in ticks])
+        ax.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    else:
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+    ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.grid(alpha=0.2)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9)
     return figure

@@ -22,9 +22,10 @@ CLOSING = (
     "11_why_chance",
     "12_calibration",
     "13_label_noise",
+    "14_ablations",
 )
 #: Those among them that read the ablations too.
-READ_ABLATIONS = ("12_calibration",)
+READ_ABLATIONS = ("12_calibration", "14_ablations")
 
 #: Which notebooks a choice of pretrained weights is for, and the words that it may be instead of a path.
 _WEIGHTS = {

@@ -56,11 +56,12 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     row = comparisons.iloc[pairs.index(pair)]
     gap = sign * row.difference
     low, high = sorted((sign * row.low, sign * row.high))
+    pairs = f"{len(comparisons)} {'comparison' if len(comparisons) == 1 else 'comparisons'}"
     evidence = (
         f"on the same {row.galaxies:,} galaxies the adapted one is {abs(gap) * 100:.1f} points "
-        f"{'better' if gap > 0 else 'worse'} (95 % interval {low * 100:+.1f} to {high * 100:+.1f}; of "
-        f"{len(comparisons)} {'comparison' if len(comparisons) == 1 else 'comparisons'}, corrected p "
-        f"{_p(row.mcnemar_holm)} by McNemar's test and {_p(row.bootstrap_holm)} by the bootstrap)"
+        f"{'better' if gap > 0 else 'worse'} (95 % interval {low * 100:+.1f} to {high * 100:+.1f}; "
+        f"corrected for {pairs}, p {_p(row.mcnemar_holm)} by McNemar's test "
+        f"and p {_p(row.bootstrap_holm)} by the bootstrap)"
     )
     if not row.real:
         return f"Building and adapting are not told apart here: {evidence}. These runs do not decide between them."
@@ -71,8 +72,8 @@ def _open(contenders: list[str], comparisons: pd.DataFrame) -> str:
     """The pairs of contenders that the tests leave undecided."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
     pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
-    if not len(among):
-        return ""
+    if len(among) < 2:
+        return ""  # the one pair has been told of
     return f"Not decided: {'; '.join(pairs)}." if pairs else "Every difference between these networks is real."
 
 
@@ -83,8 +84,9 @@ def _scope(table: pd.DataFrame) -> str:
             "There was one seed, so the intervals hold for these trained networks: how much other initialisations "
             "would change was not measured."
         )
-    fewest = int(table["seeds"].min())
-    return f"The intervals account for the galaxies and for {fewest} {'seed' if fewest == 1 else 'seeds'} or more."
+    fewest, most = int(table["seeds"].min()), int(table["seeds"].max())
+    counted = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
+    return f"The intervals account for the galaxies and for {counted}."
 
 
 def _p(value: float) -> str:

@@ -55,9 +55,9 @@ if study.simulated:
             "galutils mock {output:q} {params.options}"
 
 
-for page in study.pages:
+for page in [*study.pages, *study.ablations]:
     # Notebooks about the results read every run; the others read the data only.
-    runs = [p.directory / "metrics.json" for p in study.experiments] if page in study.closing else []
+    runs = [p.directory / "metrics.json" for p in study.read_by(page)]
 
     rule:
         name:

@@ -22,8 +22,12 @@ IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 #: The same, rounded, for Galaxy10 DECaLS; for networks without pretraining.
 GALAXY_MEAN, GALAXY_STD = (0.155, 0.150, 0.147), (0.103, 0.095, 0.089)
 
-#: VGG11's eight convolutions and five pools with 32 channels throughout (section 4.1).
-VGG11_CONSTANT = (1, "M", 1, "M", 1, 1, "M", 1, 1, "M", 1, 1, "M")
+#: VGG11's eight convolutions and five pools: as wide throughout (section 4.1), or wider from block to block as in
+#: the original; in multiples of the first convolution's channels.
+VGG11_LAYOUTS = {
+    "constant": (1, "M", 1, "M", 1, 1, "M", 1, 1, "M", 1, 1, "M"),
+    "doubling": (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M"),
+}
 #: The custom network's convolutions: "slightly shorter" than VGG11's, six convolutions and four pools.
 CUSTOM_LAYOUT = (1, "M", 1, "M", 1, 1, "M", 1, 1, "M")
 
@@ -78,16 +82,22 @@ class GalaxyNet(nn.Module):
         return trained + sum(p.numel() for p in self.frozen.parameters()), trained
 
 
-def vgg_scratch(channels: int = 32, init: str = "paper", num_classes: int = NUM_CLASSES) -> GalaxyNet:
+def vgg_scratch(
+    channels: int = 32, init: str = "paper", widths: str = "constant", num_classes: int = NUM_CLASSES
+) -> GalaxyNet:
     """Row 1: torchvision's VGG with VGG11's eight convolutions, each of ``channels`` channels (section 4.1).
+
+    ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many.
 
     The paper draws the weights from N(0, variance 1e-2); it does not say of which layers. Here: of every
     convolution and linear layer, biases zero, as the VGG paper did. ``init="kaiming"`` is torchvision's own
     initialisation. The classifier is VGG's, with its first layer fitted to the smaller number of features.
     """
-    layout = [channels if entry == 1 else entry for entry in VGG11_CONSTANT]
+    if widths not in VGG11_LAYOUTS:
+        raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
+    layout = [entry if entry == "M" else entry * channels for entry in VGG11_LAYOUTS[widths]]
     vgg = VGG(make_layers(layout), num_classes=num_classes, init_weights=False)
-    vgg.classifier[0] = nn.Linear(channels * 7 * 7, 4096)
+    vgg.classifier[0] = nn.Linear(layout[-2] * 7 * 7, 4096)
     for layer in vgg.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             if init == "paper":

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from galutils import verdict
+from galutils.bootstrap import SCORES
+from galutils.evaluation import estimate_all, grade_runs
 from galutils.fetch import GALAXY10_SHA256
 from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
 from galutils.metrics import confusion_counts
 from galutils.runs import RunError, find_runs, read_metrics, read_predictions
+from galutils.significance import compare
 from galutils.weights import RANDOM_LABEL
 
 
@@ -117,15 +121,13 @@ def _first_runs(runs: pd.DataFrame, notebooks: str) -> pd.DataFrame:
 
 
 def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per approach: means over its seeds, ``seeds`` (how many) and ``standard_error`` of the accuracy.
+    """One row per approach: means over its seeds, and how sure they are.
 
-    The standard error is the larger of that of the test sampling, sqrt(p (1 - p) / n), and that of the
-    seeds' mean; with one seed it is the first.
+    Besides the columns of :func:`collect_runs`: ``balanced_accuracy``, ``top2_accuracy``; ``seeds`` (how many) and
+    ``run_dirs`` (by seed); of the accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95 %
+    interval over seeds and galaxies, see :mod:`galutils.bootstrap`.
     """
     numbers = [
-        "accuracy",
-        "roc_auc",
-        "macro_f1",
         "n_test",
         "parameters",
         "trained_parameters",
@@ -137,10 +139,27 @@ def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     ]
     labels = ["experiment", "approach", "built", "supervised", "pretrained"]
     grouped = runs.groupby(labels, sort=False)
-    table = grouped[numbers].mean().assign(seeds=grouped.size())
-    sampling = np.sqrt(table["accuracy"] * (1 - table["accuracy"]) / table["n_test"])
-    between = (grouped["accuracy"].std() / np.sqrt(table["seeds"])).fillna(0)
-    return table.assign(standard_error=np.maximum(sampling, between)).reset_index()
+    table = grouped[numbers].mean().assign(seeds=grouped.size()).reset_index()
+    table["run_dirs"] = [dict(zip(own["seed"], own["run_dir"], strict=True)) for _, own in grouped]
+    estimates = estimate_all(grade_runs(runs))
+    for score in SCORES:
+        table[score] = [estimates[title].loc[score, "mean"] for title in table["approach"]]
+    for column in ("sd", "standard_error", "low", "high"):
+        table[column] = [estimates[title].loc["accuracy", column] for title in table["approach"]]
+    return table
+
+
+def compare_approaches(table: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of approaches that learn from labels, tested on the same galaxies. table: from :func:`average_seeds`.
+
+    See :func:`galutils.significance.compare`. Clusterings are left out: they are scored on other galaxies.
+    """
+    rows = [
+        {"approach": row.approach, "seed": seed, "run_dir": run_dir, "supervised": True}
+        for row in table[table["supervised"]].itertuples()
+        for seed, run_dir in row.run_dirs.items()
+    ]
+    return compare(grade_runs(pd.DataFrame(rows, columns=["approach", "seed", "run_dir", "supervised"])))
 
 
 def describe_sources(runs_dir: str | Path) -> tuple[str, list[str]]:
@@ -189,6 +208,8 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
         {
             "Approach": table["approach"],
             f"Accuracy: {label}": percent,
+            "95% interval": [f"{row.low:.1%} to {row.high:.1%}" for row in table.itertuples()],
+            "SD of seeds": table["sd"].map("{:.1%}".format, na_action="ignore").fillna("–"),  # noqa: RUF001
             f"ROC AUC: {label}": table["roc_auc"].map("{:.3f}".format),
             f"Macro-F1: {label}": table["macro_f1"].map("{:.3f}".format),
             "Accuracy: paper": table["paper_accuracy"].map("{:.0%}".format, na_action="ignore").fillna("–"),  # noqa: RUF001
@@ -200,42 +221,8 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame) -> str:
-    """The paper's question, build or adapt, as far as these numbers answer it. table: average_seeds.
-
-    Clusterings are left out: they know no labels, so they answer another question.
-    """
-    table = table[table["supervised"]]
-    if table.empty:
-        return "These runs cannot say whether to build or to adapt: none of them learnt from labels."
-    built = table[table["built"]]
-    adapted = table[~table["built"] & table["pretrained"]]
-    chance = 1 / NUM_CLASSES
-    if adapted.empty:
-        undecided = "These runs cannot say whether to build or to adapt: no network started from pretrained weights."
-        if built.empty:
-            return undecided
-        best = built.loc[built["accuracy"].idxmax()]
-        return (
-            f"{undecided} The best of those built from scratch was {best.approach} with {best.accuracy:.1%} "
-            f"(chance among ten classes is {chance:.0%})."
-        )
-    if built.empty:
-        return "These runs cannot say whether to build or to adapt: no network here was built from scratch."
-    first, second = built.loc[built["accuracy"].idxmax()], adapted.loc[adapted["accuracy"].idxmax()]
-    gap = second.accuracy - first.accuracy
-    error = float(np.hypot(first.standard_error, second.standard_error))
-    pair = (
-        f"The best adapted network, {second.approach}, reaches {second.accuracy:.1%}; "
-        f"the best one built from scratch, {first.approach}, {first.accuracy:.1%}."
-    )
-    if abs(gap) < 2 * error:
-        verdict = (
-            f"The difference of {abs(gap):.1%} is less than twice its standard error ({error:.1%}): "
-            "these runs do not decide between building and adapting."
-        )
-    else:
-        verdict = f"{'Adapting' if gap > 0 else 'Building'} wins here, by {abs(gap) / error:.1f} standard errors."
-    return f"{pair} {verdict}"
+    """The paper's question in words, see :func:`galutils.verdict.answer`. table: from :func:`average_seeds`."""
+    return verdict.answer(table, compare_approaches(table))
 
 
 def load_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -258,15 +245,6 @@ def score_table(metrics: dict) -> pd.DataFrame:
     shown = {"Accuracy": scores["accuracy"], "ROC AUC": scores["roc_auc"], "Macro-F1": scores["macro_f1"]}
     recall = dict(zip((f"Recall: {name}" for name in CLASS_NAMES), scores["recall"], strict=True))
     return pd.Series({**shown, **recall}, dtype=float).round(3).to_frame("value")
-
-
-def recall_table(runs: pd.DataFrame) -> pd.DataFrame:
-    """Recall by class (rows) and approach (columns), averaged over seeds. runs: from :func:`collect_runs`."""
-    recall = {}
-    for title, group in runs.groupby("approach", sort=False):
-        seeds = [read_metrics(run_dir)["scores"]["recall"] for run_dir in group["run_dir"]]
-        recall[title] = pd.DataFrame(seeds, columns=CLASS_NAMES, dtype=float).mean()
-    return pd.DataFrame(recall)
 
 
 def mistake_titles(mistakes: pd.DataFrame) -> list[str]:

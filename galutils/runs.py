@@ -26,6 +26,7 @@ from galutils.galaxy10 import NUM_CLASSES, Galaxies
 from galutils.metrics import classification_scores
 from galutils.splits import Split, read_split
 
+PARTS = ("train", "test", "calibration", "blank", "unused")
 PROBABILITIES = [f"p{label}" for label in range(NUM_CLASSES)]
 
 
@@ -122,7 +123,7 @@ def write_run(
     metrics = {
         "experiment": experiment,
         "scores": classification_scores(labels, result.probabilities),
-        "rows": {part: int(np.sum(split.part == part)) for part in ("train", "test", "blank", "unused")},
+        "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
         "parameters": parameters,
         "trained_parameters": trained,
         "settings": asdict(settings),
@@ -290,7 +291,7 @@ def write_clustering_run(
             name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))}
             for name in ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
         },
-        "rows": {"train": 0, "test": len(labels), "blank": 0, "unused": 0},
+        "rows": dict.fromkeys(PARTS, 0) | {"test": len(labels)},
         "parameters": backbone.count_parameters(),
         "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
         "settings": settings,

@@ -28,7 +28,8 @@ class Split:
     """The part and the group of every row of a file.
 
     Attributes:
-        part: (N,) str, "train", "test", "blank" (dropped), or "unused" (left out by a training fraction).
+        part: (N,) str, "train", "test", "calibration" (training galaxies that were set aside), "blank"
+            (dropped), or "unused" (left out by a training fraction).
         group: (N,) int64; rows with the same number show the same galaxy.
     """
 
@@ -44,6 +45,11 @@ class Split:
     def test(self) -> np.ndarray:
         """Row numbers of the test part, increasing."""
         return np.flatnonzero(self.part == "test")
+
+    @cached_property
+    def calibration(self) -> np.ndarray:
+        """Row numbers of the training galaxies that were set aside, increasing."""
+        return np.flatnonzero(self.part == "calibration")
 
     def write(self, path: str | Path) -> None:
         """Write ``row,part,group`` as CSV."""
@@ -123,7 +129,12 @@ def group_rows(pairs: np.ndarray, digest: np.ndarray) -> np.ndarray:
 
 
 def split_rows(
-    galaxies: Galaxies, test_size: float = 0.2, seed: int = 0, train_fraction: float = 1.0, scan=None
+    galaxies: Galaxies,
+    test_size: float = 0.2,
+    seed: int = 0,
+    train_fraction: float = 1.0,
+    calibration_fraction: float = 0.0,
+    scan=None,
 ) -> Split:
     """Split a file into training and test rows, stratified by class, whole galaxies at a time.
 
@@ -135,6 +146,7 @@ def split_rows(
         test_size: share of galaxies to test on, between 0 and 1.
         seed: same seed, same split.
         train_fraction: share of the training galaxies to keep, for learning curves; the test stays the same.
+        calibration_fraction: share of those kept that is not trained on but set aside, to fit a temperature.
         scan: result of :func:`scan_images`, if it is at hand.
 
     Raises:
@@ -145,6 +157,8 @@ def split_rows(
         raise GalutilsError(f"test_size is {test_size}; it must lie between 0 and 1.")
     if not 0 < train_fraction <= 1:
         raise GalutilsError(f"train_fraction is {train_fraction}; it must lie above 0 and at most be 1.")
+    if not 0 <= calibration_fraction < 1:
+        raise GalutilsError(f"calibration_fraction is {calibration_fraction}; it must be at least 0 and below 1.")
     blank, digest = scan_images(galaxies) if scan is None else scan
     # A blank image equals every other blank image; that does not make their rows one galaxy.
     digest = np.where(blank, [f"blank {row}" for row in range(len(digest))], digest)
@@ -164,8 +178,10 @@ def split_rows(
             )
         tested = min(max(1, round(test_size * len(members))), len(members) - 1)
         trained = max(1, round(train_fraction * (len(members) - tested)))
+        aside = min(round(calibration_fraction * trained), trained - 1)
         part_of_galaxy[members[:tested]] = "test"
-        part_of_galaxy[members[tested : tested + trained]] = "train"
+        part_of_galaxy[members[tested : tested + trained - aside]] = "train"
+        part_of_galaxy[members[tested + trained - aside : tested + trained]] = "calibration"
         part_of_galaxy[members[tested + trained :]] = "unused"
     part = part_of_galaxy[group]
     part[blank] = "blank"

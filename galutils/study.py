@@ -12,11 +12,21 @@ import yaml
 
 from galutils.errors import GalutilsError
 
-_KEYS = {"data", "simulate", "seeds", "threads", "common", "experiments"}
+_KEYS = {"data", "simulate", "seeds", "split_by_seed", "threads", "common", "experiments", "ablations"}
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
-CLOSING = ("08_attention_maps", "09_confusion_matrices", "10_results", "11_why_chance")
+CLOSING = (
+    "08_attention_maps",
+    "09_confusion_matrices",
+    "10_results",
+    "11_why_chance",
+    "12_calibration",
+    "13_label_noise",
+    "14_ablations",
+)
+#: Those among them that read the ablations too.
+READ_ABLATIONS = ("12_calibration", "14_ablations")
 
 #: Which notebooks a choice of pretrained weights is for, and the words that it may be instead of a path.
 _WEIGHTS = {
@@ -56,7 +66,7 @@ class Page:
         """Name of its page in the report."""
         if self.experiment is None:
             return self.notebook
-        name = f"{self.notebook.split('_')[0]}_{self.experiment}"
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.notebook.split('_')[0]}_{self.experiment}")
         return f"{name}_seed{self.seed}" if self.seed else name
 
 
@@ -87,19 +97,42 @@ class Study:
 
     @cached_property
     def experiments(self) -> list[Page]:
-        """Every experiment for every seed."""
+        """Every experiment for every seed: its own ``seeds`` where it has some, else the profile's."""
+        return [page for name in self.config["experiments"] for page in self._runs(name)]
+
+    @cached_property
+    def ablations(self) -> list[Page]:
+        """Every value of every parameter that ``ablations`` varies, alone, in an experiment; for its seeds.
+
+        Their runs lie at ``ablations/<experiment>/<parameter>=<value>/seed<k>``, apart from the results.
+        """
+        return [
+            page
+            for name, varied in self.config.get("ablations", {}).items()
+            for parameter, values in varied.items()
+            for value in values
+            for page in self._runs(name, parameter, value)
+        ]
+
+    def _runs(self, name: str, parameter: str | None = None, value: object = None) -> list[Page]:
+        """An experiment, or its ablation in one parameter, for every seed."""
+        own = dict(self.config["experiments"][name])
+        notebook, seeds = own.pop("notebook"), own.pop("seeds", self.config["seeds"])
+        title, folder = name, self.runs_dir / name
+        if parameter is not None:
+            own[parameter], title = value, f"{name} {parameter}={value}"
+            folder = self.runs_dir / "ablations" / name / f"{parameter}={value}"
         pages = []
-        for seed in self.config["seeds"]:
-            for name, own in self.config["experiments"].items():
-                directory = self.runs_dir / name / f"seed{seed}"
-                parameters = {"experiment": name, "run_dir": str(directory), "seed": seed}
-                parameters |= self._shared(own["notebook"]) | {key: own[key] for key in own if key != "notebook"}
-                pages.append(Page(own["notebook"], directory, parameters, name, seed))
+        for seed in seeds:
+            directory = folder / f"seed{seed}"
+            given = {"experiment": title, "run_dir": str(directory), "seed": seed}
+            pages.append(Page(notebook, directory, given | self._shared(notebook, seed) | own, title, seed))
         return pages
 
-    def _shared(self, notebook: str) -> dict:
+    def _shared(self, notebook: str, seed: int = 0) -> dict:
         """What all notebooks are given, as far as this one declares it."""
         given = {"data_path": self.data_path, "runs_dir": str(self.runs_dir)}
+        given |= {"split_seed": seed if self.config.get("split_by_seed") else 0}
         given |= {"cache_dir": str(self.runs_dir / "embeddings"), **self.config["common"]}
         declared = declared_parameters(self.root / "notebooks" / f"{notebook}.ipynb")
         return {name: value for name, value in given.items() if name in declared}
@@ -114,9 +147,15 @@ class Study:
 
     @property
     def pages(self) -> list[Page]:
-        """All pages, in the order in which the report tells the story."""
+        """The pages of the report, in the order in which it tells the story. Ablations have none of their own."""
         experiments = sorted(self.experiments, key=lambda page: (page.notebook, page.seed))
         return [self.opening, *experiments, *self.closing]
+
+    def read_by(self, page: Page) -> list[Page]:
+        """The runs that a page is about, which come before it."""
+        if page not in self.closing:
+            return []
+        return self.experiments + (self.ablations if page.notebook in READ_ABLATIONS else [])
 
     def source(self, page: Page) -> Path:
         """The notebook that a page executes."""
@@ -172,6 +211,12 @@ def load_study(
     for name in config["experiments"]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
             raise StudyError(f"{path}: '{name}' cannot name an experiment; use letters, digits, _ and - only.")
+    for name, varied in config.get("ablations", {}).items():
+        if name not in config["experiments"]:
+            raise StudyError(f"{path}: ablations names '{name}', which is no experiment there; add or rename it.")
+        for parameter, values in varied.items():
+            if parameter in ("notebook", "seeds", "seed") or not isinstance(values, list):
+                raise StudyError(f"{path}: ablations of {name}: {parameter} must be a parameter and have a list.")
     if data:
         if data != "simulated" and not Path(data).expanduser().is_file():
             raise StudyError(f"DATA={data}: there is no such file; give the path of an HDF5 file.")
@@ -182,7 +227,7 @@ def load_study(
     if device:
         config["common"]["device"] = device
     study = Study(root, profile, config)
-    for page in study.pages:
+    for page in [*study.pages, *study.ablations]:
         check_parameters(study.source(page), page.parameters)
     used = {name for page in study.pages for name in page.parameters}
     if unknown := sorted(set(config["common"]) - used):

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from galutils import images as images_module
-from galutils import models
+from galutils import models, symmetries
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
@@ -30,6 +30,7 @@ from galutils.images import MEMORY_SHARE, Resident, Streamed, free_memory, load_
 from galutils.models import GalaxyNet
 from galutils.progress import Steps
 from galutils.splits import Split
+from galutils.symmetries import random_symmetries
 
 #: Images at once where no gradient is needed.
 PREDICT_BATCH = 256
@@ -51,6 +52,7 @@ class Settings:
     seed: int = 0
     image_size: int = 256
     crop: float = 1.0  # share of each side that is kept around the centre
+    augment: bool = False  # turn and flip each training image anew in every epoch
     device: str = "auto"  # auto, cpu, cuda, mps
     devices: int = 1  # processes, each with a device of its own; every batch is shared out among them
     precision: str = "auto"  # auto: bf16-mixed on a CUDA device, 32-true elsewhere
@@ -62,6 +64,8 @@ class Settings:
             raise GalutilsError("epochs must be at least 1, batch_size at least 2 and image_size at least 32.")
         if not 0 < self.crop <= 1:
             raise GalutilsError("crop must lie above 0 and at most be 1.")
+        if self.augment and self.keep_frozen:
+            raise GalutilsError("Augmented images differ in every epoch; keep_frozen must not be true with augment.")
         if not 0 <= self.min_learning_rate <= self.learning_rate:
             raise GalutilsError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
 
@@ -231,7 +235,7 @@ def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch
     targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
     losses, correct = [], torch.zeros((), device=fabric.device)
     for target, inputs in zip(targets, source.batches(mine), strict=True):
-        logits = stage(inputs)
+        logits = stage(random_symmetries(inputs) if settings.augment else inputs)
         loss = nn.functional.cross_entropy(logits, target)
         optimizer.zero_grad()
         fabric.backward(loss)
@@ -264,7 +268,8 @@ def predict_logits(stage: nn.Module, source: Resident | Streamed, rows: np.ndarr
 def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: torch.device) -> bool:
     if settings.keep_frozen is not None:
         return settings.keep_frozen
-    if not network.has_frozen_weights:
+    # Of a turned image the frozen layers give something else than the turned output, so they cannot run once.
+    if settings.augment or not network.has_frozen_weights:
         return False
     size = settings.image_size
     with torch.inference_mode():
@@ -294,7 +299,7 @@ def run_identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings:
     stat = galaxies.path.stat()
     digest.update(f"{galaxies.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
     digest.update(galaxies.labels.tobytes() + split.train.tobytes() + split.test.tobytes())
-    for module in (__file__, models.__file__, images_module.__file__):
+    for module in (__file__, models.__file__, images_module.__file__, symmetries.__file__):
         digest.update(Path(module).read_bytes())
     return digest.hexdigest()
 

@@ -34,7 +34,7 @@ def undisturbed(tmp_path_factory):
 def test_two_clones_give_the_same_numbers(undisturbed, tmp_path):
     checkout = copy_checkout(tmp_path)
     assert make_report(checkout).returncode == 0
-    assert len(undisturbed) == 7
+    assert len(undisturbed) == 8
     assert numbers(checkout) == undisturbed
 
 

@@ -46,6 +46,16 @@ def test_parameter_counts_of_networks_built_from_scratch(name, expected):
     assert models.build(name).count_parameters() == (expected, expected)
 
 
+def test_doubling_widths_are_half_of_vgg11s():
+    network = models.vgg_scratch(widths="doubling")
+    convolutions = [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    original = [layer.out_channels for layer in torchvision.models.vgg11().modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions == [width // 2 for width in original]
+    assert network.eval()(batch(32)).shape == (4, 10)
+    with pytest.raises(ValueError, match="choose constant or doubling"):
+        models.vgg_scratch(widths="halving")
+
+
 def test_paper_initialisation_is_normal_with_variance_one_hundredth():
     torch.manual_seed(0)
     for layer in models.vgg_scratch().modules():

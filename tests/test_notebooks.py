@@ -44,7 +44,7 @@ def test_parameters_are_literals_with_a_comment_each(path):
 def test_experiments_share_their_parameter_names():
     common = {
         "data_path", "run_dir", "seed", "image_size", "epochs", "batch_size", "learning_rate",
-        "min_learning_rate", "test_size", "device",
+        "min_learning_rate", "test_size", "device", "split_seed", "train_fraction", "calibration_fraction",
     }  # fmt: skip
     for path in NOTEBOOKS:
         if path.stem[:2] in ("02", "03", "04", "05"):
@@ -79,6 +79,39 @@ def test_paper_profile_is_the_papers_protocol():
         assert given.get("weights", "imagenet") == ("dino" if dino else "imagenet")
 
 
+def configured(tmp_path, text):
+    """The smoke profile with other seeds and the given lines at its end."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    smoke = (ROOT / "config" / "smoke.yaml").read_text().split("ablations:")[0]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "smoke.yaml").write_text(smoke.replace("seeds: [0]\n", "seeds: [0, 3]\n") + text)
+    return load_study(tmp_path, "smoke")
+
+
+def test_seeds_share_one_split_unless_it_is_to_vary(tmp_path):
+    fixed = configured(tmp_path / "fixed", "")
+    varied = configured(tmp_path / "varied", "split_by_seed: true\n")
+    for study, expected in ((fixed, {(0, 0), (3, 0)}), (varied, {(0, 0), (3, 3)})):
+        pages = [page for page in study.experiments if page.notebook == "02_vgg_scratch"]
+        assert {(page.seed, page.parameters["split_seed"]) for page in pages} == expected
+        assert all("split_seed" not in page.parameters for page in study.experiments if "dino" in page.notebook)
+
+
+def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
+    study = configured(tmp_path, "ablations:\n  vgg_scratch: {init: [kaiming], train_fraction: [0.5]}\n")
+    main = {page.seed: page.parameters for page in study.experiments if page.experiment == "vgg_scratch"}
+    places = [str(page.directory.relative_to(study.runs_dir)) for page in study.ablations]
+    assert places == [
+        f"ablations/vgg_scratch/{varied}/seed{seed}"
+        for varied in ("init=kaiming", "train_fraction=0.5")
+        for seed in (0, 3)
+    ]
+    for page in study.ablations:
+        differing = {name for name, value in page.parameters.items() if main[page.seed].get(name) != value}
+        assert differing - {"experiment", "run_dir"} in ({"init"}, {"train_fraction"})
+        assert page not in study.pages
+
+
 def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
     with pytest.raises(StudyError, match=r"05_custom_cnn\.ipynb has no parameter 'epoch'; it declares .*epochs"):
         check_parameters(ROOT / "notebooks" / "05_custom_cnn.ipynb", {"epoch": 3})
@@ -100,14 +133,21 @@ def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
     ("old", "new", "message"),
     [
         ("epochs: 2,", "epochs: 2, epoch: 3,", r"common has \['epoch'\]"),
-        ("  custom_cnn:", '  "<script>alert(1)</script>":', "cannot name an experiment; use letters"),
+        ("  dino_kmeans:", '  "<script>alert(1)</script>":', "cannot name an experiment; use letters"),
+        ("data: simulated", "data: simulated\nablations: {cnn: {channels: [8]}}", "'cnn', which is no experiment"),
+        (
+            "data: simulated",
+            "data: simulated\nablations: {custom_cnn: {channels: 8}}",
+            "channels must be .* have a list",
+        ),
+        ("data: simulated", "data: simulated\nablations: {custom_cnn: {channel: [8]}}", "no parameter 'channel'"),
     ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path, old, new, message):
     for name in ("notebooks", "config"):
         shutil.copytree(ROOT / name, tmp_path / name)
     path = tmp_path / "config" / "smoke.yaml"
-    path.write_text(path.read_text().replace(old, new))
+    path.write_text(path.read_text().split("ablations:")[0].replace(old, new))
     with pytest.raises(StudyError, match=message):
         load_study(tmp_path, "smoke")
 

@@ -3,54 +3,68 @@ import pandas as pd
 import pytest
 
 from galutils import results
+from galutils.files import write_json
 from galutils.runs import RunError
+from galutils.splits import Split
 
 
-def table(*rows):
-    columns = ["approach", "built", "pretrained", "accuracy", "standard_error"]
-    return pd.DataFrame(rows, columns=columns).assign(supervised=True)
-
-
-def test_the_answer_follows_the_numbers():
-    adapted_wins = table(("A", True, False, 0.60, 0.02), ("B", False, True, 0.75, 0.02), ("C", False, True, 0.5, 0.02))
-    text = results.answer(adapted_wins)
-    assert "B, reaches 75.0%" in text
-    assert "Adapting wins here, by 5.3 standard errors" in text  # 0.15 / (0.02 * sqrt 2)
-    built_wins = adapted_wins.assign(accuracy=[0.9, 0.75, 0.5])
-    assert "Building wins" in results.answer(built_wins)
-    close = adapted_wins.assign(accuracy=[0.74, 0.75, 0.5])
-    assert "do not decide" in results.answer(close)
-
-
-def test_without_pretrained_weights_there_is_no_answer():
-    control = table(("A", True, False, 0.60, 0.02), ("B (control)", False, False, 0.75, 0.02))
-    text = results.answer(control)
-    assert "cannot say" in text
-    assert "wins" not in text
-    assert "nothing" not in results.answer(control.assign(built=False, pretrained=True))
-
-
-def test_clusterings_do_not_answer_whether_to_build_or_adapt():
-    numbers = table(("A", True, False, 0.60, 0.02), ("B", False, True, 0.9, 0.02)).assign(supervised=[True, False])
-    assert "cannot say" in results.answer(numbers)
-    assert "none of them learnt from labels" in results.answer(numbers.assign(supervised=False))
-
-
-def test_seeds_are_averaged_and_the_larger_error_is_given():
-    runs = pd.DataFrame(
+def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
+    """A run as far as the results read it; its first ``right`` test galaxies are classified correctly."""
+    run_dir = runs_dir / experiment / f"seed{seed}"
+    run_dir.mkdir(parents=True)
+    labels = np.arange(n_test) % 10
+    predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10)
+    table = pd.DataFrame({"row": np.arange(n_test), "y_true": labels, "y_pred": predicted})
+    table[[f"p{label}" for label in range(10)]] = np.eye(10)[predicted]
+    table.to_csv(run_dir / "predictions.csv", index=False)
+    Split(np.full(n_test, "test", dtype=object), np.arange(n_test)).write(run_dir / "split.csv")
+    write_json(
+        run_dir / "metrics.json",
         {
-            "experiment": "x", "approach": "X", "built": True, "supervised": True,
-            "pretrained": False, "seed": [0, 1],
-            "accuracy": [0.4, 0.6], "roc_auc": [0.8, 0.9], "macro_f1": 0.5, "n_test": 100, "parameters": 10,
-            "trained_parameters": 10, "train_seconds": 1.0, "train_images_per_second": 1.0,
-            "predict_images_per_second": 1.0, "paper_accuracy": 0.7, "paper_roc_auc": None,
-        }
+            "experiment": experiment, "settings": {"seed": seed}, "model": {}, "weights": weights,
+            "scores": {"accuracy": right / n_test, "roc_auc": 0.5, "macro_f1": 0.5}, "rows": {"test": n_test},
+            "parameters": 10, "trained_parameters": 10,
+            "timing": {
+                "setup_seconds": 1.0, "train_seconds": 1.0, "train_images_per_second": 1.0,
+                "predict_images_per_second": 1.0,
+            },
+        },
     )  # fmt: skip
-    row = results.average_seeds(runs.astype({"paper_roc_auc": float})).iloc[0]
-    assert row["accuracy"] == pytest.approx(0.5)
-    assert row["seeds"] == 2
-    # Between seeds: std 0.1414 / sqrt 2 = 0.1; sampling: sqrt(0.25 / 100) = 0.05.
-    assert row["standard_error"] == pytest.approx(0.1)
+
+
+def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
+    for seed, right in ((0, 16), (1, 24)):
+        write_run(tmp_path, "custom_cnn", seed, right)
+    table = results.average_seeds(results.collect_runs(tmp_path))
+    (row,) = table.itertuples()
+    assert row.seeds == 2
+    assert row.accuracy == pytest.approx(0.5)
+    assert row.sd == pytest.approx(0.2 / 2**0.5)
+    assert row.low < 0.4 < 0.6 < row.high
+    shown = results.format_table(table, "these").iloc[0]
+    assert shown["Accuracy: these"] == f"50.0% ± {row.standard_error:.1%}"
+    assert shown["95% interval"] == f"{row.low:.1%} to {row.high:.1%}"
+    assert shown["SD of seeds"] == "14.1%"
+    assert shown["Accuracy: paper"] == "76%"
+
+
+@pytest.mark.parametrize(("right", "expected"), [((12, 36), "Adapting wins"), ((36, 12), "Building wins")])
+def test_the_answer_follows_the_predictions(tmp_path, right, expected):
+    write_run(tmp_path, "custom_cnn", 0, right[0])
+    write_run(tmp_path, "vgg11_shallow", 0, right[1], weights={"source": "imagenet"})
+    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    assert f"{expected} here: on the same 40 galaxies" in text
+    assert "There was one seed" in text
+
+
+def test_a_small_difference_is_left_undecided(tmp_path):
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    write_run(tmp_path, "vgg11_shallow", 0, 22, weights={"source": "imagenet"})
+    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    assert "do not decide between them" in text
+    write_run(tmp_path, "vgg_scratch", 0, 21)
+    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    assert "VGG11, shallow fine-tuning against Custom CNN" in text.split("Not decided: ")[1]
 
 
 def test_most_confused_by_hand():

@@ -80,6 +80,18 @@ def test_training_fraction_leaves_the_test_rows_alone():
     assert set(quarter.train) < set(whole.train)
 
 
+def test_galaxies_set_aside_to_calibrate_come_from_the_training_part():
+    labels = np.repeat(np.arange(10), 50)
+    whole = split_rows(galaxies_with(labels), scan=distinct(500))
+    aside = split_rows(galaxies_with(labels), scan=distinct(500), calibration_fraction=0.2)
+    assert len(whole.calibration) == 0
+    assert np.array_equal(whole.test, aside.test)
+    assert sorted([*aside.train, *aside.calibration]) == whole.train.tolist()
+    assert np.bincount(labels[aside.calibration]).tolist() == [8] * 10  # a fifth of 40
+    with pytest.raises(ValueError, match="calibration_fraction"):
+        split_rows(galaxies_with(labels), scan=distinct(500), calibration_fraction=1.0)
+
+
 def test_split_survives_writing(tmp_path):
     split = split_rows(galaxies_with(np.repeat(np.arange(10), 5)), scan=distinct(50))
     split.write(tmp_path / "split.csv")

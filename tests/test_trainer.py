@@ -124,6 +124,41 @@ def test_frozen_layers_computed_once_give_the_plain_result(simulated, split, fro
     np.testing.assert_allclose(results[0].probabilities, results[1].probabilities, rtol=1e-3, atol=1e-5)
 
 
+def test_augmentation_runs_the_frozen_layers_on_the_augmented_images(simulated, split):
+    """Frozen layers computed once would not see the turned images: with augmentation they never are."""
+    network = fresh("vgg_finetuned", weights="random", frozen_convs="all")
+    plain, augmented = QUICK, replace(QUICK, augment=True)
+    cpu = torch.device("cpu")
+    assert trainer._frozen_pays(network, plain, 100, cpu)
+    assert not trainer._frozen_pays(network, augmented, 100, cpu)
+    results = [
+        train(fresh("vgg_finetuned", weights="random", frozen_convs="all"), simulated, split, settings)
+        for settings in (replace(plain, keep_frozen=False), augmented, replace(augmented, keep_frozen=False))
+    ]
+    assert not np.allclose(results[0].history["train_loss"], results[1].history["train_loss"], rtol=1e-4)
+    pd.testing.assert_frame_equal(numbers(results[1]), numbers(results[2]), check_exact=True)
+    with pytest.raises(ValueError, match="keep_frozen must not be true with augment"):
+        replace(augmented, keep_frozen=True)
+
+
+def test_augmented_training_resumes_with_the_same_turns(simulated, split, tmp_path, monkeypatch):
+    settings = replace(QUICK, augment=True)
+    whole = train(fresh(), simulated, split, settings)
+    original = trainer._train_epoch
+
+    def cut_at_epoch_1(*args):
+        if args[-1] == 1:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(trainer, "_train_epoch", cut_at_epoch_1)
+    with pytest.raises(KeyboardInterrupt):
+        train(fresh(), simulated, split, settings, tmp_path / "cut.pt")
+    monkeypatch.setattr(trainer, "_train_epoch", original)
+    resumed = train(fresh(), simulated, split, settings, tmp_path / "cut.pt")
+    pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
+
+
 def test_streamed_equals_resident(simulated, split):
     results = [train(fresh(), simulated, split, replace(QUICK, keep_images=keep)) for keep in (True, False)]
     np.testing.assert_array_equal(results[0].probabilities, results[1].probabilities)

@@ -167,7 +167,7 @@ class Study:
         Raises:
             StudyError: it names the folder.
         """
-        folders = {page.directory for page in self.pages} | {self.runs_dir, self.report_dir}
+        folders = {page.directory for page in [*self.pages, *self.ablations]} | {self.runs_dir, self.report_dir}
         for folder in sorted({self.root, *folders, *(folder.parent for folder in folders)}):
             if folder.exists() and not os.access(folder, os.W_OK):
                 raise StudyError(f"{folder}: cannot be written to; mend its permissions, or work in another checkout.")

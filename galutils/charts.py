@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from galutils.cost import COSTS, on_front
 from galutils.plots import PALETTE, new_figure
 from galutils.power import ALL_GALAXIES, DISAGREEMENTS, PAPER_ACCURACIES, power_at
 
@@ -145,4 +146,31 @@ def accuracy_curves(curves: dict[str, pd.DataFrame], label: str, log: bool = Fal
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.grid(alpha=0.2)
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=9)
+    return figure
+
+
+def accuracy_against_cost(table: pd.DataFrame) -> Figure:
+    """Accuracy with its 95 % interval against costs, on logarithmic axes; the line is the front that nobody beats.
+
+    Args:
+        table: one row per approach with "approach", "accuracy", "low", "high" and the columns of
+            :data:`galutils.cost.COSTS`.
+    """
+    figure, axes = new_figure(10, 7, nrows=2, ncols=2, sharey=True)
+    for ax, (column, (label, less_is_better)) in zip(axes.flat, COSTS.items(), strict=True):
+        known = table[table[column].notna()]
+        front = known[on_front(known[column], known["accuracy"], less_is_better)].sort_values(column)
+        ax.plot(front[column], front["accuracy"], color="grey", linewidth=1, zorder=0)
+        for i, row in enumerate(table.to_dict("records")):
+            spread = [[row["accuracy"] - row["low"]], [row["high"] - row["accuracy"]]]
+            marker, color = "osD^vPX*"[i % 8], PALETTE[i % 7]
+            ax.errorbar(row[column], row["accuracy"], spread, fmt=marker, color=color, label=row["approach"])
+        ax.set(xscale="log", xlabel=label)
+        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        ax.grid(alpha=0.2)
+        ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Accuracy")
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure

@@ -163,28 +163,6 @@ def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figur
     return figure
 
 
-def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
-    """Accuracy against costs, on logarithmic axes.
-
-    Args:
-        table: one row per approach with "approach", "accuracy" and the cost columns.
-        columns: axis label of each cost column.
-    """
-    figure, axes = new_figure(4.6 * len(columns), 3.6, ncols=len(columns), sharey=True)
-    for ax, (column, label) in zip(axes.flat, columns.items(), strict=True):
-        for i, row in enumerate(table.to_dict("records")):
-            marker = "osD^vPX*"[i % 8]
-            ax.plot(row[column], row["accuracy"], marker, color=PALETTE[i % 7], markersize=9, label=row["approach"])
-        ax.set(xscale="log", xlabel=label)
-        ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-        ax.grid(alpha=0.2)
-    axes[0, 0].set_ylabel("Accuracy on the test rows")
-    axes[0, 0].yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
-    handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
-    return figure
-
-
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[str] = ("PC 1", "PC 2")) -> Figure:
     """Two coordinates of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
     figure, ((ax,),) = new_figure(7.5, 4.6)

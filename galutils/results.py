@@ -52,7 +52,7 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
 
     Columns: ``experiment``, ``seed``, ``run_dir``, ``approach`` (title, marked if it is a control or uses
     stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
-    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``train_seconds``,
+    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``multiply_adds``, ``train_seconds``,
     ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
 
     Raises:
@@ -83,6 +83,7 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
                 "n_test": metrics["rows"]["test"],
                 "parameters": metrics["parameters"],
                 "trained_parameters": metrics["trained_parameters"],
+                "multiply_adds": metrics["multiply_adds"],
                 **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
                 "paper_accuracy": approach.paper_accuracy,
                 "paper_roc_auc": approach.paper_roc_auc,
@@ -131,6 +132,7 @@ def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
         "n_test",
         "parameters",
         "trained_parameters",
+        "multiply_adds",
         "train_seconds",
         "train_images_per_second",
         "predict_images_per_second",

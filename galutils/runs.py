@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from galutils.cost import multiply_adds
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, sha256, write_json
 from galutils.galaxy10 import NUM_CLASSES, Galaxies
@@ -126,6 +127,7 @@ def write_run(
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
         "parameters": parameters,
         "trained_parameters": trained,
+        "multiply_adds": multiply_adds(network, settings.image_size),
         "settings": asdict(settings),
         "model": network.recipe,
         "data": describe_data(galaxies),
@@ -294,6 +296,7 @@ def write_clustering_run(
         "rows": dict.fromkeys(PARTS, 0) | {"test": len(labels)},
         "parameters": backbone.count_parameters(),
         "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
+        "multiply_adds": multiply_adds(backbone, preprocessing.image_size),
         "settings": settings,
         "model": {**backbone.recipe, "dimensions": features.shape[1], "clusters": clustering.count},
         "preprocessing": asdict(preprocessing),

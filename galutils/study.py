@@ -12,7 +12,17 @@ import yaml
 
 from galutils.errors import GalutilsError
 
-_KEYS = {"data", "simulate", "seeds", "split_by_seed", "threads", "common", "experiments", "ablations"}
+_KEYS = {
+    "data",
+    "simulate",
+    "seeds",
+    "split_by_seed",
+    "threads",
+    "common",
+    "experiments",
+    "ablations",
+    "ablation_seeds",
+}
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
@@ -102,8 +112,9 @@ class Study:
 
     @cached_property
     def ablations(self) -> list[Page]:
-        """Every value of every parameter that ``ablations`` varies, alone, in an experiment; for its seeds.
+        """Every value of every parameter that ``ablations`` varies, alone, in an experiment.
 
+        For the experiment's seeds, or ``ablation_seeds`` where the profile has some, which must be among those.
         Their runs lie at ``ablations/<experiment>/<parameter>=<value>/seed<k>``, apart from the results.
         """
         return [
@@ -121,6 +132,7 @@ class Study:
         title, folder = name, self.runs_dir / name
         if parameter is not None:
             own[parameter], title = value, f"{name} {parameter}={value}"
+            seeds = self.config.get("ablation_seeds", seeds)
             folder = self.runs_dir / "ablations" / name / f"{parameter}={value}"
         pages = []
         for seed in seeds:

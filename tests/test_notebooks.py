@@ -112,6 +112,11 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
         assert page not in study.pages
 
 
+def test_ablations_may_have_fewer_seeds(tmp_path):
+    study = configured(tmp_path, "ablations:\n  vgg_scratch: {init: [kaiming]}\nablation_seeds: [3]\n")
+    assert [page.seed for page in study.ablations] == [3]
+
+
 def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
     with pytest.raises(StudyError, match=r"05_custom_cnn\.ipynb has no parameter 'epoch'; it declares .*epochs"):
         check_parameters(ROOT / "notebooks" / "05_custom_cnn.ipynb", {"epoch": 3})

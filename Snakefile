@@ -80,7 +80,7 @@ for page in study.pages:
 rule report:
     input:
         [str(page.executed) for page in study.pages],
-        str(study.root / "galutils" / "report.py"),
+        [str(study.root / "galutils" / f"{name}.py") for name in ("report", "cells", "explorer", "thumbnails")],
         [str(path) for path in sorted((study.root / "galutils" / "templates").iterdir())],
     output:
         str(study.report_dir / "index.html"),

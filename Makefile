@@ -18,7 +18,7 @@ test: .venv/installed
 	pytest
 
 lab: .venv/installed
-	jupyter lab --notebook-dir notebooks
+	JUPYTER_CONFIG_PATH=config/jupyter jupyter lab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start.md
 
 bench: .venv/installed
 	python benchmarks/run.py $(if $(DEVICE),--device $(DEVICE))

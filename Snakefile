@@ -83,7 +83,7 @@ for page in [*study.pages, *study.ablations]:
 rule report:
     input:
         [str(page.executed) for page in study.pages],
-        str(study.root / "galutils" / "report.py"),
+        [str(study.root / "galutils" / f"{name}.py") for name in ("report", "cells", "explorer", "thumbnails")],
         [str(path) for path in sorted((study.root / "galutils" / "templates").iterdir())],
     output:
         str(study.report_dir / "index.html"),

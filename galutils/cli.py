@@ -11,6 +11,8 @@ from galutils.errors import GalutilsError
 
 app = typer.Typer(
     help="Galaxy morphology: build a network or adapt one? The study's command line.",
+    epilog="make report runs the study; each command's --help has an example; --install-completion teaches your shell.",
+    context_settings={"help_option_names": ["--help", "-h"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -66,6 +68,75 @@ def report(
     from galutils.study import load_study
 
     typer.echo(build_report(load_study(root, profile)))
+
+
+RunDir = Annotated[Path, typer.Argument(help="A run's directory, such as runs/quick/custom_cnn/seed0.")]
+DataPath = Annotated[Path | None, typer.Option("--data", help="The file that the run read, if it has moved.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+
+
+@app.command()
+def predict(
+    run_dir: RunDir,
+    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG or FITS images, or HDF5 files.")],
+    json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
+    data: DataPath = None,
+    device: Device = "auto",
+) -> None:
+    """Classify images, for example: galutils predict runs/quick/custom_cnn/seed0 galaxy.jpg cutout.fits --json
+
+    An image should show what the training images show: one galaxy in the middle of about 67 arcsec of sky. It is
+    marked where it is unlike the training galaxies, or where the network is less sure than it nearly ever is.
+    """
+    import json
+
+    from galutils.predict import as_records, as_text, classify
+
+    if json_ and csv:
+        raise typer.BadParameter("choose --json or --csv, not both.")
+    table, note = classify(run_dir, images, data, device)
+    if note:
+        typer.echo(f"galutils: {note}", err=True)
+    if json_:
+        typer.echo(json.dumps(as_records(table), indent=2, allow_nan=False))
+    else:
+        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
+
+
+@app.command()
+def similar(
+    run_dir: RunDir,
+    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or FITS image.")],
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many galaxies.")] = 12,
+    to: Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")] = Path(
+        "similar.png"
+    ),
+    data: DataPath = None,
+    device: Device = "auto",
+) -> None:
+    """Find the most similar galaxies, for example: galutils similar runs/quick/dino_kmeans/seed0 galaxy.jpg
+
+    Prints their rows and positions, and draws them on a contact sheet. Likeness is nearness in what the run's
+    network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
+    """
+    from galutils.similar import check_format, find_similar, write_sheet
+
+    check_format(to)
+    table, picture, images = find_similar(run_dir, image, count, data, device)
+    write_sheet(to, picture, table, images)
+    typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
+    typer.echo(to)
+
+
+@app.command("runs")
+def list_runs(
+    folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),
+) -> None:
+    """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
+    from galutils.results import list_scores
+
+    typer.echo(list_scores(folder).to_string(index=False, float_format="{:.3f}".format))
 
 
 @app.command()

@@ -106,8 +106,6 @@ class Galaxies:
         """
         rows = np.asarray(rows, dtype=np.int64)
         size = size or self.image_size
-        edge = round(self.image_size * (1 - crop) / 2)
-        inside = slice(edge, self.image_size - edge)
         out = np.empty((len(rows), size, size, 3), dtype=np.uint8)
         # HDF5 wants increasing row numbers; blocks bound the memory for the images at their full size.
         order = np.argsort(rows, kind="stable")
@@ -115,8 +113,7 @@ class Galaxies:
             with h5py.File(self.path, "r") as file:
                 for block in np.array_split(order, max(1, -(-len(order) // 256))):
                     unique, inverse = np.unique(rows[block], return_inverse=True)
-                    images = _read_rows(file["images"], unique)[:, inside, inside]
-                    out[block] = resize(images, size)[inverse]
+                    out[block] = prepare(_read_rows(file["images"], unique), size, crop)[inverse]
         except _DAMAGE as error:
             raise DataError(f"{self.path}: 'images' is damaged ({error}); get the file again.") from error
         return out
@@ -132,6 +129,16 @@ def _read_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     return np.stack([dataset[row] for row in rows])
 
 
+def prepare(images: np.ndarray, size: int, crop: float = 1.0) -> np.ndarray:
+    """Keep the central ``crop`` of each side of square images (n, s, s, 3) uint8, then :func:`resize`.
+
+    Training and prediction both pass here, so that they cannot differ.
+    """
+    side = images.shape[1]
+    edge = round(side * (1 - crop) / 2)
+    return resize(images[:, edge : side - edge, edge : side - edge], size)
+
+
 def resize(images: np.ndarray, size: int) -> np.ndarray:
     """Resize square images (n, s, s, 3) uint8 to (n, size, size, 3) uint8, antialiased bilinear."""
     if len(images) == 0 or images.shape[1] == size:
@@ -143,8 +150,11 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
     return pixels.permute(0, 2, 3, 1).numpy()
 
 
-def open_galaxies(path: str | Path) -> Galaxies:
+def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
     """Open a file in Galaxy10's layout and check it.
+
+    Args:
+        labelled: whether it must have ``ans``; if not, labels that are not there are -1.
 
     Raises:
         DataError: the file is missing, not HDF5, truncated, or not in the layout. One sentence.
@@ -158,17 +168,18 @@ def open_galaxies(path: str | Path) -> Galaxies:
         raise DataError(f"{path}: is not an HDF5 file; {_GET_IT}.")
     try:
         with h5py.File(path, "r") as file:
-            return _read_checked(file, path)
+            return _read_checked(file, path, labelled)
     except _DAMAGE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DataError(f"{path}: cannot be read as HDF5, perhaps cut short ({reason}); get it again.") from error
 
 
-def _read_checked(file: h5py.File, path: Path) -> Galaxies:
-    for name in ("images", "ans"):
+def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
+    for name in ("images", "ans") if labelled or "ans" in file else ("images",):
         if not isinstance(file.get(name), h5py.Dataset):
             raise DataError(f"{path}: has no dataset '{name}'; {_GET_IT}.")
-    images, ans = file["images"], file["ans"]
+    images = file["images"]
+    ans = file["ans"] if "ans" in file else np.full(images.shape[:1], -1)
     if images.dtype != np.uint8:
         raise DataError(
             f"{path}: 'images' has dtype {images.dtype}, not uint8; store grey levels from 0 to 255 as uint8."
@@ -187,7 +198,7 @@ def _read_checked(file: h5py.File, path: Path) -> Galaxies:
     if len(ans) == 0:
         raise DataError(f"{path}: 'images' has no rows; {_GET_IT}.")
     labels = ans[:].astype(np.int64)
-    if labels.min() < 0 or labels.max() >= NUM_CLASSES:
+    if "ans" in file and (labels.min() < 0 or labels.max() >= NUM_CLASSES):
         raise DataError(
             f"{path}: 'ans' has labels from {labels.min()} to {labels.max()}, not 0 to {NUM_CLASSES - 1}; "
             "number the classes as Galaxy10 does."

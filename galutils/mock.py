@@ -19,6 +19,7 @@ from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import CLASS_COUNTS, NUM_CLASSES, SIMULATED_ATTRIBUTE, resize
 from galutils.light import FIELD, NATIVE_PIXEL, Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
+from galutils.progress import tracked
 from galutils.recipes import RECIPES
 
 #: Factors that the Legacy Surveys' viewer gives g, r and z before they become blue, green and red, and the
@@ -193,7 +194,7 @@ def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "bala
 
 
 def write_simulated(
-    path: str | Path, count: int, size: int = 64, seed: int = 0, proportions: str = "balanced", block: int = 256
+    path: str | Path, count: int, size: int = 64, seed: int = 0, proportions: str = "balanced", block: int = 64
 ) -> None:
     """Write what :func:`simulate` gives to an HDF5 file in Galaxy10's layout, marked as simulated.
 
@@ -211,7 +212,7 @@ def write_simulated(
         file.create_dataset("ans", data=ans)
         for name in ("ra", "dec", "redshift", "pxscale"):
             file.create_dataset(name, (count,), dtype=np.float64)
-        for start in range(0, count, block):
-            rows = slice(start, start + block)
+        blocks = [slice(start, min(start + block, count)) for start in range(0, count, block)]
+        for rows in tracked(blocks, count, "galaxy", weight=lambda rows: rows.stop - rows.start):
             for name, column in _simulate_rows(ans[rows], within[rows], size, seed)._asdict().items():
                 file[name][rows] = column

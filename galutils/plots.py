@@ -1,63 +1,25 @@
-"""Figures. Every function returns a matplotlib figure; :func:`show` puts it into a notebook."""
+"""Figures. Every function returns one, of matplotlib's but for :func:`image_grid`; :func:`show` displays it."""
 
-import base64
-import io
-import re
+import textwrap
 from collections.abc import Sequence
-from html import escape
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
-from IPython.display import HTML, display
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
+from galutils.display import PALETTE, STYLE, Gallery
+from galutils.display import show as show  # notebooks find it beside the figures
 from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
-
-#: Okabe and Ito's palette: eight colours that colour-blind readers can tell apart.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 
 #: Class names short enough for an axis.
 SHORT_NAMES = tuple(
     name.replace("Unbarred ", "").replace("without", "w/o").replace(" smooth", "").replace("-shaped", "")
     for name in CLASS_NAMES
 )
-
-STYLE = {
-    "figure.dpi": 110,
-    "savefig.dpi": 160,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.prop_cycle": mpl.cycler(color=PALETTE),
-    "axes.titlesize": 11,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "galutils",
-}
-
-
-def show(figure: Figure, alt: str, vector: bool = True) -> None:
-    """Display a figure with alternative text.
-
-    Args:
-        figure: what one of the functions here returned.
-        alt: what the figure shows, for those who cannot see it.
-        vector: SVG for line drawings; PNG where there are photographs.
-    """
-    kind = "svg" if vector else "png"
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format=kind, bbox_inches="tight", metadata={"Date": None} if vector else None)
-    if vector:
-        svg = buffer.getvalue().decode()
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-        display(HTML(f'<figure role="img" aria-label="{escape(alt, quote=True)}">{svg}</figure>'))
-    else:
-        content = {"image/png": base64.b64encode(buffer.getvalue()).decode(), "text/plain": alt}
-        display(content, raw=True, metadata={"image/png": {"alt": alt}})
 
 
 def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
@@ -68,18 +30,9 @@ def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]
     return figure, axes
 
 
-def image_grid(
-    images: np.ndarray, titles: Sequence[str], columns: int = 5, colors: Sequence[str] | None = None
-) -> Figure:
-    """Images (n, H, W, 3) uint8 with a title each."""
-    rows = max(1, -(-len(images) // columns))
-    figure, axes = new_figure(1.9 * columns, 2.15 * rows, nrows=rows, ncols=columns)
-    for ax in axes.flat:
-        ax.axis("off")
-    for i, (ax, image, title) in enumerate(zip(axes.flat, images, titles, strict=False)):
-        ax.imshow(image)
-        ax.set_title(title, fontsize=8, color=colors[i] if colors else "black")
-    return figure
+def image_grid(images: np.ndarray, titles: Sequence[str], columns: int = 5) -> Gallery:
+    """Images (n, H, W, 3) uint8 with a title each, so many side by side where there is room."""
+    return Gallery(images, titles, columns)
 
 
 def class_counts(labels: np.ndarray) -> Figure:
@@ -150,16 +103,23 @@ def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figur
     for ax, (title, table) in zip(axes.flat, counts.items(), strict=False):
         share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
         ax.axis("on")
-        ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        ax.set_gid(f"data:matrix={title}")
         for i, j in np.ndindex(*table.shape):
+            # Transparent where empty, so that a matrix suits a light page and a dark one.
+            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=(*mpl.colors.to_rgb(PALETTE[0]), share[i, j]))
+            cell.set(edgecolor=(0.5, 0.5, 0.5, 0.3), linewidth=0.5)
+            cell.set_gid(f"data:cell={i} {j} {table[i, j]}")
+            ax.add_patch(cell)
             if table[i, j]:
-                color = "white" if share[i, j] > 0.5 else "black"
+                color = "white" if share[i, j] > 0.92 else "black"
                 ax.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
+        ax.set(xlim=(-0.5, NUM_CLASSES - 0.5), ylim=(NUM_CLASSES - 0.5, -0.5), aspect="equal")
+        ax.grid(False)
         ax.set_xticks(range(NUM_CLASSES), SHORT_NAMES, rotation=60, ha="right", fontsize=8)
         ax.set_yticks(range(NUM_CLASSES), SHORT_NAMES, fontsize=8)
         ax.spines[:].set_visible(False)
         ax.set(xlabel="Predicted class", ylabel="True class")
-        ax.set_title(title)
+        ax.set_title(textwrap.fill(title, 44))
     return figure
 
 

@@ -2,8 +2,11 @@
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from tqdm.auto import tqdm
+
+T = TypeVar("T")
 
 
 def is_watched() -> bool:
@@ -18,6 +21,20 @@ def is_watched() -> bool:
         if kernel is not None:
             return bool(getattr(kernel, "_allow_stdin", False))
     return sys.stderr.isatty()
+
+
+def tracked(items: Iterable[T], total: int, unit: str, weight=lambda item: 1) -> Iterator[T]:
+    """Pass the items on; with a watcher, and after two seconds, a bar shows rate and remaining time.
+
+    Args:
+        total: sum of the weights.
+        unit: what is counted.
+        weight: how many units an item is.
+    """
+    with tqdm(total=total, unit=unit, delay=2, leave=False, disable=not is_watched()) as bar:
+        for item in items:
+            yield item
+            bar.update(weight(item))
 
 
 class Steps:

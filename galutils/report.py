@@ -5,24 +5,35 @@ nbconvert renders each notebook's cells; the page around them, its style and its
 """
 
 import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+from bs4 import BeautifulSoup
 from filelock import FileLock
 from jinja2 import Environment, PackageLoader
 
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, write_text
+from galutils.progress import tracked
 from galutils.results import answer, average_seeds, collect_runs, describe_sources, format_table
-from galutils.runs import find_runs, read_metrics
-from galutils.study import Page, Study
+from galutils.runs import read_metrics
+from galutils.study import Page, Study, choice_of_weights
 
 #: Where :func:`execute` says why it failed, for whoever runs many of it.
 FAILURE_SUFFIX = ".failed.txt"
 
 _OUT_OF_MEMORY = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
 _LESS_MEMORY = "lower image_size or batch_size, run fewer notebooks at once (make report CORES=1), or free some"
+
+#: Pages that the first page points to, with what is found there.
+DOORS = {
+    "01_data_exploration": "What the networks see: examples, sizes, colours, and galaxies that occur twice.",
+    "09_confusion_matrices": "What is taken for what. Choose a cell to see its galaxies.",
+    "11_why_chance": "Why the two approaches without labels are near chance in the paper.",
+}
 
 
 class ReportError(GalutilsError):
@@ -74,46 +85,104 @@ def execute(source: str | Path, target: str | Path, parameters: dict) -> None:
 
 
 def build_report(study: Study) -> Path:
-    """Render all pages of a study whose notebooks have run; returns the path of the index.
+    """Render all pages of a study whose notebooks have run, and the explorer; returns the path of the index.
 
     Raises:
         ReportError: a notebook has not run.
+        galutils.galaxy10.DataError: the galaxies that the runs read are no longer there.
     """
+    from galutils.cells import cell_data
+    from galutils.data import find_galaxies
+    from galutils.explorer import explorer_data
+
     for page in study.pages:
         if not page.executed.exists():
             raise ReportError(f"{page.notebook} has not run ({page.executed} is missing); run make report.")
-    environment = Environment(loader=PackageLoader("galutils", "templates"), autoescape=True)
-    environment.globals["code_style"] = _code_style()
-    label, warnings = describe_sources(study.runs_dir)
+    runs = collect_runs(study.runs_dir)
+    galaxies = find_galaxies(runs["run_dir"].iloc[0], study.data_path if Path(study.data_path).is_file() else None)
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
-    common = {"navigation": navigation, "warnings": warnings, "profile": study.profile}
-    for number, page in enumerate(study.pages):
-        html = environment.get_template("page.html").render(
-            **common,
+    label, warnings = describe_sources(study.runs_dir)
+    environment = make_environment(navigation=navigation, warnings=warnings, profile=study.profile)
+
+    def write(name: str, template: str, **content) -> Path:
+        path = study.report_dir / f"{name}.html"
+        write_text(path, environment.get_template(template).render(**content, current=path.name))
+        return path
+
+    for number, page in enumerate(tracked(study.pages, len(study.pages), "page")):
+        body = _render(page)
+        own = runs if page.experiment is None else runs[runs["run_dir"] == page.directory]
+        cells, sheets = cell_data(body, own, galaxies)
+        write(
+            page.slug,
+            "page.html",
             title=_title(page),
-            current=f"{page.slug}.html",
-            body=_render(page),
+            body=body,
+            cells=cells,
+            sheets=sheets,
             previous=navigation[number - 1] if number else None,
             following=navigation[number + 1] if number + 1 < len(navigation) else None,
         )
-        write_text(study.report_dir / f"{page.slug}.html", html)
-    table = average_seeds(collect_runs(study.runs_dir))
-    metrics = [read_metrics(run_dir) for run_dir in find_runs(study.runs_dir)]
-    index = environment.get_template("index.html").render(
-        **common,
-        title="Build or adapt?",
-        current="index.html",
-        label=label,
-        results=format_table(table, label),
-        answer=answer(table),
-        environment=metrics[0]["environment"],
-        commits=sorted({str(m["environment"]["git_commit"]) for m in metrics}),
-        data=metrics[0]["data"],
-        seconds=table.set_index("approach")["train_seconds"].to_dict(),
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-    )
-    write_text(study.report_dir / "index.html", index)
-    return study.report_dir / "index.html"
+    explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
+    write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
+    return write("index", "index.html", title="Results", **_index(study, runs, label))
+
+
+def make_environment(**shared) -> Environment:
+    """The templates, with what all pages share, and the plotting library that the explorer has in it."""
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(loader=PackageLoader("galutils", "templates"), autoescape=True, trim_blocks=True)
+    environment.globals |= {"code_style": _code_style(), "plotly": get_plotlyjs, **shared}
+    return environment
+
+
+def _index(study: Study, runs: pd.DataFrame, label: str) -> dict:
+    """What the first page tells."""
+    table = average_seeds(runs)
+    metrics = [read_metrics(run_dir) for run_dir in runs["run_dir"]]
+    rate = "{:,.0f}".format
+    return {
+        "label": label,
+        "results": format_table(table, label),
+        "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
+        "answer": answer(table),
+        "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
+        "times": pd.DataFrame(
+            {
+                "Approach": table["approach"],
+                "Training (s)": table["train_seconds"].map("{:,.1f}".format),
+                "Images/s, training": table["train_images_per_second"].map(rate, na_action="ignore").fillna("–"),  # noqa: RUF001
+                "Images/s, prediction": table["predict_images_per_second"].map(rate),
+            }
+        ),
+        "environment": metrics[0]["environment"],
+        "commits": sorted({str(m["environment"]["git_commit"]) for m in metrics}),
+        "data": metrics[0]["data"],
+        "command": "\n".join(_commands(study, metrics)),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commands(study: Study, metrics: list[dict]) -> list[str]:
+    """What to type to make this very report again, from what papermill noted in the executed notebooks."""
+    given = {}
+    for page in study.pages:
+        noted = nbformat.read(page.executed, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+        chosen = {"DATA": "data_path", "DEVICE": "device", choice_of_weights(page.notebook): "weights"}
+        for variable, name in chosen.items():
+            if variable and name in noted and noted[name] != page.parameters.get(name):
+                given[variable] = Path(str(noted[name])).name
+    # Within a copy of the checkout, simulated galaxies have another path and the same name.
+    if given.get("DATA") == Path(study.data_path).name:
+        del given["DATA"]
+    commit = metrics[0]["environment"]["git_commit"]
+    lines = []
+    if commit:
+        clean = str(commit).removesuffix("-dirty")
+        lines.append(f"git checkout {clean}" + ("   # files differed from it" if clean != commit else ""))
+    choices = "".join(f" {variable}={shlex.quote(value)}" for variable, value in sorted(given.items()))
+    return [*lines, f"make report PROFILE={study.profile}{choices}"]
 
 
 def _title(page: Page) -> str:
@@ -136,11 +205,36 @@ def _render(page: Page) -> str:
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)
+    return clean(body)
+
+
+def clean(body: str) -> str:
+    """nbconvert's HTML without what could run, and with what readers of a page need.
+
+    Nothing in the study's notebooks needs a script, so that a script there could only have come from the data.
+    """
+    soup = BeautifulSoup(body, "html.parser")
     # nbconvert's anchors on headings are links to nowhere useful in print and for screen readers.
-    return re.sub(r'<a class="anchor-link"[^>]*>.*?</a>', "", body)
+    for element in soup.select("a.anchor-link, script, iframe, object, embed, base, meta, link, form"):
+        element.decompose()
+    for element in soup.find_all(True):
+        for name in list(element.attrs):
+            value = "".join(element.attrs[name]).strip().lower()
+            if name.lower().startswith("on") or value.startswith(("javascript:", "data:text")):
+                del element[name]
+    for head in soup.select("th"):
+        if not head.get_text(strip=True):
+            head.name = "td"  # an empty heading announces nothing
+    for cell in soup.select("td"):
+        if not re.match(r"[-−+–]?\s*\d|[-–]?$", cell.get_text(strip=True)):  # noqa: RUF001 (minus and dash)
+            cell["class"] = [*cell.get("class", []), "words"]  # numbers stand to the right, words to the left
+    return str(soup)
 
 
 def _code_style() -> str:
+    """Colours of code that keep a contrast of 4.5 on their ground, light and dark."""
     from pygments.formatters import HtmlFormatter
 
-    return HtmlFormatter(style="friendly").get_style_defs(".highlight")
+    light, dark = (HtmlFormatter(style=style, nobackground=True) for style in ("xcode", "zenburn"))
+    nested = dark.get_style_defs(".highlight")
+    return f"{light.get_style_defs('.highlight')}\n@media (prefers-color-scheme: dark) {{\n{nested}\n}}"

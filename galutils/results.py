@@ -97,6 +97,25 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
 
 
+def list_scores(folder: str | Path) -> pd.DataFrame:
+    """One row per complete run below a folder of profiles, or of one: its directory, scores, data and weights.
+
+    Raises:
+        RunError: there is none.
+    """
+    folder = Path(folder)
+    found = find_runs(folder) or [run for profile in sorted(folder.glob("*/")) for run in find_runs(profile)]
+    if not found:
+        raise RunError(f"{folder}: has no complete run; make report makes some, or name another folder.")
+    rows = []
+    for run_dir in found:
+        metrics = read_metrics(run_dir)
+        scores = {name: metrics["scores"][name] for name in ("accuracy", "roc_auc", "macro_f1")}
+        weights = (metrics["weights"] or {}).get("source", "none")
+        rows.append({"run": str(run_dir), **scores, "data": metrics["data"]["file"], "weights": Path(weights).name})
+    return pd.DataFrame(rows)
+
+
 def classifiers(runs: pd.DataFrame) -> pd.DataFrame:
     """The first run of each approach that learns from labels. runs: from :func:`collect_runs`.
 

@@ -18,6 +18,7 @@ from scipy.sparse.csgraph import connected_components
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import CLASS_NAMES, DataError, Galaxies
+from galutils.progress import tracked
 
 #: Two rows closer than this on the sky are one galaxy, in arcsec.
 SAME_POSITION = 1.0
@@ -73,8 +74,9 @@ def scan_images(galaxies: Galaxies, block: int = 256) -> tuple[np.ndarray, np.nd
             no galaxy, have one each.
     """
     blank, digest = [], []
-    for start in range(0, len(galaxies), block):
-        images = galaxies.read_images(np.arange(start, min(start + block, len(galaxies))))
+    blocks = [np.arange(start, min(start + block, len(galaxies))) for start in range(0, len(galaxies), block)]
+    for rows in tracked(blocks, len(galaxies), "image", weight=len):
+        images = galaxies.read_images(rows)
         flat = images.reshape(len(images), -1)
         blank.append((flat == flat[:, :1]).all(axis=1))
         digest += [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in flat]

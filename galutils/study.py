@@ -260,6 +260,11 @@ def _choose_weights(experiments: dict[str, dict], variable: str, given: str) -> 
             own["weights"] = given
 
 
+def choice_of_weights(notebook: str) -> str | None:
+    """The make variable by which a notebook's weights are chosen, if there is one."""
+    return next((variable for variable, (notebooks, _) in _WEIGHTS.items() if notebook in notebooks), None)
+
+
 def declared_parameters(notebook: str | Path) -> set[str]:
     """Names assigned in a notebook's cell tagged ``parameters``.
 

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,9 @@ from galutils.mock import write_simulated
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+
+#: Debian's Chromium, or what GitHub's machines have.
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 torch.set_num_threads(1)
 
@@ -24,6 +28,17 @@ def simulated_path(tmp_path_factory):
 @pytest.fixture(scope="session")
 def simulated(simulated_path):
     return open_galaxies(simulated_path)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory):
+    """A checkout in which the smoke profile has run: once for all tests, which leave its runs as they are."""
+    from checkout import copy_checkout, make_report
+
+    folder = copy_checkout(tmp_path_factory.mktemp("checkout"))
+    done = make_report(folder)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return folder
 
 
 @pytest.fixture

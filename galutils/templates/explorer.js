@@ -1,0 +1,218 @@
+/* The galaxy explorer: one state, one function that draws it, and what changes the state. */
+const data = JSON.parse(document.getElementById("explorer-data").textContent);
+const element = (id) => document.getElementById(id);
+const rows = data.rows.map((_, index) => index);
+const PAGE = 60;
+
+/* Families of classes have a symbol each, so that colour is not all that tells them apart. */
+const STYLES = [
+  ["#d55e00", "square"], ["#e69f00", "square"], ["#0072b2", "circle"], ["#56b4e9", "circle"], ["#009e73", "circle"],
+  ["#cc79a7", "triangle-up"], ["#a3428a", "triangle-up"], ["#8f7bd1", "triangle-up"], ["#8a8a1f", "diamond"], ["#7c8794", "diamond"],
+];
+const SHAPES = {
+  square: "M-5-5H5V5H-5Z", circle: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0", "triangle-up": "M0-6L6.5 5.5H-6.5Z", diamond: "M0-7.5L6 0L0 7.5L-6 0Z",
+};
+const RIGHT = ["#0072b2", "circle"], WRONG = ["#d55e00", "diamond"], NONE = ["#7c8794", "circle"];
+
+const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+for (const approach of data.approaches) approach.probabilities = bytes(approach.probabilities);
+
+const state = { approach: 0, projection: Object.keys(data.maps)[0], colour: "true", outcome: "all", predicted: "", classes: new Set(data.classes.keys()), chosen: null, pages: 1 };
+
+const predicted = (index) => data.approaches[state.approach].predicted[index];
+const isRight = (index) => predicted(index) === data.true[index];
+const isShown = (index) => state.classes.has(data.true[index])
+  && (state.outcome === "all" || predicted(index) >= 0 && isRight(index) === (state.outcome === "right"))
+  && (state.predicted === "" || predicted(index) === Number(state.predicted));
+
+const styleOf = (index) => {
+  if (state.colour === "outcome") return predicted(index) < 0 ? NONE : isRight(index) ? RIGHT : WRONG;
+  const value = { true: data.true, predicted: data.approaches[state.approach].predicted, cluster: data.clusters }[state.colour][index];
+  return value < 0 ? NONE : STYLES[value % STYLES.length];
+};
+
+/* A thumbnail as a piece of its sheet, at a side in pixels. */
+const setThumb = (span, index, side) => {
+  const at = index % data.sheet;
+  span.className = `thumb sheet${Math.floor(index / data.sheet)}`;
+  span.style.cssText = `width: ${side}px; height: ${side}px; background-size: ${side * data.columns}px auto; `
+    + `background-position: ${-side * (at % data.columns)}px ${-side * Math.floor(at / data.columns)}px`;
+};
+
+const describe = (index) => {
+  const outcome = predicted(index) < 0 ? "not tested by this approach" : isRight(index) ? "recognised" : `taken for ${data.classes[predicted(index)]}`;
+  return `Row ${data.rows[index]}: ${data.classes[data.true[index]]}, ${outcome}`;
+};
+
+const thumbButton = (index, side) => {
+  const item = document.createElement("li");
+  const button = document.createElement("button");
+  const picture = document.createElement("span");
+  button.type = "button";
+  button.title = describe(index);
+  button.setAttribute("aria-label", describe(index));
+  button.setAttribute("aria-pressed", String(index === state.chosen));
+  button.classList.toggle("wrong", predicted(index) >= 0 && !isRight(index));
+  setThumb(picture, index, side);
+  button.append(picture);
+  button.addEventListener("click", () => choose(index));
+  button.addEventListener("mouseenter", () => showDetail(index));
+  button.addEventListener("mouseleave", () => showDetail(state.chosen));
+  item.append(button);
+  return item;
+};
+
+function showDetail(index) {
+  if (index === null) return;
+  const approach = data.approaches[state.approach];
+  setThumb(element("portrait"), index, 168);
+  element("portrait").setAttribute("aria-label", describe(index));
+  element("name").textContent = data.classes[data.true[index]];
+  element("verdict").textContent = describe(index);
+  element("probabilities").querySelectorAll("tr").forEach((line, label) => {
+    const share = approach.probabilities[index * data.classes.length + label] / 255;
+    line.classList.toggle("truth", label === data.true[index]);
+    line.querySelector("span").style.width = predicted(index) < 0 ? "0" : `${100 * share}%`;
+    line.querySelector(".percent").textContent = predicted(index) < 0 ? "–" : `${Math.round(100 * share)}%`;
+  });
+}
+
+const neighbours = (index) => data.neighbours[index];
+
+function choose(index) {
+  state.chosen = index;
+  showDetail(index);
+  const near = index === null ? [] : neighbours(index);
+  element("neighbours").replaceChildren(...near.map((other) => thumbButton(other, 72)));
+  for (const button of element("gallery").querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(index !== null && button.title === describe(index)));
+  }
+  const { x, y } = data.maps[state.projection];
+  const pick = (list) => ({ x: [list.map((i) => x[i])], y: [list.map((i) => y[i])] });
+  Plotly.restyle("map", pick(near), [2]);
+  Plotly.restyle("map", pick(index === null ? [] : [index]), [3]);
+}
+
+const traces = () => {
+  const { x, y } = data.maps[state.projection];
+  const shown = rows.filter(isShown), others = rows.filter((index) => !isShown(index));
+  const size = rows.length > 1500 ? 6 : rows.length > 400 ? 8 : 10;
+  const ink = getComputedStyle(document.body).getPropertyValue("--ink");
+  const trace = (list, marker, more) => ({ type: "scattergl", mode: "markers", x: list.map((i) => x[i]), y: list.map((i) => y[i]), customdata: list, marker, hoverinfo: "none", ...more });
+  const ring = (list, side, width) => trace(list, { size: side, color: "rgba(0,0,0,0)", line: { color: ink, width } }, { hoverinfo: "skip" });
+  const styles = shown.map(styleOf);
+  return [
+    trace(others, { size: size - 2, color: "#8b96a3", opacity: 0.18 }, { hoverinfo: "skip" }),
+    trace(shown, { size, color: styles.map((style) => style[0]), symbol: styles.map((style) => style[1]), opacity: 0.85 }),
+    ring(state.chosen === null ? [] : neighbours(state.chosen), 14, 1.5),
+    ring(state.chosen === null ? [] : [state.chosen], 18, 3),
+  ];
+};
+
+const axis = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: false };
+const layout = () => ({
+  margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: "pan", hoverdistance: 12,
+  paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis }, uirevision: state.projection,
+});
+const CONFIG = { displayModeBar: false, scrollZoom: true, responsive: true, doubleClick: "reset" };
+
+const KEYS = { true: "", predicted: "Coloured by the class that the approach predicts.", outcome: "", cluster: "Coloured by cluster." };
+
+function drawKeys() {
+  const byClass = state.colour === "true" || state.colour === "predicted";
+  element("classes").querySelectorAll("label").forEach((label, value) => {
+    const swatch = label.querySelector("svg");
+    swatch.style.display = byClass ? "" : "none";
+    swatch.firstChild.setAttribute("d", SHAPES[STYLES[value][1]]);
+    swatch.firstChild.setAttribute("fill", STYLES[value][0]);
+    const own = rows.filter((index) => data.true[index] === value);
+    label.querySelector(".count").textContent = own.length;
+  });
+  const mark = ([colour, shape], text) => `<svg viewBox="-8 -8 16 16" aria-hidden="true"><path d="${SHAPES[shape]}" fill="${colour}"/></svg> ${text}`;
+  element("key").innerHTML = state.colour === "outcome" ? `${mark(RIGHT, "right")} &nbsp; ${mark(WRONG, "wrong")}`
+    : state.colour === "cluster" ? STYLES.slice(0, Math.max(...data.clusters) + 1).map((style, k) => mark(style, `cluster ${k}`)).join(" &nbsp; ")
+    : KEYS[state.colour];
+}
+
+/* The most confident first: among the wrong ones these are the ones to look at. */
+const surestFirst = () => {
+  const confidence = (index) => data.approaches[state.approach].probabilities[index * data.classes.length + Math.max(0, predicted(index))];
+  return rows.filter(isShown).sort((a, b) => confidence(b) - confidence(a));
+};
+
+function drawGallery() {
+  const shown = surestFirst();
+  const right = shown.filter(isRight).length;
+  element("shown").textContent = `${shown.length.toLocaleString("en")} galaxies shown, ${right.toLocaleString("en")} of them recognised`;
+  element("gallery").replaceChildren(...shown.slice(0, state.pages * PAGE).map((index) => thumbButton(index, 72)));
+  element("more").hidden = shown.length <= state.pages * PAGE;
+}
+
+function draw() {
+  Plotly.react("map", traces(), layout(), CONFIG);
+  drawKeys();
+  drawGallery();
+  choose(state.chosen);
+}
+
+const readControls = () => {
+  state.approach = element("approach").selectedIndex;
+  for (const name of ["projection", "colour", "outcome", "predicted"]) state[name] = element(name).value;
+  state.classes = new Set([...element("classes").querySelectorAll("input:checked")].map((input) => Number(input.value)));
+  state.pages = 1;
+};
+
+/* A link may say what to show, such as #approach=custom_cnn&true=3&predicted=5. */
+const readAddress = () => {
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  for (const name of ["approach", "projection", "colour", "outcome", "predicted"]) {
+    if (wanted.has(name) && [...element(name).options].some((option) => option.value === wanted.get(name))) element(name).value = wanted.get(name);
+  }
+  if (wanted.has("true")) for (const input of element("classes").querySelectorAll("input")) input.checked = input.value === wanted.get("true");
+  readControls();
+};
+
+const nextTowards = (key) => {
+  const { x, y } = data.maps[state.projection];
+  const shown = rows.filter(isShown);
+  if (state.chosen === null) return shown[0] ?? null;
+  const across = key === "ArrowLeft" || key === "ArrowRight", sign = key === "ArrowRight" || key === "ArrowUp" ? 1 : -1;
+  let best = state.chosen, nearest = Infinity;
+  for (const index of shown) {
+    const dx = x[index] - x[state.chosen], dy = y[index] - y[state.chosen];
+    const along = sign * (across ? dx : dy), aside = Math.abs(across ? dy : dx);
+    const distance = dx * dx + dy * dy;
+    if (along > 0 && along >= aside && distance < nearest) [best, nearest] = [index, distance];
+  }
+  return best;
+};
+
+const map = element("map");
+readAddress();
+state.chosen = surestFirst()[0] ?? null;
+Plotly.newPlot(map, traces(), layout(), CONFIG).then(() => {
+  map.on("plotly_hover", (event) => showDetail(event.points[0].customdata));
+  map.on("plotly_unhover", () => showDetail(state.chosen));
+  map.on("plotly_click", (event) => choose(event.points[0].customdata));
+  draw();
+});
+map.addEventListener("keydown", (event) => {
+  if (!event.key.startsWith("Arrow")) return;
+  event.preventDefault();
+  choose(nextTowards(event.key));
+});
+const form = document.querySelector(".controls");
+form.addEventListener("change", () => { readControls(); draw(); });
+form.addEventListener("reset", () => setTimeout(() => {
+  for (const input of element("classes").querySelectorAll("input")) input.checked = true;
+  history.replaceState(null, "", location.pathname + location.search);
+  readControls();
+  state.chosen = surestFirst()[0] ?? null;
+  draw();
+  Plotly.relayout(map, { "xaxis.autorange": true, "yaxis.autorange": true });
+}));
+form.addEventListener("submit", (event) => event.preventDefault());
+element("classes").addEventListener("change", () => { readControls(); draw(); });
+element("more").addEventListener("click", () => { state.pages += 1; drawGallery(); });
+addEventListener("hashchange", () => { readAddress(); draw(); });
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);

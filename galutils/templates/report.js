@@ -1,0 +1,55 @@
+"use strict";
+/* What all pages share: tables that sort, and wide things that the keyboard can scroll. */
+
+/* Percentages, thousands and "81.2% ± 1.0%" sort by their first number; what has none comes last. */
+const numberIn = (text) => {
+  const found = text.replace(/[,\s]/g, "").match(/^[-−]?\d+(\.\d+)?(e[-+]?\d+)?/i);
+  return found ? Number(found[0].replace("−", "-")) : NaN;
+};
+
+const compareCells = (one, other) => {
+  const [a, b] = [one, other].map(numberIn);
+  if (!Number.isNaN(a) && !Number.isNaN(b)) return a - b;
+  if (Number.isNaN(a) && Number.isNaN(b)) return one.localeCompare(other);
+  return 0;
+};
+
+const sortTable = (table, column, heading) => {
+  const falling = heading.getAttribute("aria-sort") === "descending";
+  const direction = falling || column === 0 && !heading.hasAttribute("aria-sort") ? "ascending" : "descending";
+  for (const cell of heading.parentElement.cells) cell.removeAttribute("aria-sort");
+  heading.setAttribute("aria-sort", direction);
+  const sign = direction === "ascending" ? 1 : -1;
+  const missing = (row) => column > 0 && Number.isNaN(numberIn(row.cells[column].textContent.trim()));
+  const text = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
+  const rows = [...table.tBodies[0].rows];
+  rows.sort((a, b) => missing(a) - missing(b) || sign * compareCells(text(a), text(b)));
+  table.tBodies[0].append(...rows);
+};
+
+for (const table of document.querySelectorAll("table.results, .notebook table.dataframe")) {
+  const heads = table.tHead?.rows ?? [];
+  if (heads.length !== 1 || table.tBodies[0].rows.length < 3) continue;
+  [...heads[0].cells].forEach((heading, column) => {
+    if (!heading.textContent.trim() || heading.classList.contains("chart")) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => sortTable(table, column, heading));
+  });
+}
+
+const reachScrollers = () => {
+  for (const box of document.querySelectorAll(".scroll, .output_html, figure.drawing, figure.photograph, pre")) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+};
+addEventListener("resize", reachScrollers);
+reachScrollers();
+
+/* A menu that was opened closes again on Escape and on a click elsewhere. */
+const menu = document.querySelector(".contents");
+addEventListener("keydown", (event) => { if (event.key === "Escape") menu.open = false; });
+addEventListener("click", (event) => { if (!menu.contains(event.target)) menu.open = false; });

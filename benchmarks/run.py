@@ -44,7 +44,7 @@ def main() -> None:
     if options.device == "cuda" and not options.quick:
         counts = dict.fromkeys(counts, 4000)
     measures = {
-        "speed": lambda: measure_speed(options.repeats, counts, options.device),
+        "speed": lambda: measure_speed(options.repeats, counts, options.device, epochs=1),
         "memory": lambda: measure_memory(
             options.folder, [100, 200] if options.quick else [2000, 8000, FULL], 32 if options.quick else 256,
             options.device,

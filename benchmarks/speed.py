@@ -183,7 +183,7 @@ def frozen_once(folder: Path, counts: dict[int, int], repeats: int, device: str)
     return table
 
 
-def measure_speed(repeats: int, counts: dict[int, int], device: str, epochs: int = 2) -> dict:
+def measure_speed(repeats: int, counts: dict[int, int], device: str, epochs: int) -> dict:
     """Parts 1 to 4. counts: images at each size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

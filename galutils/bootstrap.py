@@ -94,6 +94,7 @@ def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
     """Macro one-versus-rest ROC AUC (B,) for weightings (B, n) of the rows; see :func:`galutils.metrics.macro_roc_auc`.
 
     The share of pairs, one galaxy of the class and one of another, in which the first scores higher; ties count half.
+    NaN where galaxies of one class alone are drawn.
     """
     areas = []
     for label in np.unique(labels):
@@ -105,7 +106,7 @@ def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
         below = outside.cumsum(axis=1) - outside / 2
         with np.errstate(invalid="ignore"):
             areas.append((inside * below).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1)))
-    return np.nanmean(areas, axis=0)
+    return pd.DataFrame(areas).mean().to_numpy()  # over the classes that have a curve
 
 
 def galaxy_draws(groups: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0) -> list[np.ndarray]:
@@ -132,7 +133,8 @@ def combine(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.Dat
 
     Args:
         points: (S, K) K scores for each seed.
-        replicates: (S, B, K) the same on galaxies drawn anew.
+        replicates: (S, B, K) the same on galaxies drawn anew; NaN, such as the recall of a class of which no galaxy was
+            drawn, leaves that draw out.
         galaxies: how many there are.
 
     Returns:
@@ -140,12 +142,13 @@ def combine(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.Dat
         of freedom. With one seed the standard error is that of the galaxies alone.
     """
     seeds = len(points)
-    own = replicates.mean(axis=0).var(axis=0, ddof=1) * galaxies / (galaxies - 1)
+    own = pd.DataFrame(replicates.mean(axis=0)).var(ddof=1).to_numpy() * galaxies / (galaxies - 1)
     between = left = np.zeros(points.shape[1])
     if seeds > 1:
         between = points.var(axis=0, ddof=1)
         # What the seeds' scores differ by although the seeds are equally good: they err on different galaxies.
-        left = np.maximum(0, between - (replicates - points[:, None]).var(axis=0, ddof=1).mean(axis=0))
+        erring = (replicates - points[:, None]).var(axis=0, ddof=1)
+        left = np.maximum(0, between - pd.DataFrame(erring).mean().fillna(0).to_numpy())
     variance = own + left / seeds
     uncertainty = np.where(left > 0, between / seeds, 0) ** 2 / max(1, seeds - 1) + own**2 / (galaxies - 1)
     with np.errstate(invalid="ignore", divide="ignore"):

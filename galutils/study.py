@@ -223,12 +223,7 @@ def load_study(
     for name in config["experiments"]:
         if not re.fullmatch(r"[A-Za-z0-9_-]+", str(name)):
             raise StudyError(f"{path}: '{name}' cannot name an experiment; use letters, digits, _ and - only.")
-    for name, varied in config.get("ablations", {}).items():
-        if name not in config["experiments"]:
-            raise StudyError(f"{path}: ablations names '{name}', which is no experiment there; add or rename it.")
-        for parameter, values in varied.items():
-            if parameter in ("notebook", "seeds", "seed") or not isinstance(values, list):
-                raise StudyError(f"{path}: ablations of {name}: {parameter} must be a parameter and have a list.")
+    _check_ablations(path, config)
     if data:
         if data != "simulated" and not Path(data).expanduser().is_file():
             raise StudyError(f"DATA={data}: there is no such file; give the path of an HDF5 file.")
@@ -245,6 +240,22 @@ def load_study(
     if unknown := sorted(set(config["common"]) - used):
         raise StudyError(f"{path}: common has {unknown}, which no notebook of this profile declares; remove them.")
     return study
+
+
+def _check_ablations(path: Path, config: dict) -> None:
+    """Refuse ablations that have no experiment to be compared with, or that cannot name a folder."""
+    for name, varied in config.get("ablations", {}).items():
+        if name not in config["experiments"]:
+            raise StudyError(f"{path}: ablations names '{name}', which is no experiment there; add or rename it.")
+        seeds = config["experiments"][name].get("seeds", config["seeds"])
+        if missing := sorted(set(config.get("ablation_seeds", seeds)) - set(seeds)):
+            raise StudyError(f"{path}: ablation_seeds has {missing}, with which {name} is not run; add or remove them.")
+        for parameter, values in varied.items():
+            if parameter in ("notebook", "seeds", "seed") or not isinstance(values, list):
+                raise StudyError(f"{path}: ablations of {name}: {parameter} must be a parameter and have a list.")
+            for value in values:
+                if not re.fullmatch(r"[A-Za-z0-9_.-]+", str(value)):
+                    raise StudyError(f"{path}: '{value}' cannot name an ablation's folder; use letters, digits, _ . -")
 
 
 def _choose_weights(experiments: dict[str, dict], variable: str, given: str) -> None:

@@ -107,6 +107,19 @@ def test_intervals_have_a_width_where_all_are_right():
     assert np.isnan(table.loc["accuracy", "sd"])
 
 
+def test_a_class_with_one_galaxy_still_has_an_interval():
+    """In a third of the draws it does not occur."""
+    labels, predicted = np.array([0] * 9 + [1]), np.array([0] * 8 + [1] * 2)
+    runs = [Graded(np.arange(10), np.arange(10), labels, predicted)] * 2
+    row = estimate(runs).loc["recall 1"]
+    assert row["mean"] == 1
+    assert 0 < row["low"] < 0.5
+    assert row["high"] == 1
+    precision = estimate(runs).loc["precision 1"]
+    assert 0 <= precision["low"] < 0.5 < precision["high"] <= 1
+    assert np.isnan(estimate(runs).loc["recall 2", "mean"])
+
+
 def simulate(rng, seeds, seed_sd, galaxies=200, share=0.75):
     """Correctness (S, n) with easy and hard galaxies, good and bad seeds, and a tenth of the galaxies twice."""
     group = np.repeat(np.arange(galaxies), np.where(rng.random(galaxies) < 0.1, 2, 1))

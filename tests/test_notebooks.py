@@ -146,6 +146,12 @@ def test_unknown_parameters_profiles_and_files_are_refused(tmp_path):
             "channels must be .* have a list",
         ),
         ("data: simulated", "data: simulated\nablations: {custom_cnn: {channel: [8]}}", "no parameter 'channel'"),
+        ("data: simulated", "data: simulated\nablations: {custom_cnn: {device: [a/b]}}", "'a/b' cannot name"),
+        (
+            "data: simulated",
+            "data: simulated\nablation_seeds: [5]\nablations: {custom_cnn: {channels: [8]}}",
+            r"ablation_seeds has \[5\], with which custom_cnn is not run",
+        ),
     ],
 )
 def test_a_wrong_configuration_is_refused(tmp_path, old, new, message):

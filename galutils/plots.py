@@ -130,12 +130,13 @@ def accuracy_against(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
         table: one row per approach with "approach", "accuracy" and the cost columns.
         columns: axis label of each cost column.
     """
-    figure, axes = new_figure(4.6 * len(columns), 3.6, ncols=len(columns), sharey=True)
+    figure, axes = new_figure(3.7 * len(columns), 4.6, ncols=len(columns), sharey=True)
     for ax, (column, label) in zip(axes.flat, columns.items(), strict=True):
         for i, row in enumerate(table.to_dict("records")):
             marker = "osD^vPX*"[i % 8]
             ax.plot(row[column], row["accuracy"], marker, color=PALETTE[i % 7], markersize=9, label=row["approach"])
         ax.set(xscale="log", xlabel=label)
+        ax.margins(0.12)
         ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         ax.grid(alpha=0.2)
     axes[0, 0].set_ylabel("Accuracy on the test rows")

@@ -11,7 +11,7 @@ from galutils.runs import PROBABILITIES, read_predictions
 from galutils.thumbnails import COLUMNS, PER_SHEET, make_sheets
 
 #: Thumbnails on a page at most, and their height and width in pixels, in the file and on the page.
-MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 72, 80
+MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 96, 80
 
 
 def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict | None, list[str]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, Tag
 from filelock import FileLock
 from jinja2 import Environment, PackageLoader
 
@@ -225,10 +225,25 @@ def clean(body: str) -> str:
     for head in soup.select("th"):
         if not head.get_text(strip=True):
             head.name = "td"  # an empty heading announces nothing
-    for cell in soup.select("td"):
-        if not re.match(r"[-−+–]?\s*\d|[-–]?$", cell.get_text(strip=True)):  # noqa: RUF001 (minus and dash)
-            cell["class"] = [*cell.get("class", []), "words"]  # numbers stand to the right, words to the left
+    for table in soup.select("table"):
+        _align(table)
     return str(soup)
+
+
+def _align(table: Tag) -> None:
+    """Mark cells that hold words rather than numbers, and the headings of columns that hold nothing else."""
+    for cell in table.select("td"):
+        if not re.match(r"[-−+–]?\s*\d|[-–]?$", cell.get_text(strip=True)):  # noqa: RUF001 (minus and dash)
+            cell["class"] = [*cell.get("class", []), "words"]
+    heads, *others = table.select("thead tr") or [None]
+    rows = [row.find_all(["td", "th"]) for row in table.select("tbody tr")]
+    if heads is None or others or not rows:
+        return
+    heads = heads.find_all(["td", "th"])
+    if all(len(row) == len(heads) for row in rows):
+        for head, *cells in zip(heads, *rows, strict=True):
+            if all("words" in cell.get("class", []) for cell in cells):
+                head["class"] = [*head.get("class", []), "words"]
 
 
 def _code_style() -> str:

@@ -326,6 +326,10 @@ def crowd(tmp_path_factory):
     return path
 
 
+def script_seconds(chrome):
+    return {one["name"]: one["value"] for one in chrome.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
+
+
 def test_the_explorer_keeps_pace_with_3500_galaxies(crowd, tab):
     assert crowd.stat().st_size < 15e6
     page = tab(crowd)
@@ -339,15 +343,19 @@ def test_the_explorer_keeps_pace_with_3500_galaxies(crowd, tab):
             requestAnimationFrame(tick);
         }"""
     )
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("Performance.enable")
+    before = script_seconds(chrome)
     page.mouse.move(box["x"] + 300, box["y"] + 200)
     page.mouse.down()
     for step in range(60):
         page.mouse.move(box["x"] + 300 + 2 * step, box["y"] + 200 + step)
     page.mouse.up()
     gaps = np.diff(page.evaluate("drawn"))
-    print(f"frames per second while dragging: {1000 / np.mean(gaps):.0f}, slowest frame {gaps.max():.0f} ms")
-    # Without a graphics card, Chromium draws on the processor; with one it is limited by the screen.
-    assert 1000 / np.mean(gaps) > 10
+    script = 1000 * (script_seconds(chrome) - before) / len(gaps)
+    print(f"while dragging: {1000 / np.mean(gaps):.0f} frames per second, {script:.1f} ms of script for each")
+    # How fast pixels are filled depends on the machine; what the page itself takes must leave room for 60 a second.
+    assert script < 1000 / 60 / 2
     started = page.evaluate("performance.now()")
     page.locator("#colour").select_option("predicted")
     assert page.evaluate("performance.now()") - started < 2000

@@ -40,7 +40,7 @@ def answer(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     )
     contenders = [*built["approach"], *adapted["approach"]]
     decision = _decision(first.approach, second.approach, comparisons)
-    return " ".join(filter(None, [pair, decision, _open(contenders, comparisons), _scope(table)]))
+    return " ".join(filter(None, [pair, decision, _open(contenders, comparisons, told=1), _scope(table)]))
 
 
 def _share(row) -> str:
@@ -68,12 +68,12 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     return f"{'Adapting' if gap > 0 else 'Building'} wins here: {evidence}."
 
 
-def _open(contenders: list[str], comparisons: pd.DataFrame) -> str:
-    """The pairs of contenders that the tests leave undecided."""
+def _open(contenders: list[str], comparisons: pd.DataFrame, told: int = 0) -> str:
+    """The pairs of contenders that the tests leave undecided; nothing where no pair is left beyond those told of."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
     pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
-    if len(among) < 2:
-        return ""  # the one pair has been told of
+    if len(among) <= told:
+        return ""
     return f"Not decided: {'; '.join(pairs)}." if pairs else "Every difference between these networks is real."
 
 

@@ -43,7 +43,7 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
     if len(unsupervised):
         first = unsupervised.iloc[0]
         clusters = read_predictions(first.run_dir).set_index("row")["cluster"].reindex(rows).tolist()
-        cluster_of, name = first.approach, f"the embedding of {first.approach.split(' and k-means')[0]}"
+        cluster_of, name = first.approach, f"the embedding of {first.approach.replace(' and k-means', '')}"
         preprocessing = read_preprocessing(first.run_dir)
         features = embed(load_backbone(first.run_dir), galaxies, preprocessing, cache_dir=cache_dir).values[rows]
     else:

@@ -32,7 +32,7 @@ def simulated(simulated_path):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """A checkout in which the smoke profile has run: once for all tests, which leave its runs as they are."""
+    """A checkout in which the smoke profile has run, once for all tests."""
     from checkout import copy_checkout, make_report
 
     folder = copy_checkout(tmp_path_factory.mktemp("checkout"))

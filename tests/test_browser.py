@@ -251,6 +251,8 @@ def test_every_colour_and_map_of_the_explorer_draws(report, tab):
             page.locator("#colour").select_option(colour)
             traces = page.evaluate("document.getElementById('map').data.map(trace => trace.x.length)")
             assert traces == [0, 20, 8, 1]
+            sides = page.locator("#key svg, .swatch").evaluate_all("all => all.map(one => one.clientHeight)")
+            assert max(sides) < 25  # marks of a key, no larger than its words
 
 
 def test_pointing_at_the_map_shows_a_galaxy_and_clicking_chooses_it(report, tab):

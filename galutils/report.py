@@ -32,7 +32,9 @@ _LESS_MEMORY = "lower image_size or batch_size, run fewer notebooks at once (mak
 DOORS = {
     "01_data_exploration": "What the networks see: examples, sizes, colours, and galaxies that occur twice.",
     "09_confusion_matrices": "What is taken for what. Choose a cell to see its galaxies.",
+    "10_results": "Which differences are real: intervals, paired tests, rare classes, and what an image costs.",
     "11_why_chance": "Why the two approaches without labels are near chance in the paper.",
+    "14_ablations": "What one parameter changes: initialisation, widths, frozen layers, training galaxies, rotations.",
 }
 
 

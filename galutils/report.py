@@ -37,6 +37,9 @@ DOORS = {
     "14_ablations": "What one parameter changes: initialisation, widths, frozen layers, training galaxies, rotations.",
 }
 
+#: Columns of the results that the first page leaves to the page of results, to fit on a screen.
+ELSEWHERE = ["95% interval", "SD of seeds", "Seeds"]
+
 
 class ReportError(GalutilsError):
     """A notebook failed or is missing; one sentence that names it."""
@@ -146,7 +149,7 @@ def _index(study: Study, runs: pd.DataFrame, label: str) -> dict:
     rate = "{:,.0f}".format
     return {
         "label": label,
-        "results": format_table(table, label),
+        "results": format_table(table, label).drop(columns=ELSEWHERE, errors="ignore"),
         "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
         "answer": answer(table),
         "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
@@ -235,7 +238,7 @@ def clean(body: str) -> str:
 def _align(table: Tag) -> None:
     """Mark cells that hold words rather than numbers, and the headings of columns that hold nothing else."""
     for cell in table.select("td"):
-        if not re.match(r"[-−+–]?\s*\d|[-–]?$", cell.get_text(strip=True)):  # noqa: RUF001 (minus and dash)
+        if not re.match(r"[-−+–<]?\s*\d|[-–]?$", cell.get_text(strip=True)):  # noqa: RUF001 (minus and dash)
             cell["class"] = [*cell.get("class", []), "words"]
     heads, *others = table.select("thead tr") or [None]
     rows = [row.find_all(["td", "th"]) for row in table.select("tbody tr")]

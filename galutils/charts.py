@@ -32,7 +32,8 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
     for i, j in np.ndindex(*gap.shape):
         if np.isfinite(gap[i, j]):
             strong = real[i, j] == 1 and abs(gap[i, j]) > 0.55 * largest
-            color = "white" if strong else "black" if real[i, j] else "#767676"
+            # Not black, which would turn with the page's text colour, as the cells do not.
+            color = "white" if strong else "#1a1a1a" if real[i, j] else "#595959"
             text = f"{gap[i, j]:+.1f}" if real[i, j] else f"{gap[i, j]:+.1f}\nundecided"
             ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
     names = [fill(title, 24) for title in titles]

@@ -82,7 +82,7 @@ def learning_curves(history: pd.DataFrame) -> Figure:
         ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
         ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
         ax.set(xlabel="Epoch", ylabel=quantity.capitalize())
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     right.set_ylim(0, 1)
     right.axhline(1 / NUM_CLASSES, color="grey", linestyle=":", linewidth=1)
     right.annotate("chance", (1, 1 / NUM_CLASSES), xycoords=("axes fraction", "data"), ha="right", va="bottom")
@@ -160,8 +160,8 @@ def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: in
     right.set_ylim(bottom=0)
     for ax in (left, middle, right):
         ax.set_xlabel("Epoch")
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
+        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 
 

@@ -17,9 +17,9 @@ from scipy.optimize import minimize_scalar
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from galutils.bootstrap import Graded, combine, galaxy_draws
-from galutils.galaxy10 import NUM_CLASSES, Galaxies
+from galutils.galaxy10 import Galaxies
 from galutils.images import load_images
-from galutils.runs import load_network, read_metrics, read_predictions, read_run_split
+from galutils.runs import PROBABILITIES, load_network, read_metrics, read_predictions, read_run_split
 from galutils.trainer import predict_logits
 
 BINS = 15
@@ -142,7 +142,7 @@ def temperature_table(runs: pd.DataFrame, galaxies: Galaxies) -> pd.DataFrame:
         temperature = fit_temperature(*(held := predict_calibration(run.run_dir, galaxies)))
         predictions = read_predictions(run.run_dir)
         labels = predictions["y_true"].to_numpy()
-        plain = predictions[[f"p{label}" for label in range(NUM_CLASSES)]].to_numpy()
+        plain = predictions[PROBABILITIES].to_numpy()
         found = {"approach": run.approach, "seed": run.seed, "set_aside": len(held[0]), "temperature": temperature}
         for suffix, probabilities in (("", plain), ("_scaled", scale(plain, temperature))):
             found[f"ece{suffix}"] = calibration_error(labels, probabilities)

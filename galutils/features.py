@@ -1,6 +1,8 @@
 """What a trained run sees in an image: probabilities, and the features that likeness is measured in."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from torch import nn
 
 from galutils import runs
 from galutils.dino import pick_device, prepare_images
+from galutils.errors import first_line
 from galutils.galaxy10 import Galaxies, prepare
 from galutils.progress import tracked
 from galutils.runs import RunError
@@ -17,6 +20,18 @@ from galutils.trainer import PREDICT_BATCH
 
 #: What a damaged run raises, depending on what is damaged.
 _DAMAGE = (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError)
+
+
+@contextmanager
+def _readable(run_dir: str | Path) -> Iterator[None]:
+    """Say of a run that is damaged that it is."""
+    try:
+        yield
+    except RunError:
+        raise
+    except _DAMAGE as error:
+        reason = first_line(error)[:160]
+        raise RunError(f"{run_dir}: its network cannot be read ({reason}); run its notebook again.") from error
 
 
 class _Seer(ABC):
@@ -59,19 +74,13 @@ class Classifier(_Seer):
 
     def __init__(self, run_dir: str | Path, device: str = "auto"):
         metrics = runs.read_metrics(run_dir)
-        try:
+        with _readable(run_dir):
             if "clusters" in metrics["model"]:
                 raise RunError(
                     f"{run_dir}: learnt from no labels, so it cannot classify; name a run of notebooks 02 to 05."
                 )
             self.size, self.crop = metrics["settings"]["image_size"], metrics["settings"]["crop"]
             self.network = runs.load_network(run_dir)
-        except RunError:
-            raise
-        except _DAMAGE as error:
-            raise RunError(
-                f"{run_dir}: its network cannot be read ({_first_line(error)}); run its notebook again."
-            ) from error
         self.device = pick_device(device)
         self.body = nn.Sequential(self.network.frozen, *self.network.trained[:-1]).to(self.device).eval()
         self.head = self.network.trained[-1].to(self.device)
@@ -92,15 +101,9 @@ class Embedder(_Seer):
     """
 
     def __init__(self, run_dir: str | Path, device: str = "auto"):
-        try:
+        with _readable(run_dir):
             self.preprocessing = runs.read_preprocessing(run_dir)
             self.backbone = runs.load_backbone(run_dir)
-        except RunError:
-            raise
-        except _DAMAGE as error:
-            raise RunError(
-                f"{run_dir}: its network cannot be read ({_first_line(error)}); run its notebook again."
-            ) from error
         self.device = pick_device(device)
         self.backbone.to(self.device).eval()
 
@@ -120,7 +123,3 @@ def load_seer(run_dir: str | Path, device: str = "auto") -> Classifier | Embedde
     """
     model = runs.read_metrics(run_dir).get("model") or {}
     return (Embedder if "clusters" in model else Classifier)(run_dir, device)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:160]

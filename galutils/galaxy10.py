@@ -22,7 +22,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galutils.errors import GalutilsError
+from galutils.errors import GalutilsError, first_line
 
 CLASS_NAMES = (
     "Disturbed",
@@ -170,8 +170,9 @@ def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
         with h5py.File(path, "r") as file:
             return _read_checked(file, path, labelled)
     except _DAMAGE as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path}: cannot be read as HDF5, perhaps cut short ({reason}); get it again.") from error
+        raise DataError(
+            f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
+        ) from error
 
 
 def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:

@@ -21,6 +21,7 @@ from statsmodels.stats.proportion import proportion_confint
 from galutils.bootstrap import Graded
 from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
 from galutils.runs import RunError
+from galutils.survey import contradicting_groups
 
 #: Copies below this number give no rate of errors.
 FEW = 10
@@ -35,9 +36,10 @@ def contradictions(labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:
     Returns:
         one row per galaxy: ``rows`` and ``labels``, a list each.
     """
-    table = pd.DataFrame({"group": group, "rows": np.arange(len(labels)), "labels": labels})
-    table = table.groupby("group").agg({"rows": list, "labels": list})
-    return table[[len(set(own)) > 1 for own in table["labels"]]].reset_index(drop=True)
+    found = contradicting_groups(labels, group)
+    return pd.DataFrame(
+        {"rows": [rows.tolist() for rows in found], "labels": [labels[rows].tolist() for rows in found]}
+    )
 
 
 def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:

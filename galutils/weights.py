@@ -18,7 +18,7 @@ import torch
 import torchvision
 from torch import nn
 
-from galutils.errors import GalutilsError
+from galutils.errors import GalutilsError, first_line
 from galutils.fetch import RemoteFile, fetch
 from galutils.files import sha256
 
@@ -162,8 +162,9 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         # Both readers raise many kinds of error for damaged files; all mean the same to the user.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path}: is not a readable weights file ({reason[:120]}); get it again.") from error
+        raise WeightsError(
+            f"{path}: is not a readable weights file ({first_line(error)[:120]}); get it again."
+        ) from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path}: does not hold a plain table of tensors; save the network's state_dict().")
     return {name: value.float() for name, value in state.items()}, metadata
@@ -264,10 +265,9 @@ def _official_vit_file(arch: str, download: bool) -> Path | None:
             cached = huggingface_hub.hf_hub_download(repository, "model.safetensors")
         except Exception as error:
             # The hub and its transport raise many kinds of error; all mean the same to the user.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise WeightsError(
                 f"The official weights of {arch} could not be downloaded from Hugging Face's {repository} "
-                f"({reason[:120]}); give the path of model.safetensors from there, or choose auto or random."
+                f"({first_line(error)[:120]}); give the path of model.safetensors from there, or choose auto or random."
             ) from error
     path = Path(cached)
     # The hub keeps large files under their SHA-256, so the name is the checksum that its server states.

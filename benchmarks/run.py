@@ -1,10 +1,18 @@
 """How fast the study is, in ratios: prints them and stores them as JSON for the report's appendix.
 
-    python benchmarks/run.py [--device cuda] [--repeats 5] [--parts speed memory startup full_size] [--quick]
+    python benchmarks/run.py [--device cuda] [--parts usual bare …] [--data FILE] [--quick]
 
 Pairs are measured in turn, in one process, and a ratio is the median over the rounds. Everything runs with as
-many threads as PyTorch takes by default; close other programs first. With a GPU, the paper's rows at full size
-are timed too.
+many threads as PyTorch takes by default; close other programs first. The parts:
+
+    usual      the supervised rows against the notebook that people write
+    bare       the trainer against its network alone
+    embedding  DINO's embedding against a loop and a DataLoader
+    frozen     frozen layers computed once against in every epoch
+    memory     peak memory and time against the number of galaxies
+    startup    imports, a kernel's first cell, the smoke graph
+    full_size  on a GPU: the paper's rows at full size
+    precision  given galaxies with --data: bf16 against float32
 """
 
 import argparse
@@ -14,14 +22,15 @@ from pathlib import Path
 import torch
 from full_size import measure_full_size
 from memory import FULL, measure_memory
-from speed import measure_speed
+from precision import measure_precision
+from speed import measure_bare, measure_embedding, measure_frozen, measure_usual
 from startup import ROOT, measure_startup
 
 from galutils.files import write_json
 from galutils.runs import describe_environment
-from galutils.trainer import device_name
+from galutils.trainer import Settings, device_name
 
-PARTS = ("speed", "memory", "startup", "full_size")
+PARTS = ("usual", "bare", "embedding", "frozen", "memory", "startup", "full_size", "precision")
 
 
 def main() -> None:
@@ -29,22 +38,35 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="all that suit the device if not given")
+    parser.add_argument("--data", type=Path, help="HDF5 file in Galaxy10's layout, for the part precision")
+    parser.add_argument("--seeds", type=int, default=12, help="of the part precision")
     parser.add_argument("--quick", action="store_true", help="very few images: to see that it works, not how fast")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmarks", help="where large files are kept")
     parser.add_argument("--json", type=Path, help="else benchmarks/measured-<device>.json")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here; leave --device out to measure the CPU.")
-    parts = options.parts or (PARTS if options.device == "cuda" else PARTS[:3])
+    suitable = {"full_size": options.device == "cuda", "precision": options.data is not None}
+    parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
+    if "precision" in parts and not options.data:
+        parser.error("precision compares runs on real galaxies; name their file with --data.")
     target = options.json or ROOT / "benchmarks" / f"measured-{options.device}.json"
 
     # A part that is not measured now keeps what was measured before, and says when that was.
     stored = json.loads(target.read_text()) if target.exists() else {}
-    counts = {64: 20, 128: 20} if options.quick else {64: 320, 128: 160, 256: 80}  # whole batches to train on
-    if options.device == "cuda" and not options.quick:
-        counts = dict.fromkeys(counts, 4000)
+    if options.quick:
+        counts = longer = {64: 20, 128: 20}
+    elif options.device == "cuda":
+        counts = longer = dict.fromkeys((64, 128, 256), 4000)
+    else:  # whole batches to train on, and several where what an epoch costs must not show
+        counts, longer = {64: 320, 128: 160, 256: 80}, {64: 640, 128: 320, 256: 320}
     measures = {
-        "speed": lambda: measure_speed(options.repeats, counts, options.device, epochs=1),
+        "usual": lambda: measure_usual(options.repeats, counts, options.device),
+        "bare": lambda: measure_bare(options.repeats, longer, options.device),
+        "embedding": lambda: measure_embedding(options.repeats, min(counts.values()), options.device),
+        "frozen": lambda: measure_frozen(
+            options.repeats, {size: count for size, count in counts.items() if size <= 128}, options.device
+        ),
         "memory": lambda: measure_memory(
             options.folder, [100, 200] if options.quick else [2000, 8000, FULL], 32 if options.quick else 256,
             options.device,
@@ -53,11 +75,15 @@ def main() -> None:
         "full_size": lambda: measure_full_size(
             options.folder, ROOT, options.device, 2 if options.quick else 3, 200 if options.quick else FULL
         ),
+        "precision": lambda: measure_precision(
+            options.data, Settings(epochs=2 if options.quick else 30, image_size=64, crop=0.5, device=options.device),
+            options.seeds,
+        ),
     }  # fmt: skip
     for part in parts:
         print(f"\n== {part}")
         environment = describe_environment(device_name(torch.device(options.device)))
-        stored[part] = {**measures[part](), "repeats": options.repeats, "environment": environment}
+        stored[part] = {**measures[part](), "environment": environment}
         write_json(target, stored)
     print(f"\n{target}")
 

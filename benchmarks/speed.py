@@ -1,6 +1,7 @@
 """Ratios of speed: the study's way against the usual notebook's, and against the bare network."""
 
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,13 +30,14 @@ ROWS = {
 EPOCHS = 30
 
 
-def simulated_galaxies(folder: Path, count: int, size: int) -> tuple[Galaxies, Split]:
-    """A file of simulated galaxies and a split of it, a fifth to test on."""
-    path = folder / f"{count}-{size}px.h5"
-    if not path.exists():
-        write_simulated(path, count, size, seed=0)
-    part = np.where(np.arange(count) % 5 == 0, "test", "train").astype(object)
-    return open_galaxies(path), Split(part, np.arange(count))
+def simulated_cases(counts: dict[int, int]) -> Iterator[tuple[int, Galaxies, Split]]:
+    """For each size, so many simulated galaxies in a file: size, galaxies, and a split, a fifth to test on."""
+    for size, count in counts.items():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "simulated.h5"
+            write_simulated(path, count, size, seed=0)
+            part = np.where(np.arange(count) % 5 == 0, "test", "train").astype(object)
+            yield size, open_galaxies(path), Split(part, np.arange(count))
 
 
 def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings) -> dict[str, float]:
@@ -77,13 +79,14 @@ def add_totals(measured: dict[str, list[dict]]) -> None:
             result["total"] = result["setup"] + EPOCHS * result["epoch"]
 
 
-def against_usual(folder: Path, counts: dict[int, int], repeats: int, epochs: int, device: str) -> list[dict]:
-    """Part 1: each supervised row at each size, and seconds for :data:`EPOCHS` epochs from set-up and one epoch."""
+def measure_usual(repeats: int, counts: dict[int, int], device: str) -> dict:
+    """Each supervised row against the usual notebook, at each size, and seconds for :data:`EPOCHS` epochs from set-up
+    and one epoch. counts: images at each size.
+    """
     table = []
-    for size, count in counts.items():
-        galaxies, split = simulated_galaxies(folder, count, size)
+    for size, galaxies, split in simulated_cases(counts):
         for row in ROWS:
-            settings = Settings(epochs=epochs, image_size=size, device=device)
+            settings = Settings(epochs=1, image_size=size, device=device)
             measured = in_turn(
                 {
                     "usual": partial(usual_training, ROWS[row], galaxies.path, split, settings),
@@ -96,7 +99,7 @@ def against_usual(folder: Path, counts: dict[int, int], repeats: int, epochs: in
                 {
                     "row": row,
                     "size": size,
-                    "images": count,
+                    "images": len(galaxies),
                     "usual_images_per_second": middle(measured["usual"], "images_per_second"),
                     "our_images_per_second": middle(measured["ours"], "images_per_second"),
                     "usual_seconds": middle(measured["usual"], "total"),
@@ -109,14 +112,13 @@ def against_usual(folder: Path, counts: dict[int, int], repeats: int, epochs: in
                 f"{row:14} {size:4} px, {count} images, {EPOCHS} epochs: usual {last['usual_seconds']:7.1f} s, "
                 f"ours {last['our_seconds']:7.1f} s, ratio {last['ratio']:.2f}"
             )
-    return table
+    return {"epochs": EPOCHS, "repeats": repeats, "cases": table}
 
 
-def against_bare(folder: Path, counts: dict[int, int], repeats: int, device: str) -> list[dict]:
-    """Part 2: how much of the bare network's speed the trainer reaches; rows without a frozen part."""
+def measure_bare(repeats: int, counts: dict[int, int], device: str) -> dict:
+    """How much of the bare network's speed the trainer reaches, for the rows without a frozen part."""
     table = []
-    for size, count in counts.items():
-        galaxies, split = simulated_galaxies(folder, count, size)
+    for size, galaxies, split in simulated_cases(counts):
         for row in ("vgg_scratch", "custom_cnn"):
             settings = Settings(epochs=2, image_size=size, device=device)
             measured = in_turn(
@@ -131,12 +133,13 @@ def against_bare(folder: Path, counts: dict[int, int], repeats: int, device: str
             reached = ratio(measured["ours"], measured["bare"], key)
             table.append({"row": row, "size": size, "our_speed": ours, "bare_speed": bare, "ratio": reached})
             print(f"{row:14} {size:4} px: trainer {ours:6.0f}, bare {bare:6.0f} images/s, ratio {reached:.2f}")
-    return table
+    return {"repeats": repeats, "cases": table}
 
 
-def embedding(folder: Path, count: int, repeats: int, device: str, size: int = 224) -> dict:
-    """Part 3: ViT-S/16 at 224 pixels, ours against a loop over images and against a DataLoader."""
-    galaxies, _ = simulated_galaxies(folder, count, 256)
+def measure_embedding(repeats: int, count: int, device: str, size: int = 224) -> dict:
+    """ViT-S/16 at 224 pixels, ours against a loop over images and against a DataLoader."""
+    cases = simulated_cases({256: count})  # the file is there as long as this is
+    _, galaxies, _ = next(cases)
     backbone = dino.load_backbone("random", DINO_ARCH)
     preprocessing = dino.Preprocessing(image_size=size)
     rows = np.arange(count)
@@ -158,14 +161,13 @@ def embedding(folder: Path, count: int, repeats: int, device: str, size: int = 2
     for name in ("loop", "DataLoader"):
         result[f"ratio_to_{name}"] = ratio(measured["ours"], measured[name], "images_per_second")
     print("embedding: ours {ours:.1f}, loop {loop:.1f}, DataLoader {DataLoader:.1f} images/s".format(**result))
-    return result
+    return {"repeats": repeats, **result}
 
 
-def frozen_once(folder: Path, counts: dict[int, int], repeats: int, device: str) -> list[dict]:
-    """Part 4: the frozen layers computed once against in every epoch, in our trainer."""
+def measure_frozen(repeats: int, counts: dict[int, int], device: str) -> dict:
+    """The frozen layers computed once against in every epoch, in our trainer."""
     table = []
-    for size, count in counts.items():
-        galaxies, split = simulated_galaxies(folder, count, size)
+    for size, galaxies, split in simulated_cases(counts):
         for row in ("vgg11_shallow", "vgg11_deep"):
             settings = Settings(epochs=2, image_size=size, device=device)
             measured = in_turn(
@@ -180,17 +182,4 @@ def frozen_once(folder: Path, counts: dict[int, int], repeats: int, device: str)
             gain = ratio(measured["every"], measured["once"], "total")
             table.append({"row": row, "size": size, "once_seconds": once, "every_seconds": every, "ratio": gain})
             print(f"{row:14} {size:4} px: frozen layers in every epoch {every:.1f} s, once {once:.1f} s, {gain:.2f}")
-    return table
-
-
-def measure_speed(repeats: int, counts: dict[int, int], device: str, epochs: int) -> dict:
-    """Parts 1 to 4. counts: images at each size."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        return {
-            "epochs": EPOCHS,
-            "against_usual": against_usual(folder, counts, repeats, epochs, device),
-            "against_bare": against_bare(folder, counts, repeats, device),
-            "embedding": embedding(folder, min(counts.values()), repeats, device),
-            "frozen_once": frozen_once(folder, {k: v for k, v in counts.items() if k <= 128}, repeats, device),
-        }
+    return {"repeats": repeats, "cases": table}

@@ -69,4 +69,4 @@ def measure_startup(repeats: int) -> dict:
     graph = graph_seconds()
     print(f"smoke graph               {graph['seconds']:6.1f} s, "
           f"of which notebooks, added up, {sum(graph['notebooks'].values()):.1f} s")  # fmt: skip
-    return {"imports": imports, "kernel": kernel, "graph": graph}
+    return {"repeats": repeats, "imports": imports, "kernel": kernel, "graph": graph}

@@ -34,6 +34,7 @@ CLOSING = (
     "12_calibration",
     "13_label_noise",
     "14_ablations",
+    "15_speed",
 )
 #: Those among them that read the ablations too.
 READ_ABLATIONS = ("12_calibration", "14_ablations")

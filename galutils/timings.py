@@ -16,7 +16,7 @@ class TimingsError(GalutilsError):
 
 
 def read_timings(path: str | Path) -> dict:
-    """Measurements by part: ``speed``, ``memory``, ``startup``, ``full_size``, as far as they were made.
+    """Measurements by the parts of ``benchmarks/run.py``, as far as they were made.
 
     Raises:
         TimingsError: there is no such file, or it is not JSON.
@@ -32,15 +32,16 @@ def read_timings(path: str | Path) -> dict:
 def conditions(part: dict) -> str:
     """Under what a part was measured, in one line."""
     environment = part["environment"]
+    repeated = f", medians of {part['repeats']}" if "repeats" in part else ""
     return (
         f"{environment['device']}, {environment['cpu_cores']} cores, torch {environment['packages']['torch']}, "
-        f"commit {environment['git_commit']}, medians of {part['repeats']}"
+        f"commit {environment['git_commit']}{repeated}"
     )
 
 
-def usual_table(speed: dict) -> pd.DataFrame:
+def usual_table(usual: dict) -> pd.DataFrame:
     """Seconds of the supervised rows, the usual notebook's and the study's, and their ratio; one row per case."""
-    table = pd.DataFrame(speed["against_usual"])
+    table = pd.DataFrame(usual["cases"])
     return pd.DataFrame(
         {
             "Approach": table["row"].map(lambda name: APPROACHES[name].title),
@@ -48,31 +49,29 @@ def usual_table(speed: dict) -> pd.DataFrame:
             "Images": table["images"],
             "Usual, images/s": table["usual_images_per_second"].round(1),
             "Study, images/s": table["our_images_per_second"].round(1),
-            f"Usual, s for {speed['epochs']} epochs": table["usual_seconds"].round(1),
+            f"Usual, s for {usual['epochs']} epochs": table["usual_seconds"].round(1),
             "Study, s": table["our_seconds"].round(1),
             "Times faster": table["ratio"].round(2),
         }
     )
 
 
-def own_table(speed: dict) -> pd.DataFrame:
+def own_table(bare: dict, frozen: dict, embedding: dict) -> pd.DataFrame:
     """The other pairs: against the bare network, the frozen layers in every epoch, and other ways to embed."""
     rows = [
-        (f"Trainer against the bare network: {row['row']}, {row['size']} px", row["ratio"])
-        for row in speed["against_bare"]
+        (f"Trainer against the bare network: {row['row']}, {row['size']} px", row["ratio"]) for row in bare["cases"]
     ]
     rows += [
         (f"Frozen layers once against every epoch: {row['row']}, {row['size']} px", row["ratio"])
-        for row in speed["frozen_once"]
+        for row in frozen["cases"]
     ]
-    embedding = speed["embedding"]
     rows += [(f"Embedding against a {way}", embedding[f"ratio_to_{way}"]) for way in ("loop", "DataLoader")]
     return pd.DataFrame(rows, columns=["Pair", "Ratio of speeds"]).round(2)
 
 
-def ratio_chart(speed: dict) -> Figure:
+def ratio_chart(usual: dict) -> Figure:
     """Bars: how many times faster than the usual notebook each row is at each size. Logarithmic."""
-    table = pd.DataFrame(speed["against_usual"]).pivot(index="row", columns="size", values="ratio")
+    table = pd.DataFrame(usual["cases"]).pivot(index="row", columns="size", values="ratio")
     figure, ((ax,),) = new_figure(7, 3.4)
     height = 0.8 / len(table.columns)
     for number, size in enumerate(table.columns):
@@ -84,7 +83,7 @@ def ratio_chart(speed: dict) -> Figure:
     ax.axvline(1, color="0.5", linewidth=1)
     ax.set_xscale("log")
     ax.margins(x=0.15)
-    ax.set_xlabel(f"Times faster than the usual notebook, {speed['epochs']} epochs")
+    ax.set_xlabel(f"Times faster than the usual notebook, {usual['epochs']} epochs")
     ax.legend(frameon=False, fontsize=8)
     ax.invert_yaxis()
     return figure
@@ -116,6 +115,35 @@ def startup_table(startup: dict) -> pd.DataFrame:
     notebooks = sorted(startup["graph"]["notebooks"].items(), key=lambda item: -item[1])
     rows += [(f"of which notebook {name}", seconds) for name, seconds in notebooks]
     return pd.DataFrame(rows, columns=["What", "Seconds"]).round(2)
+
+
+def precision_line(precision: dict) -> str:
+    """What bf16 changes, in words: the mean difference in accuracy, its interval, and the spread between seeds."""
+    accuracy = pd.DataFrame(precision["accuracy"]) * 100
+    low, high = (100 * end for end in precision["interval"])
+    spreads = ", ".join(f"{value:.1f} in {name}" for name, value in accuracy.std().items())
+    seen = "no difference is seen" if low <= 0 <= high else "the two differ"
+    kind = "simulated" if precision["simulated"] else "real"
+    return (
+        f"{APPROACHES[precision['row']].title}, {precision['size']} pixels, {precision['epochs']} epochs, "
+        f"{len(accuracy)} seeds, {precision['n_test']} {kind} galaxies to test on: bf16 minus float32 is "
+        f"{100 * precision['difference']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}), so {seen}. "
+        f"Standard deviation between seeds: {spreads}."
+    )
+
+
+def precision_chart(precision: dict) -> Figure:
+    """Accuracy in bf16 against that in float32, a point for each seed."""
+    accuracy = pd.DataFrame(precision["accuracy"]) * 100
+    wide, narrow = accuracy["32-true"], accuracy["bf16-mixed"]
+    figure, ((ax,),) = new_figure(3.6, 3.4)
+    ends = [accuracy.min().min() - 2, accuracy.max().max() + 2]
+    ax.plot(ends, ends, color="0.5", linewidth=1)
+    ax.plot(wide, narrow, "o", color=PALETTE[0])
+    ax.set_aspect("equal")
+    ax.set_xlabel("Accuracy in float32 (%)")
+    ax.set_ylabel("Accuracy in bf16 (%)")
+    return figure
 
 
 def full_size_table(full_size: dict) -> pd.DataFrame:

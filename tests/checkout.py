@@ -8,7 +8,7 @@ from pathlib import Path
 
 from conftest import ROOT
 
-COPIED = ("config", "notebooks", "galutils", "Snakefile")
+COPIED = ("benchmarks", "config", "notebooks", "galutils", "Snakefile")
 COMMAND = ("snakemake", "--cores", "2", "--quiet", "all", "--nolock", "--rerun-incomplete", "--config", "profile=smoke")
 
 

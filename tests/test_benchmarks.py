@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from galutils.trainer import Settings
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import full_size
 import memory
+import precision
 import speed
 import timing
 import usual
@@ -54,6 +56,24 @@ def test_both_sides_are_timed(simulated, row):
     measured = {"usual": [theirs], "ours": [ours]}
     speed.add_totals(measured)
     assert ours["total"] == ours["setup"] + 30 * ours["epoch"]
+
+
+def test_precisions_are_compared_pair_by_pair(simulated_path, monkeypatch):
+    """Seeds 0 and 1 get 1 and 3 of 4 right in float32, 2 and 3 in bf16: differences 25 and 0 points."""
+    right = {(0, "32-true"): 1, (1, "32-true"): 3, (0, "bf16-mixed"): 2, (1, "bf16-mixed"): 3}
+
+    def train(network, galaxies, split, settings):
+        hits = np.arange(len(split.test)) < len(split.test) * right[settings.seed, settings.precision] / 4
+        labels = galaxies.labels[split.test]
+        return SimpleNamespace(probabilities=np.eye(10)[np.where(hits, labels, (labels + 1) % 10)])
+
+    monkeypatch.setattr(precision, "train", train)
+    result = precision.measure_precision(simulated_path, Settings(image_size=32), seeds=2)
+    assert result["accuracy"] == {"32-true": [0.25, 0.75], "bf16-mixed": [0.5, 0.75]}
+    assert result["difference"] == 0.125
+    margin = 12.706 * np.std([0.25, 0], ddof=1) / np.sqrt(2)  # Student's t for 95% and one degree of freedom
+    np.testing.assert_allclose(result["interval"], [0.125 - margin, 0.125 + margin], rtol=1e-4)
+    assert result["simulated"]
 
 
 def test_memory_is_that_of_a_process_of_its_own(simulated_path):

@@ -109,7 +109,7 @@ def measure_usual(repeats: int, counts: dict[int, int], device: str) -> dict:
             )
             last = table[-1]
             print(
-                f"{row:14} {size:4} px, {count} images, {EPOCHS} epochs: usual {last['usual_seconds']:7.1f} s, "
+                f"{row:14} {size:4} px, {len(galaxies)} images, {EPOCHS} epochs: usual {last['usual_seconds']:7.1f} s, "
                 f"ours {last['our_seconds']:7.1f} s, ratio {last['ratio']:.2f}"
             )
     return {"epochs": EPOCHS, "repeats": repeats, "cases": table}

@@ -21,7 +21,7 @@ lab: .venv/installed
 	JUPYTER_CONFIG_PATH=config/jupyter jupyter lab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start.md
 
 bench: .venv/installed
-	python benchmarks/run.py $(if $(DEVICE),--device $(DEVICE))
+	python benchmarks/run.py $(if $(DEVICE),--device $(DEVICE)) $(if $(DATA),--data "$(DATA)")
 
 lint: .venv/installed
 	ruff check . && ruff format --check .

@@ -12,6 +12,7 @@ from timing import in_turn, middle, ratio, stopwatch
 from usual import usual_embedding, usual_training
 
 from galutils import dino, models
+from galutils.allocator import freed_memory_kept
 from galutils.galaxy10 import Galaxies, open_galaxies
 from galutils.mock import write_simulated
 from galutils.splits import Split
@@ -54,8 +55,10 @@ def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings)
     }
 
 
+@freed_memory_kept()
 def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[str, float]:
-    """Images per second of the network alone, on random tensors in memory in the best layout, same precision."""
+    """Images per second of the network alone, on random tensors in memory in the best layout, same precision
+    and memory kept alike."""
     fabric = make_fabric(settings)
     network = models.build(**ROWS[row]).to(fabric.device).train()
     stage, optimizer = fabric.setup(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from galutils.allocator import freed_memory_kept
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, sha256
 from galutils.galaxy10 import Galaxies
@@ -251,6 +252,7 @@ def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preproc
     return json.dumps(key, sort_keys=True)
 
 
+@freed_memory_kept()
 def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Tensor:
     rows = np.arange(len(galaxies))
     # Every image is needed once: there is no point in holding them all.

@@ -8,6 +8,7 @@ On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, c
 that varies, so numbers agree only to within rounding, which training amplifies.
 """
 
+import contextlib
 import hashlib
 import math
 import tempfile
@@ -23,6 +24,7 @@ from torch import nn
 
 from galutils import images as images_module
 from galutils import models, symmetries
+from galutils.allocator import freed_memory_kept
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
@@ -32,8 +34,8 @@ from galutils.progress import Steps
 from galutils.splits import Split
 from galutils.symmetries import random_symmetries
 
-#: Images at once where no gradient is needed.
-PREDICT_BATCH = 256
+#: Images at once where no gradient is needed: so many that it takes no more memory than training.
+PREDICT_BATCH = 64
 
 
 class TrainingError(GalutilsError):
@@ -173,12 +175,19 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
         torch.set_num_threads(max(1, torch.get_num_threads() // settings.devices))
     started = time.perf_counter()
     rows = np.concatenate([split.train, split.test])
-    source = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    # Where images are streamed, memory is short, and none of it is kept for speed.
+    with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
+        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, identity, started)
+
+
+def _fit_images(fabric, network, images, labels, split, settings, checkpoint, identity, started):
+    rows = np.concatenate([split.train, split.test])
     network.to(fabric.device)
-    images, stage = source, network
+    source, stage = images, network
     if _frozen_pays(network, settings, len(rows), fabric.device):
         source, stage = compute_frozen(network, images, rows), network.trained
-    labels = torch.from_numpy(galaxies.labels).to(fabric.device)
+    labels = torch.from_numpy(labels).to(fabric.device)
 
     optimizer = torch.optim.AdamW(
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True

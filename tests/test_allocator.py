@@ -1,0 +1,56 @@
+import platform
+import resource
+
+import numpy as np
+import psutil
+import pytest
+
+from galutils import allocator
+
+glibc = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the GNU C library is told what to keep")
+
+BLOCK = 16 << 20  # float32 values: 64 MB, which glibc always asks the system for
+
+
+def faults_of_ten_blocks() -> int:
+    """Pages that the system must bring for ten blocks, each freed before the next."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.empty(BLOCK, np.float32).fill(1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+@glibc
+def test_within_the_block_memory_is_brought_once_and_not_ten_times():
+    usual = faults_of_ten_blocks()
+    with allocator.freed_memory_kept():
+        kept = faults_of_ten_blocks()
+    assert kept < usual / 4
+    assert faults_of_ten_blocks() > usual / 2  # and after it all is as before
+
+
+@glibc
+def test_memory_goes_back_afterwards_also_after_an_error():
+    process = psutil.Process()
+    before = process.memory_info().rss
+
+    @allocator.freed_memory_kept()
+    def fail() -> None:
+        np.empty(BLOCK, np.float32).fill(1)
+        assert process.memory_info().rss > before + 3 * BLOCK
+        raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert process.memory_info().rss < before + BLOCK
+
+
+def test_another_c_library_is_left_alone(monkeypatch):
+    def loaded(*arguments):
+        raise AssertionError("the C library must not be touched")
+
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(allocator.ctypes, "CDLL", loaded)
+    with allocator.freed_memory_kept():
+        done = True
+    assert done

@@ -35,7 +35,7 @@ class Resident:
         # All indices go to the device at once: a copy for each batch would keep a GPU waiting for the host.
         index = torch.from_numpy(self.index[np.concatenate(batches)]).to(self.data.device)
         for chosen in index.split([len(rows) for rows in batches]):
-            batch = self.data[chosen]
+            batch = self.data.index_select(0, chosen)  # several times as fast as data[chosen]
             yield batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
 
 

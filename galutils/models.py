@@ -38,13 +38,16 @@ class Normalize(nn.Module):
     def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
         super().__init__()
         # One multiplication and one addition for (x / 255 - mean) / std.
-        self.register_buffer("scale", 1 / (255 * torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("shift", -(torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)), persistent=False)
+        self.register_buffer("shift", -torch.tensor(mean) / torch.tensor(std), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        # In place: for a large batch, fresh memory takes longer than the arithmetic.
-        values = images.to(self.scale.dtype, copy=True)
-        return torch.addcmul(self.shift, values, self.scale, out=values)
+        # In place, and along rows: fresh memory, and loops of three channels, take longer than the arithmetic.
+        values = images.to(self.scale.dtype, memory_format=torch.channels_last, copy=True)
+        count, _, height, width = images.shape
+        rows = values.permute(0, 2, 3, 1).view(count, height, width * 3)
+        torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width), out=rows)
+        return values
 
 
 class GalaxyNet(nn.Module):

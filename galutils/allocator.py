@@ -10,6 +10,11 @@ import ctypes
 import platform
 from collections.abc import Iterator
 
+import psutil
+
+#: Bytes that must be free for any to be kept: a heap that only grows has gaps, of half a gigabyte and more.
+ROOM = 4 << 30
+
 #: Parameters of mallopt, as numbered in malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
 
@@ -24,9 +29,9 @@ USUAL = {MMAP_MAX: 65_536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory while the block runs, and give it back after; also a decorator.
 
-    Changes the time that work takes and no number. Where the C library is another, nothing is done.
+    Changes the time that work takes and no number. Where the C library is another, or memory short, nothing is done.
     """
-    if platform.libc_ver()[0] != "glibc":
+    if platform.libc_ver()[0] != "glibc" or psutil.virtual_memory().available < ROOM:
         yield
         return
     libc = ctypes.CDLL(None)

@@ -1,5 +1,6 @@
 import platform
 import resource
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -45,11 +46,15 @@ def test_memory_goes_back_afterwards_also_after_an_error():
     assert process.memory_info().rss < before + BLOCK
 
 
-def test_another_c_library_is_left_alone(monkeypatch):
+@pytest.mark.parametrize("lacking", ["glibc", "memory"])
+def test_elsewhere_the_c_library_is_left_alone(monkeypatch, lacking):
     def loaded(*arguments):
         raise AssertionError("the C library must not be touched")
 
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    if lacking == "glibc":
+        monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    else:
+        monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=allocator.ROOM - 1))
     monkeypatch.setattr(allocator.ctypes, "CDLL", loaded)
     with allocator.freed_memory_kept():
         done = True

@@ -80,9 +80,12 @@ def ratio_chart(usual: dict) -> Figure:
         ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
     middle = height * (len(table.columns) - 1) / 2
     ax.set_yticks([place + middle for place in range(len(table))], [APPROACHES[name].title for name in table.index])
-    ax.axvline(1, color="0.5", linewidth=1)
     ax.set_xscale("log")
     ax.margins(x=0.15)
+    ax.set_xlim(left=min(1, table.min().min()))  # a bar begins where there is no difference
+    ticks = [1, 2, 5, 10, 20, 50]
+    ax.set_xticks(ticks, ticks)
+    ax.minorticks_off()
     ax.set_xlabel(f"Times faster than the usual notebook, {usual['epochs']} epochs")
     ax.legend(frameon=False, fontsize=8)
     ax.invert_yaxis()
@@ -100,9 +103,14 @@ def growth_chart(memory: dict) -> Figure:
     sizes = table.drop_duplicates("count")
     left.plot(sizes["count"], sizes["image_bytes"] / 1e9, "--", color="0.5", label="the images alone")
     left.set_ylabel("Peak memory of the process (GB)")
-    right.set_ylabel("Seconds to open, split and train one epoch")
+    right.set_ylabel("Seconds of one epoch from the start")
     for ax in (left, right):
+        ax.set_xticks(sizes["count"], [f"{count:,}" for count in sizes["count"]])
+        ax.minorticks_off()
         ax.set_xlabel(f"Galaxies of {memory['size']} pixels")
+    low, high = right.get_ylim()
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= tick <= high]
+    right.set_yticks(ticks, ticks)
     left.legend(frameon=False, fontsize=8)
     return figure
 

@@ -80,9 +80,9 @@ def main() -> None:
             options.seeds,
         ),
     }  # fmt: skip
+    environment = describe_environment(device_name(torch.device(options.device)))
     for part in parts:
         print(f"\n== {part}")
-        environment = describe_environment(device_name(torch.device(options.device)))
         stored[part] = {**measures[part](), "environment": environment}
         write_json(target, stored)
     print(f"\n{target}")

@@ -22,7 +22,6 @@ import torch
 from torch import nn
 
 from galutils import dino, lora, multicrop, objective
-from galutils.allocator import freed_memory_kept
 from galutils.dino import Backbone, Preprocessing, prepare_images, seeded
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
@@ -139,7 +138,6 @@ class DistillResult:
         return self.teacher if which == "teacher" else merge_lora(self.student)
 
 
-@freed_memory_kept()
 def distill(
     backbone: Backbone,
     galaxies: Galaxies,

@@ -13,6 +13,7 @@ from speed import ROWS
 from galutils import models
 from galutils.galaxy10 import open_galaxies
 from galutils.splits import split_rows
+from galutils.timings import precision_line
 from galutils.trainer import Settings, train
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -48,9 +49,5 @@ def measure_precision(path: Path, settings: Settings, seeds: int, row: str = "cu
         "difference": difference.mean(),
         "interval": [difference.mean() - margin, difference.mean() + margin],
     }
-    print(
-        f"bf16 minus float32: {result['difference']:+.1%}, 95% interval {result['interval'][0]:+.1%} to "
-        f"{result['interval'][1]:+.1%}; standard deviation between seeds {accuracy[:, 0].std(ddof=1):.1%} (float32) "
-        f"and {accuracy[:, 1].std(ddof=1):.1%} (bf16)"
-    )
+    print(precision_line(result))
     return result

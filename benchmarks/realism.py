@@ -4,7 +4,7 @@
 
 A tenth of the simulated galaxies is held out, to tell what the network fails to learn from what the simulator
 fails to show. The network meets no real image before the test, and is tested once, after the last epoch.
-Chance is 10 %.
+Chance is 10%.
 """
 
 import argparse

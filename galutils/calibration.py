@@ -92,7 +92,7 @@ def calibration_table(graded: dict[str, dict[int, Graded]]) -> pd.DataFrame:
         graded: see :func:`galutils.evaluation.grade_runs`; approaches with probabilities.
 
     Returns:
-        indexed by approach: ``accuracy``, ``confidence`` (mean), ``ece``, ``chance_ece``, ``brier`` and its 95 %
+        indexed by approach: ``accuracy``, ``confidence`` (mean), ``ece``, ``chance_ece``, ``brier`` and its 95%
         interval ``brier_low``, ``brier_high``.
     """
     rows = {}
@@ -149,6 +149,23 @@ def temperature_table(runs: pd.DataFrame, galaxies: Galaxies) -> pd.DataFrame:
             found[f"brier{suffix}"] = squared_errors(labels, probabilities).mean()
         rows.append(found)
     return pd.DataFrame(rows)
+
+
+def format_temperatures(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of :func:`temperature_table` as it is shown; before and after the scaling stand side by side."""
+    formats = {
+        "approach": ("Approach", "{}"),
+        "seed": ("Seed", "{}"),
+        "set_aside": ("Galaxies set aside", "{}"),
+        "temperature": ("Temperature", "{:.2f}"),
+        "ece": ("Calibration error", "{:.1%}"),
+        "ece_scaled": ("Calibration error, scaled", "{:.1%}"),
+        "brier": ("Brier score", "{:.3f}"),
+        "brier_scaled": ("Brier score, scaled", "{:.3f}"),
+    }
+    return pd.DataFrame(
+        {heading: table[name].map(form.format) for name, (heading, form) in formats.items() if name in table}
+    )
 
 
 def pool(runs: Iterable[Graded]) -> tuple[np.ndarray, np.ndarray]:

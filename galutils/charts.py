@@ -36,9 +36,8 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
             color = "white" if strong else "#1a1a1a" if real[i, j] else "#595959"
             text = f"{gap[i, j]:+.1f}" if real[i, j] else f"{gap[i, j]:+.1f}\nundecided"
             ax.text(j, i, text, ha="center", va="center", fontsize=8, color=color)
-    names = [fill(title, 24) for title in titles]
-    ax.set_xticks(range(len(titles)), names, rotation=40, ha="right", fontsize=8)
-    ax.set_yticks(range(len(titles)), names, fontsize=8)
+    ax.set_xticks(range(len(titles)), [fill(title, 15) for title in titles], fontsize=7)
+    ax.set_yticks(range(len(titles)), [fill(title, 24) for title in titles], fontsize=8)
     ax.spines[:].set_visible(False)
     ax.set_title("Accuracy of the row less that of the column, points", fontsize=10)
     return figure
@@ -83,8 +82,13 @@ def reliability_diagrams(tables: dict[str, pd.DataFrame], columns: int = 3) -> F
         ax.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
         ax.plot(bins["confidence"], bins["accuracy"], color=PALETTE[0], linewidth=1)
         ax.scatter(bins["confidence"], bins["accuracy"], 250 * bins["count"] / bins["count"].sum(), color=PALETTE[0])
-        ax.set(xlim=(0, 1.03), ylim=(0, 1.03), xlabel="Confidence", ylabel="Accuracy")
+        ax.set(xlim=(0, 1.03), ylim=(0, 1.03))
         ax.set_title(fill(title, 36), fontsize=9)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("Accuracy")
+    for ax in axes.flat[max(0, len(tables) - columns) : len(tables)]:  # those with nothing below
+        ax.set_xlabel("Confidence")
+        ax.tick_params(labelbottom=True)
     return figure
 
 
@@ -126,7 +130,7 @@ def ablation_chart(table: pd.DataFrame) -> Figure:
     ax.axvline(0, color="grey", linestyle=":", linewidth=1)
     ax.set_yticks(range(len(table)), table["parameter"] + " = " + table["value"], fontsize=8)
     ax.set_ylim(len(table) - 0.4, -0.6)
-    ax.set_xlabel("Accuracy less that of the unchanged experiment, points")
+    ax.set_xlabel("Accuracy less that of the unchanged experiment, points; filled where the difference is real")
     figure.legend(loc="outside lower center", ncols=1, frameon=False, fontsize=8)
     return figure
 
@@ -151,7 +155,7 @@ def accuracy_curves(curves: dict[str, pd.DataFrame], label: str, log: bool = Fal
 
 
 def accuracy_against_cost(table: pd.DataFrame) -> Figure:
-    """Accuracy with its 95 % interval against costs, on logarithmic axes; the line is the front that nobody beats.
+    """Accuracy with its 95% interval against costs, on logarithmic axes; the line is the front that nobody beats.
 
     Args:
         table: one row per approach with "approach", "accuracy", "low", "high" and the columns of

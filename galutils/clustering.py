@@ -1,6 +1,6 @@
 """From embeddings to classes without training: PCA, k-means and other clusterers.
 
-The paper's way (section 4.5): PCA to 95 % of the variance, k-means with ten clusters, Hungarian matching of
+The paper's way (section 4.5): PCA to 95% of the variance, k-means with ten clusters, Hungarian matching of
 clusters and classes.
 """
 
@@ -169,7 +169,7 @@ def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed
         method: kmeans; gmm (Gaussian mixture, a diagonal covariance each); spherical (k-means by cosine);
             ward (agglomerative; over 15 near neighbours where there are more than 10,000 rows); spectral
             (on the graph of 10 near neighbours); hdbscan (finds the number of clusters itself, none
-            smaller than 1 % of the rows, and leaves noise without one).
+            smaller than 1% of the rows, and leaves noise without one).
 
     Raises:
         GalutilsError: unknown method, or fewer rows than clusters.

@@ -56,7 +56,7 @@ def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:
     # Two labels of one galaxy agree if both are right: (1 - e)^2 = 1 - d, if they err independently.
     rates = [1 - np.sqrt(1 - share) for share in (wrong / copies, low, high)]
     return (
-        f"{text} If labels err independently, that is an error rate of {rates[0]:.0%} (95 % interval {rates[1]:.0%} "
+        f"{text} If labels err independently, that is an error rate of {rates[0]:.0%} (95% interval {rates[1]:.0%} "
         f"to {rates[2]:.0%}) among such galaxies. It is no estimate for the others: which galaxies were taken twice "
         "is no matter of chance."
     )

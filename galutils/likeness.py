@@ -54,7 +54,7 @@ class Likeness:
 
     @cached_property
     def threshold(self) -> float:
-        """The distance beyond which lie 1 % of the reference galaxies, each measured against the others."""
+        """The distance beyond which lie 1% of the reference galaxies, each measured against the others."""
         others = min(NEIGHBOURS, len(self.rows) - 1)
         return float(np.quantile(self._tree.kneighbors(n_neighbors=others)[0][:, -1], SHARE))
 

@@ -30,7 +30,7 @@ def classify(
 
     Images pass through the same preparation as in training. A warning stands where an image is unlike the
     training galaxies (see :attr:`galutils.likeness.Likeness.threshold`; up to :data:`REFERENCE` of them, drawn by
-    a seed) or where the highest probability is lower than that of 99 % of the run's test galaxies.
+    a seed) or where the highest probability is lower than that of 99% of the run's test galaxies.
 
     Args:
         paths: images or HDF5 files, see :func:`galutils.pictures.read_pictures`.

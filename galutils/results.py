@@ -144,7 +144,7 @@ def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per approach: means over its seeds, and how sure they are.
 
     Besides the columns of :func:`collect_runs`: ``balanced_accuracy``, ``top2_accuracy``; ``seeds`` (how many) and
-    ``run_dirs`` (by seed); of the accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95 %
+    ``run_dirs`` (by seed); of the accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95%
     interval over seeds and galaxies, see :mod:`galutils.bootstrap`.
     """
     numbers = [

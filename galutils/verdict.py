@@ -44,7 +44,7 @@ def answer(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
 
 
 def _share(row) -> str:
-    return f"{row.accuracy:.1%} (95 % interval {row.low:.1%} to {row.high:.1%})"
+    return f"{row.accuracy:.1%} (95% interval {row.low:.1%} to {row.high:.1%})"
 
 
 def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
@@ -59,7 +59,7 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     pairs = f"{len(comparisons)} {'comparison' if len(comparisons) == 1 else 'comparisons'}"
     evidence = (
         f"on the same {row.galaxies:,} galaxies the adapted one is {abs(gap) * 100:.1f} points "
-        f"{'better' if gap > 0 else 'worse'} (95 % interval {low * 100:+.1f} to {high * 100:+.1f}; "
+        f"{'better' if gap > 0 else 'worse'} (95% interval {low * 100:+.1f} to {high * 100:+.1f}; "
         f"corrected for {pairs}, p {_p(row.mcnemar_holm)} by McNemar's test "
         f"and p {_p(row.bootstrap_holm)} by the bootstrap)"
     )

@@ -131,7 +131,7 @@ def simulate(rng, seeds, seed_sd, galaxies=200, share=0.75):
 
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.05), (5, 0.1)])
 def test_intervals_cover_what_they_claim(seeds, seed_sd):
-    """Claimed: 95 %. The binomial standard error over 1,000 simulated studies is 0.7 %; 2 % are allowed."""
+    """Claimed: 95%. The binomial standard error over 1,000 simulated studies is 0.7%; 2% are allowed."""
     rng, covered = np.random.default_rng(0), 0
     for study in range(1000):
         group, right = simulate(rng, seeds, seed_sd)
@@ -144,7 +144,7 @@ def test_intervals_cover_what_they_claim(seeds, seed_sd):
 
 
 def test_without_the_seeds_part_the_interval_would_be_too_narrow():
-    """The guard is needed: where seeds matter, sampling the galaxies alone covers far less than 95 %."""
+    """The guard is needed: where seeds matter, sampling the galaxies alone covers far less than 95%."""
     rng, covered = np.random.default_rng(0), 0
     for study in range(200):
         group, right = simulate(rng, 3, 0.3)

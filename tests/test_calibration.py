@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import special
 from sklearn.metrics import brier_score_loss
@@ -90,3 +91,12 @@ def test_table_gives_brier_with_an_interval_that_holds_it():
     assert row["brier"] == pytest.approx(errors.mean())
     assert row["brier_high"] - row["brier_low"] == pytest.approx(2 * 1.968 * errors.std() / 300**0.5, rel=0.1)
     assert row["confidence"] > row["accuracy"]
+
+
+def test_temperatures_stand_before_and_after_scaling_side_by_side():
+    row = {"approach": "A", "seed": 0, "set_aside": 161, "temperature": 1.199}
+    shown = calibration.format_temperatures(
+        pd.DataFrame([row | {"ece": 0.0854, "brier": 0.6671, "ece_scaled": 0.08, "brier_scaled": 0.6}])
+    )
+    assert shown.iloc[0].tolist() == ["A", "0", "161", "1.20", "8.5%", "8.0%", "0.667", "0.600"]
+    assert calibration.format_temperatures(pd.DataFrame()).empty  # a profile that sets no galaxies aside

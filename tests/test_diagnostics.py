@@ -23,7 +23,7 @@ def test_null_distribution_of_matched_accuracy():
     labels = np.repeat(np.arange(10), 100)
     null = null_accuracies(labels, np.random.default_rng(1).permutation(labels), 200)
     assert null.shape == (200,)
-    # The known value of ten balanced classes in ten equal clusters of a thousand rows: 14.3 %, deviation 0.5.
+    # The known value of ten balanced classes in ten equal clusters of a thousand rows: 14.3%, deviation 0.5.
     assert null.mean() == pytest.approx(0.143, abs=0.002)
     assert null.std() == pytest.approx(0.005, abs=0.0015)
     assert np.array_equal(null, null_accuracies(labels, np.random.default_rng(1).permutation(labels), 200))

@@ -78,7 +78,7 @@ def test_edge_on_disks_are_thin_and_end():
     light = scene.light[1]
     along, across = light[128], light[:, 128]
     assert (along > 0.1 * along.max()).sum() > 4 * (across > 0.1 * across.max()).sum()
-    # Beyond 4 scale lengths of 0.6 radii an endless disk would still have 1.5 % of its light in the plane.
+    # Beyond 4 scale lengths of 0.6 radii an endless disk would still have 1.5% of its light in the plane.
     assert along[np.abs(scene.axis) > 1.2 * 4 * 0.6 * 4.0].max() < 1e-3 * along.max()
 
 

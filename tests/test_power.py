@@ -19,7 +19,7 @@ def test_paired_sample_size_by_hand():
 
 
 def test_the_size_has_the_power_it_promises_in_simulated_studies():
-    """80 %; the binomial standard error over 4,000 studies is 0.6 %, and two of them and the continuity are allowed."""
+    """80%; the binomial standard error over 4,000 studies is 0.6%, and two of them and the continuity are allowed."""
     rng, gap, disagreement = np.random.default_rng(0), 0.03, 0.15
     size = power.needed_paired(0.73, 0.76, disagreement)
     shares = [(disagreement - gap) / 2, (disagreement + gap) / 2, 1 - disagreement]

@@ -74,14 +74,14 @@ def studies(gap, seeds, count, seed_sd=0.05):
 
 @pytest.mark.parametrize("seeds", [1, 3])
 def test_intervals_of_differences_cover_what_they_claim(seeds):
-    """Claimed: 95 %. The binomial standard error over 400 studies is 1.1 %; two of them are allowed."""
+    """Claimed: 95%. The binomial standard error over 400 studies is 1.1%; two of them are allowed."""
     seed_sd = 0.0 if seeds == 1 else 0.05  # a single seed's interval is that of the trained networks
     covered = [found["low"] <= 0.1 <= found["high"] for found in studies(0.1, seeds, 400, seed_sd)]
     assert np.mean(covered) == pytest.approx(0.95, abs=0.022)
 
 
 def test_a_difference_is_seldom_called_real_where_there_is_none_and_often_where_there_is():
-    """At most 5 % false alarms, plus twice the standard error over 200 studies, 1.5 %."""
+    """At most 5% false alarms, plus twice the standard error over 200 studies, 1.5%."""
 
     def share(gap):
         rows = pd.DataFrame(studies(gap, 3, 200))

@@ -210,7 +210,7 @@ def test_impossible_settings_are_refused():
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the real images are not here")
 def test_custom_cnn_learns_real_galaxies(tmp_path):
-    """Chance is 10 %; a binomial standard error on 200 images is 3 %."""
+    """Chance is 10%; a binomial standard error on 200 images is 3%."""
     import runpy
 
     packer = runpy.run_path(str(SHARED / "data" / "make_galaxy10_subset.py"))

@@ -26,7 +26,7 @@ def pairs(ab, ac=0.04, cb=0.0001, difference=0.15):
 
 def test_adapting_wins_where_the_test_says_so():
     text = answer(table(*ROWS), pairs(0.0001))
-    assert "B, reaches 75.0% (95 % interval 69.0% to 81.0%)" in text
+    assert "B, reaches 75.0% (95% interval 69.0% to 81.0%)" in text
     assert "Adapting wins here: on the same 200 galaxies the adapted one is 15.0 points better" in text
     assert "+10.0 to +20.0; corrected for 3 comparisons, p < 0.001 by McNemar's test" in text
     assert "Every difference between these networks is real." in text

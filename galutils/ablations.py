@@ -16,6 +16,13 @@ from galutils.significance import compare_pair, correct_for_pairs
 
 FOLDER = "ablations"
 
+#: Parameters under which building and adapting are compared: the value of the experiments themselves, and any value
+#: in words.
+CONDITIONS = {
+    "train_fraction": ("1.0", lambda value: f"{float(value):.0%} of the training galaxies"),
+    "augment": ("False", {"False": "images as they are", "True": "images turned and flipped"}.get),
+}
+
 
 def collect_ablations(runs_dir: str | Path) -> pd.DataFrame:
     """One row per complete ablation run below ``runs/<profile>``; none is no error.
@@ -105,32 +112,38 @@ def curve(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) -> dict[s
     return curves
 
 
-def build_or_adapt_by_size(runs: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:
-    """Built against adapted networks, pair by pair, for every share of the training galaxies that both were given.
+def build_or_adapt(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) -> pd.DataFrame:
+    """Built against adapted networks, pair by pair, for every value of a parameter that both were given.
+
+    Args:
+        runs, ablations: see :func:`compare_with_base`.
+        parameter: one of :data:`CONDITIONS`.
 
     Returns:
-        one row per pair and share: ``built`` and ``adapted`` (titles), ``share``, and the entries of
+        one row per pair and value: ``built`` and ``adapted`` (titles), ``condition`` (words), and the entries of
         :func:`galutils.significance.compare_pair` with ``real``; the difference is adapted less built.
     """
-    varied = ablations[ablations["parameter"] == "train_fraction"]
-    whole = runs[runs["experiment"].isin(varied["base"])].assign(value="1.0")
-    table = pd.concat([varied, whole.assign(base=whole["experiment"])])
-    titles = whole.drop_duplicates("experiment").set_index("experiment")["approach"]
+    unchanged, conditions = CONDITIONS[parameter]
+    varied = ablations[ablations["parameter"] == parameter]
+    itself = runs[runs["experiment"].isin(varied["base"])].assign(value=unchanged)
+    table = pd.concat([varied, itself.assign(base=itself["experiment"])])
+    titles = itself.drop_duplicates("experiment").set_index("experiment")["approach"]
     rows = []
-    for share, group in table[table["base"].isin(titles.index)].groupby("value"):
+    for value, group in table[table["base"].isin(titles.index)].groupby("value"):
         built, adapted = group[group["built"]], group[~group["built"] & group["pretrained"]]
         for first, one in built.groupby("base", sort=False):
             for second, other in adapted.groupby("base", sort=False):
                 found = compare_pair(_graded(one), _graded(other))
                 if found is not None:
-                    rows.append({"built": titles[first], "adapted": titles[second], "share": float(share), **found})
-    return correct_for_pairs(pd.DataFrame(rows)).sort_values("share", ignore_index=True) if rows else pd.DataFrame()
+                    pair = {"built": titles[first], "adapted": titles[second], "condition": conditions(value)}
+                    rows.append({**pair, **found})
+    return correct_for_pairs(pd.DataFrame(rows)) if rows else pd.DataFrame()
 
 
-def describe_sizes(table: pd.DataFrame) -> list[str]:
-    """A sentence for each row of :func:`build_or_adapt_by_size`."""
+def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:
+    """A sentence for each row of :func:`build_or_adapt`."""
     return [
-        f"With {row.share:.0%} of the training galaxies {row.adapted} is {abs(row.difference) * 100:.1f} points "
+        f"With {row.condition} {row.adapted} is {abs(row.difference) * 100:.1f} points "
         f"{'better' if row.difference > 0 else 'worse'} than {row.built} ({row.low * 100:+.1f} to "
         f"{row.high * 100:+.1f}): {'real' if row.real else 'undecided'}."
         for row in table.itertuples()

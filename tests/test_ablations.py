@@ -1,6 +1,5 @@
 import json
 
-import pandas as pd
 import pytest
 from test_results import write_run
 
@@ -70,7 +69,7 @@ def test_curves_hold_the_experiment_itself(varied):
 
 
 def test_building_and_adapting_are_compared_at_equal_numbers_of_galaxies(varied):
-    few, all_of_them = ablations.describe_sizes(ablations.build_or_adapt_by_size(*varied))
+    few, all_of_them = ablations.describe_build_or_adapt(ablations.build_or_adapt(*varied, "train_fraction"))
     assert few.startswith(
         "With 25% of the training galaxies VGG11, shallow fine-tuning is 65.0 points better than Custom"
     )
@@ -79,10 +78,22 @@ def test_building_and_adapting_are_compared_at_equal_numbers_of_galaxies(varied)
     assert all_of_them.endswith("undecided.")
 
 
+def test_building_and_adapting_are_compared_with_images_turned(varied, tmp_path):
+    vary(tmp_path, "custom_cnn", "augment=True", 0, 36)
+    only_built = results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
+    assert len(ablations.build_or_adapt(*only_built, "augment")) == 0  # nothing to compare it with
+    vary(tmp_path, "vgg11_shallow", "augment=True", 0, 24, PRETRAINED)
+    both = results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
+    plain, turned = ablations.describe_build_or_adapt(ablations.build_or_adapt(*both, "augment"))
+    assert plain.startswith("With images as they are VGG11, shallow fine-tuning is 10.0 points better than Custom")
+    assert turned.startswith("With images turned and flipped VGG11, shallow fine-tuning is 30.0 points worse than")
+    assert [plain.endswith("undecided."), turned.endswith("real.")] == [True, True]
+
+
 def test_no_ablations_are_no_error(tmp_path):
     write_run(tmp_path, "custom_cnn", 0, 20)
     runs, found = results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
     assert found.empty
     assert ablations.compare_with_base(runs, found).empty
     assert ablations.curve(runs, found, "train_fraction") == {}
-    assert ablations.describe_sizes(pd.DataFrame()) == []
+    assert ablations.describe_build_or_adapt(ablations.build_or_adapt(runs, found, "augment")) == []

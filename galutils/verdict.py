@@ -30,7 +30,8 @@ def answer(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
             f"The best of those built from scratch was {best.approach} with {_share(best)}; "
             f"chance among ten classes is {1 / NUM_CLASSES:.0%}."
         )
-        return " ".join(filter(None, [reason, best_built, _open([*built["approach"]], comparisons), _scope(built)]))
+        undecided = _open([*built["approach"]], comparisons, "those built from scratch")
+        return " ".join(filter(None, [reason, best_built, undecided, _scope(built)]))
     if built.empty:
         return f"{_UNDECIDED} no network here was built from scratch."
     first, second = built.loc[built["accuracy"].idxmax()], adapted.loc[adapted["accuracy"].idxmax()]
@@ -40,7 +41,8 @@ def answer(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     )
     contenders = [*built["approach"], *adapted["approach"]]
     decision = _decision(first.approach, second.approach, comparisons)
-    return " ".join(filter(None, [pair, decision, _open(contenders, comparisons, told=1), _scope(table)]))
+    undecided = _open(contenders, comparisons, "these networks", told=1)
+    return " ".join(filter(None, [pair, decision, undecided, _scope(table)]))
 
 
 def _share(row) -> str:
@@ -68,13 +70,13 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     return f"{'Adapting' if gap > 0 else 'Building'} wins here: {evidence}."
 
 
-def _open(contenders: list[str], comparisons: pd.DataFrame, told: int = 0) -> str:
+def _open(contenders: list[str], comparisons: pd.DataFrame, name: str, told: int = 0) -> str:
     """The pairs of contenders that the tests leave undecided; nothing where no pair is left beyond those told of."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
     pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
     if len(among) <= told:
         return ""
-    return f"Not decided: {'; '.join(pairs)}." if pairs else "Every difference between these networks is real."
+    return f"Not decided: {'; '.join(pairs)}." if pairs else f"Every difference between {name} is real."
 
 
 def _scope(table: pd.DataFrame) -> str:

@@ -83,3 +83,15 @@ def test_clusterings_do_not_answer_whether_to_build_or_adapt():
     numbers = table(*ROWS[:2]).assign(supervised=[True, False])
     assert "no network started from pretrained weights" in answer(numbers, pairs(0.001).iloc[:0])
     assert "none of them learnt from labels" in answer(numbers.assign(supervised=False), pairs(0.001))
+
+
+def test_without_pretrained_weights_only_what_was_built_is_compared():
+    rows = (
+        ("A", True, False, 0.6, 0.53, 0.67),
+        ("D", True, False, 0.3, 0.23, 0.37),
+        ("C", False, False, 0.3, 0.2, 0.4),
+    )
+    tests = pd.DataFrame([comparison("A", "D", -0.3, 0.0001), comparison("D", "C", 0.0, 1.0)])
+    text = answer(table(*rows), tests)
+    assert "Every difference between those built from scratch is real." in text
+    assert "Not decided" not in text

@@ -16,11 +16,10 @@ from galutils.significance import compare_pair, correct_for_pairs
 
 FOLDER = "ablations"
 
-#: Parameters under which building and adapting are compared: the value of the experiments themselves, and any value
-#: in words.
+#: Parameters under which building and adapting are compared, and what a run's metrics say of each in words.
 CONDITIONS = {
-    "train_fraction": ("1.0", lambda value: f"{float(value):.0%} of the training galaxies"),
-    "augment": ("False", {"False": "images as they are", "True": "images turned and flipped"}.get),
+    "train_fraction": lambda metrics: f"{_train_share(metrics['rows']):.0%} of the training galaxies",
+    "augment": lambda metrics: f"images {'turned and flipped' if metrics['settings']['augment'] else 'as they are'}",
 }
 
 
@@ -123,21 +122,25 @@ def build_or_adapt(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) 
         one row per pair and value: ``built`` and ``adapted`` (titles), ``condition`` (words), and the entries of
         :func:`galutils.significance.compare_pair` with ``real``; the difference is adapted less built.
     """
-    unchanged, conditions = CONDITIONS[parameter]
     varied = ablations[ablations["parameter"] == parameter]
-    itself = runs[runs["experiment"].isin(varied["base"])].assign(value=unchanged)
+    itself = runs[runs["experiment"].isin(varied["base"])]
     table = pd.concat([varied, itself.assign(base=itself["experiment"])])
+    table["condition"] = [CONDITIONS[parameter](read_metrics(run_dir)) for run_dir in table["run_dir"]]
     titles = itself.drop_duplicates("experiment").set_index("experiment")["approach"]
     rows = []
-    for value, group in table[table["base"].isin(titles.index)].groupby("value"):
+    for condition, group in table[table["base"].isin(titles.index)].groupby("condition", sort=False):
         built, adapted = group[group["built"]], group[~group["built"] & group["pretrained"]]
         for first, one in built.groupby("base", sort=False):
             for second, other in adapted.groupby("base", sort=False):
                 found = compare_pair(_graded(one), _graded(other))
                 if found is not None:
-                    pair = {"built": titles[first], "adapted": titles[second], "condition": conditions(value)}
-                    rows.append({**pair, **found})
+                    rows.append({"built": titles[first], "adapted": titles[second], "condition": condition, **found})
     return correct_for_pairs(pd.DataFrame(rows)) if rows else pd.DataFrame()
+
+
+def _train_share(rows: dict[str, int]) -> float:
+    """Share of the galaxies that are there to learn from that a run learnt from."""
+    return rows["train"] / (rows["train"] + rows["unused"])
 
 
 def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:

@@ -1,7 +1,4 @@
-"""Figures on a page: drawings as SVG, photographs as WebP, both with words for those who cannot see them.
-
-And the headings of tables.
-"""
+"""Figures on a page: drawings as SVG, photographs as WebP, both with words for those who cannot see them."""
 
 import base64
 import io
@@ -36,28 +33,6 @@ STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "galutils",
 }
-
-
-#: Columns whose headings are not their names with a capital.
-HEADINGS = {
-    "accuracy_std": "SD of accuracy",
-    "ami": "AMI",
-    "ari": "ARI",
-    "cka": "CKA",
-    "knn": "Nearest neighbours",
-    "largest_angle": "Largest angle, degrees",
-    "linear": "Linear probe",
-    "macro_f1": "Macro-F1",
-    "median_angle": "Median angle, degrees",
-    "nmi": "NMI",
-    "roc_auc_hard": "ROC AUC, hard",
-    "roc_auc_soft": "ROC AUC, soft",
-}
-
-
-def heading(column: str) -> str:
-    """A column's name in words, for a Styler's ``format_index(heading, axis=1)``."""
-    return HEADINGS.get(column, column.replace("_", " ").capitalize())
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,10 @@ def apply_match(match: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.append(match, -1)[np.where(clusters < 0, len(match), clusters)]
 
 
+#: The scores that k-means gives for every seed, without the features themselves.
+CLUSTER_SCORES = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
+
+
 def cluster_scores(
     labels: np.ndarray,
     clusters: np.ndarray,

@@ -12,8 +12,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from torch import nn
 
 from galutils.display import PALETTE, STYLE, Gallery
-from galutils.display import heading as heading  # notebooks find these two beside the figures
-from galutils.display import show as show
+from galutils.display import show as show  # notebooks find it beside the figures
 from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES
 
 #: Class names short enough for an axis.

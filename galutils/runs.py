@@ -24,7 +24,7 @@ from galutils.cost import multiply_adds
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, sha256, write_json
 from galutils.galaxy10 import NUM_CLASSES, Galaxies
-from galutils.metrics import classification_scores
+from galutils.metrics import CLUSTER_SCORES, classification_scores
 from galutils.splits import Split, read_split
 
 PARTS = ("train", "test", "calibration", "blank", "unused")
@@ -290,8 +290,7 @@ def write_clustering_run(
         "experiment": experiment,
         "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
         "over_seeds": {
-            name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))}
-            for name in ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
+            name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))} for name in CLUSTER_SCORES
         },
         "rows": dict.fromkeys(PARTS, 0) | {"test": len(labels)},
         "parameters": backbone.count_parameters(),

@@ -8,18 +8,19 @@ from galutils import ablations, results
 PRETRAINED = {"source": "imagenet"}
 
 
-def vary(runs_dir, base, varied, seed, right, weights=None, **rows):
+def vary(runs_dir, base, varied, seed, right, weights=None, **changed):
     """An ablation run, with the entries of its metrics that curves read."""
     folder = runs_dir / "ablations" / base
     write_run(folder, varied, seed, right, weights)
-    amend(folder / varied / f"seed{seed}", base + " " + varied, **rows)
+    amend(folder / varied / f"seed{seed}", base + " " + varied, **changed)
 
 
-def amend(run_dir, experiment, train=100, frozen_convs=4):
+def amend(run_dir, experiment, train=100, frozen_convs=4, augment=False):
     path = run_dir / "metrics.json"
     metrics = json.loads(path.read_text())
     metrics |= {"experiment": experiment, "model": {"frozen_convs": frozen_convs}}
-    metrics["rows"]["train"] = train
+    metrics["rows"] |= {"train": train, "unused": 100 - train}
+    metrics["settings"]["augment"] = augment
     path.write_text(json.dumps(metrics))
 
 
@@ -79,15 +80,26 @@ def test_building_and_adapting_are_compared_at_equal_numbers_of_galaxies(varied)
 
 
 def test_building_and_adapting_are_compared_with_images_turned(varied, tmp_path):
-    vary(tmp_path, "custom_cnn", "augment=True", 0, 36)
+    vary(tmp_path, "custom_cnn", "augment=True", 0, 36, augment=True)
     only_built = results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
     assert len(ablations.build_or_adapt(*only_built, "augment")) == 0  # nothing to compare it with
-    vary(tmp_path, "vgg11_shallow", "augment=True", 0, 24, PRETRAINED)
+    vary(tmp_path, "vgg11_shallow", "augment=True", 0, 24, PRETRAINED, augment=True)
     both = results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
-    plain, turned = ablations.describe_build_or_adapt(ablations.build_or_adapt(*both, "augment"))
+    turned, plain = ablations.describe_build_or_adapt(ablations.build_or_adapt(*both, "augment"))
     assert plain.startswith("With images as they are VGG11, shallow fine-tuning is 10.0 points better than Custom")
     assert turned.startswith("With images turned and flipped VGG11, shallow fine-tuning is 30.0 points worse than")
     assert [plain.endswith("undecided."), turned.endswith("real.")] == [True, True]
+
+
+def test_images_as_they_are_may_be_what_is_varied(tmp_path):
+    for name, right, varied_right, weights in (("custom_cnn", 20, 10, None), ("vgg11_shallow", 24, 30, PRETRAINED)):
+        write_run(tmp_path, name, 0, right, weights)
+        amend(tmp_path / name / "seed0", name, augment=True)
+        vary(tmp_path, name, "augment=False", 0, varied_right, weights)
+    table = ablations.build_or_adapt(results.collect_runs(tmp_path), ablations.collect_ablations(tmp_path), "augment")
+    assert table.set_index("condition")["difference"].to_dict() == pytest.approx(
+        {"images as they are": 20 / 40, "images turned and flipped": 4 / 40}
+    )
 
 
 def test_no_ablations_are_no_error(tmp_path):

@@ -1,6 +1,6 @@
 import pandas as pd
 
-from galutils import charts, plots
+from galutils import charts
 
 
 def texts(figure):
@@ -30,7 +30,3 @@ def test_changes_that_are_undecided_are_hollow():
     markers = [line for line in ax.lines if line.get_marker() == "o"]
     assert [marker.get_markerfacecolor() == "white" for marker in markers] == [False, True]
     assert [label.get_text() for label in ax.get_yticklabels()] == ["init = kaiming", "widths = doubling"]
-
-
-def test_headings_are_words():
-    assert [plots.heading(name) for name in ("nmi", "set_aside", "accuracy")] == ["NMI", "Set aside", "Accuracy"]

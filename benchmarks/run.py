@@ -9,6 +9,7 @@ many threads as PyTorch takes by default; close other programs first. The parts:
     bare       the trainer against its network alone
     embedding  DINO's embedding against a loop and a DataLoader
     frozen     frozen layers computed once against in every epoch
+    compiled   layers fused by torch.compile against as they are; a CPU needs a C++ compiler
     memory     peak memory and time against the number of galaxies
     startup    imports, a kernel's first cell, the smoke graph
     full_size  on a GPU: the paper's rows at full size
@@ -18,19 +19,20 @@ many threads as PyTorch takes by default; close other programs first. The parts:
 import argparse
 import json
 from pathlib import Path
+from shutil import which
 
 import torch
 from full_size import measure_full_size
 from memory import FULL, measure_memory
 from precision import measure_precision
-from speed import measure_bare, measure_embedding, measure_frozen, measure_usual
+from speed import measure_bare, measure_compiled, measure_embedding, measure_frozen, measure_usual
 from startup import ROOT, measure_startup
 
 from galutils.files import write_json
 from galutils.runs import describe_environment
 from galutils.trainer import Settings, device_name
 
-PARTS = ("usual", "bare", "embedding", "frozen", "memory", "startup", "full_size", "precision")
+PARTS = ("usual", "bare", "embedding", "frozen", "compiled", "memory", "startup", "full_size", "precision")
 
 
 def main() -> None:
@@ -46,7 +48,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here; leave --device out to measure the CPU.")
-    suitable = {"full_size": options.device == "cuda", "precision": options.data is not None}
+    on_gpu = options.device == "cuda"
+    suitable = {"full_size": on_gpu, "precision": options.data is not None, "compiled": on_gpu or which("g++")}
     parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
     if "precision" in parts and not options.data:
         parser.error("precision compares runs on real galaxies; name their file with --data.")
@@ -66,6 +69,9 @@ def main() -> None:
         "embedding": lambda: measure_embedding(options.repeats, min(counts.values()), options.device),
         "frozen": lambda: measure_frozen(
             options.repeats, {size: count for size, count in counts.items() if size <= 128}, options.device
+        ),
+        "compiled": lambda: measure_compiled(
+            options.repeats, {size: count for size, count in longer.items() if size in (64, 128)}, options.device
         ),
         "memory": lambda: measure_memory(
             options.folder, [100, 200] if options.quick else [2000, 8000, FULL], 32 if options.quick else 256,

@@ -12,7 +12,7 @@ from timing import in_turn, middle, ratio, stopwatch
 from usual import usual_embedding, usual_training
 
 from galutils import dino, models
-from galutils.allocator import freed_memory_kept
+from galutils.allocator import freed_memory_kept, worth_keeping
 from galutils.galaxy10 import Galaxies, open_galaxies
 from galutils.mock import write_simulated
 from galutils.splits import Split
@@ -55,7 +55,6 @@ def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings)
     }
 
 
-@freed_memory_kept()
 def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[str, float]:
     """Images per second of the network alone, on random tensors in memory in the best layout, same precision
     and memory kept alike."""
@@ -67,11 +66,13 @@ def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[s
     sizes = [len(batch) for batch in epoch_batches(np.arange(count), settings, 0)]
     inputs = torch.rand(max(sizes), 3, size, size, device=fabric.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (max(sizes),), device=fabric.device)
-    with stopwatch(settings.device) as elapsed:
+    reserve = worth_keeping(network.trained, inputs[:1], settings.batch_size)
+    stage.train()
+    with freed_memory_kept(reserve), stopwatch(settings.device) as elapsed:
         for length in sizes * settings.epochs:
-            optimizer.zero_grad()
             fabric.backward(torch.nn.functional.cross_entropy(stage(inputs[:length]), labels[:length]))
             optimizer.step()
+            optimizer.zero_grad()
         return {"images_per_second": count * settings.epochs / elapsed()}
 
 
@@ -185,4 +186,25 @@ def measure_frozen(repeats: int, counts: dict[int, int], device: str) -> dict:
             gain = ratio(measured["every"], measured["once"], "total")
             table.append({"row": row, "size": size, "once_seconds": once, "every_seconds": every, "ratio": gain})
             print(f"{row:14} {size:4} px: frozen layers in every epoch {every:.1f} s, once {once:.1f} s, {gain:.2f}")
+    return {"repeats": repeats, "cases": table}
+
+
+def measure_compiled(repeats: int, counts: dict[int, int], device: str) -> dict:
+    """Our trainer with its layers fused by torch.compile against as they are; the compilation is not counted."""
+    table = []
+    for size, galaxies, split in simulated_cases(counts):
+        for row in ("vgg_scratch", "custom_cnn"):
+            settings = Settings(epochs=3, image_size=size, device=device)  # one of the three compiles
+            measured = in_turn(
+                {
+                    "compiled": partial(our_training, row, galaxies, split, replace(settings, compile=True)),
+                    "plain": partial(our_training, row, galaxies, split, settings),
+                },
+                repeats,
+            )
+            key = "images_per_second"
+            compiled, plain = middle(measured["compiled"], key), middle(measured["plain"], key)
+            gain = ratio(measured["compiled"], measured["plain"], key)
+            table.append({"row": row, "size": size, "compiled_speed": compiled, "plain_speed": plain, "ratio": gain})
+            print(f"{row:14} {size:4} px: compiled {compiled:6.0f}, plain {plain:6.0f} images/s, ratio {gain:.2f}")
     return {"repeats": repeats, "cases": table}

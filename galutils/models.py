@@ -6,7 +6,7 @@ part once.
 """
 
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import nn
@@ -74,7 +74,10 @@ class GalaxyNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """images: (N, 3, H, W) uint8; returns logits (N, 10) float."""
-        return self.trained(self.frozen(images))
+        values = images
+        for layer in chain(self.frozen, self.trained):  # not part by part, which would hold on to the first's result
+            values = layer(values)
+        return values
 
     @property
     def has_frozen_weights(self) -> bool:

@@ -56,8 +56,11 @@ def usual_table(usual: dict) -> pd.DataFrame:
     )
 
 
-def own_table(bare: dict, frozen: dict, embedding: dict) -> pd.DataFrame:
-    """The other pairs: against the bare network, the frozen layers in every epoch, and other ways to embed."""
+def own_table(bare: dict, frozen: dict, embedding: dict, compiled: dict | None = None) -> pd.DataFrame:
+    """The other pairs: against the bare network, the frozen layers in every epoch, other ways to embed, and compiled.
+
+    compiled: None where it was not measured.
+    """
     rows = [
         (f"Trainer against the bare network: {row['row']}, {row['size']} px", row["ratio"]) for row in bare["cases"]
     ]
@@ -66,6 +69,10 @@ def own_table(bare: dict, frozen: dict, embedding: dict) -> pd.DataFrame:
         for row in frozen["cases"]
     ]
     rows += [(f"Embedding against a {way}", embedding[f"ratio_to_{way}"]) for way in ("loop", "DataLoader")]
+    cases = compiled["cases"] if compiled else []
+    rows += [
+        (f"Fused by torch.compile against as it is: {row['row']}, {row['size']} px", row["ratio"]) for row in cases
+    ]
     return pd.DataFrame(rows, columns=["Pair", "Ratio of speeds"]).round(2)
 
 

@@ -8,7 +8,6 @@ On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, c
 that varies, so numbers agree only to within rounding, which training amplifies.
 """
 
-import contextlib
 import hashlib
 import math
 import tempfile
@@ -24,7 +23,7 @@ from torch import nn
 
 from galutils import images as images_module
 from galutils import models, symmetries
-from galutils.allocator import freed_memory_kept
+from galutils.allocator import freed_memory_kept, worth_keeping
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
@@ -60,6 +59,7 @@ class Settings:
     precision: str = "auto"  # auto: bf16-mixed on a CUDA device, 32-true elsewhere
     keep_images: bool | None = None  # on the device; decided by its free memory if None
     keep_frozen: bool | None = None  # compute the frozen layers once; if None, where that pays and fits
+    compile: bool = False  # fuse the layers by torch.compile; on a CPU that is slower, see benchmarks/
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 2 or self.image_size < 32:
@@ -176,49 +176,33 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     started = time.perf_counter()
     rows = np.concatenate([split.train, split.test])
     images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
-    # Where images are streamed, memory is short, and none of it is kept for speed.
-    with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
-        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, identity, started)
-
-
-def _fit_images(fabric, network, images, labels, split, settings, checkpoint, identity, started):
-    rows = np.concatenate([split.train, split.test])
     network.to(fabric.device)
     source, stage = images, network
     if _frozen_pays(network, settings, len(rows), fabric.device):
         source, stage = compute_frozen(network, images, rows), network.trained
-    labels = torch.from_numpy(labels).to(fabric.device)
+    labels = torch.from_numpy(galaxies.labels).to(fabric.device)
 
     optimizer = torch.optim.AdamW(
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     history = _resume(checkpoint, identity, network, optimizer) if checkpoint else []
+    # Where images are streamed, memory is short, and none of it is kept for speed.
+    share = settings.batch_size // settings.devices
+    reserve = 0 if isinstance(source, Streamed) else worth_keeping(stage, source.example(), share)
+    if settings.compile:
+        stage.compile()
     stage, optimizer = fabric.setup(stage, optimizer)
     setup_seconds = time.perf_counter() - started
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
-    for epoch in steps:
-        started = time.perf_counter()
-        loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
-        seconds = time.perf_counter() - started
-        logits = predict_logits(stage, source, split.test)
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": learning_rate_at(epoch, settings),
-                "train_loss": loss,
-                "train_accuracy": accuracy,
-                "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
-                "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
-                "seconds": seconds,
-                "images_per_second": len(split.train) / seconds,
-            }
-        )
-        if checkpoint and fabric.is_global_zero:
-            finished = epoch + 1 == settings.epochs
-            _save(checkpoint, identity, network, None if finished else optimizer, history)
-        if fabric.is_global_zero:
-            steps.note(epoch, _epoch_line(history[-1]))
+    with freed_memory_kept(reserve):
+        for epoch in steps:
+            history.append(_run_epoch(fabric, stage, optimizer, source, labels, split, settings, epoch))
+            if checkpoint and fabric.is_global_zero:
+                finished = epoch + 1 == settings.epochs
+                _save(checkpoint, identity, network, None if finished else optimizer, history)
+            if fabric.is_global_zero:
+                steps.note(epoch, _epoch_line(history[-1]))
 
     started = time.perf_counter()
     logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
@@ -234,6 +218,24 @@ def _fit_images(fabric, network, images, labels, split, settings, checkpoint, id
     )
 
 
+def _run_epoch(fabric, stage, optimizer, source, labels, split, settings, epoch) -> dict:
+    """Train for an epoch, and test; returns its row of the history."""
+    started = time.perf_counter()
+    loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
+    seconds = time.perf_counter() - started
+    logits = predict_logits(stage, source, split.test)
+    return {
+        "epoch": epoch + 1,
+        "learning_rate": learning_rate_at(epoch, settings),
+        "train_loss": loss,
+        "train_accuracy": accuracy,
+        "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
+        "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
+        "seconds": seconds,
+        "images_per_second": len(split.train) / seconds,
+    }
+
+
 def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
     """One pass over the training rows; returns (mean loss, share classified correctly)."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
@@ -243,14 +245,17 @@ def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch
     mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
     targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
     losses, correct = [], torch.zeros((), device=fabric.device)
-    for target, inputs in zip(targets, source.batches(mine), strict=True):
+    batches = source.batches(mine)
+    for target in targets:
+        inputs = next(batches)
         logits = stage(random_symmetries(inputs) if settings.augment else inputs)
         loss = nn.functional.cross_entropy(logits, target)
-        optimizer.zero_grad()
         fabric.backward(loss)
         optimizer.step()
+        optimizer.zero_grad()
         losses.append(loss.detach())
         correct += (logits.detach().argmax(1) == target).sum()
+        del inputs, logits, loss  # before the next batch is made: what outlives its batch splits the free memory
     # Looked at once per epoch: a look per step would make a GPU wait for the host.
     values = torch.stack(losses).float().cpu()
     if not values.isfinite().all():
@@ -286,6 +291,7 @@ def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: tor
     return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
 
 
+@freed_memory_kept()
 def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray) -> Resident:
     """Outputs of the frozen layers for the rows, held on the device, float32."""
     network.eval()

@@ -46,6 +46,8 @@ def test_tables_show_what_was_measured():
     assert table["Approach"].iloc[0] == "Custom CNN, average pooling first"
     assert table["Usual, s for 30 epochs"].tolist() == [80.0] * 4
     assert timings.own_table(BARE, FROZEN, EMBEDDING)["Ratio of speeds"].tolist() == [0.99, 2.5, 3.0, 1.5]
+    compiled = {"cases": [{"row": "custom_cnn", "size": 64, "ratio": 0.8}]}
+    assert timings.own_table(BARE, FROZEN, EMBEDDING, compiled)["Ratio of speeds"].tolist()[-1] == 0.8
     startup = {"imports": {"galutils": 0.01}, "kernel": 1.5, "graph": {"seconds": 60.0, "notebooks": {"a": 5, "b": 9}}}
     shown = timings.startup_table(startup)
     assert shown["What"].tolist()[-2:] == ["of which notebook b", "of which notebook a"]

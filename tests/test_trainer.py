@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from shutil import which
 
 import numpy as np
 import pandas as pd
@@ -162,6 +163,19 @@ def test_augmented_training_resumes_with_the_same_turns(simulated, split, tmp_pa
 def test_streamed_equals_resident(simulated, split):
     results = [train(fresh(), simulated, split, replace(QUICK, keep_images=keep)) for keep in (True, False)]
     np.testing.assert_array_equal(results[0].probabilities, results[1].probabilities)
+
+
+@pytest.mark.skipif(which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_layers_give_the_same_result(simulated, split):
+    """To within rounding, which training amplifies; the compiled layers are saved under the same names."""
+    networks = [fresh(), fresh()]
+    plain, compiled = (
+        train(network, simulated, split, replace(QUICK, compile=compile))
+        for network, compile in zip(networks, (False, True), strict=True)
+    )
+    np.testing.assert_allclose(plain.history["train_loss"], compiled.history["train_loss"], rtol=1e-2)
+    assert compiled.history["train_loss"].iloc[0] == pytest.approx(plain.history["train_loss"].iloc[0], rel=1e-4)
+    assert list(networks[0].state_dict()) == list(networks[1].state_dict())
 
 
 def test_streaming_reads_ahead_in_blocks_and_keeps_the_order(simulated):

@@ -70,9 +70,7 @@ def main() -> None:
         "frozen": lambda: measure_frozen(
             options.repeats, {size: count for size, count in counts.items() if size <= 128}, options.device
         ),
-        "compiled": lambda: measure_compiled(
-            options.repeats, {size: count for size, count in longer.items() if size in (64, 128)}, options.device
-        ),
+        "compiled": lambda: measure_compiled(options.repeats, {64: longer[64]}, options.device),
         "memory": lambda: measure_memory(
             options.folder, [100, 200] if options.quick else [2000, 8000, FULL], 32 if options.quick else 256,
             options.device,

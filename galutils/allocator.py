@@ -14,15 +14,14 @@ import psutil
 import torch
 from torch import nn
 
-#: Bytes that are kept at most, so that a process stays within 2 GB beside its images: PyTorch and the libraries
-#: around it take half of that, the feature maps that are in use a quarter.
-RESERVE = 600 << 20
-
 #: What a step wants kept for each byte that its backward pass needs: gradients come on top, and a heap has gaps.
-SHARE = 2.2
+SHARE = 2.6
 
-#: A step that wants more than this cannot stay within 2 GB in any case; all is kept then.
-LARGE = 2 << 30
+#: Beside its images a process shall take 2 GB at most, and PyTorch with the libraries around it takes half of that.
+#: A step that wants no more than the other half gets it, and one that wants more a reserve in which the larger part
+#: of its blocks finds room. From the larger bound on it breaks the 2 GB in any case, and gets all that it wants.
+FITS, LARGE = 1 << 30, 2 << 30
+RESERVE = 450 << 20
 
 #: Parameters of mallopt, as numbered in malloc.h.
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4
@@ -83,4 +82,4 @@ def worth_keeping(stage: nn.Module, inputs: torch.Tensor, batch_size: int) -> in
     weights = {weight.untyped_storage().data_ptr() for weight in stage.parameters()}
     del result
     wanted = SHARE * batch_size * sum(size for address, size in saved.items() if address not in weights)
-    return int(wanted if wanted > LARGE else min(wanted, RESERVE))
+    return RESERVE if FITS < wanted < LARGE else int(wanted)

@@ -57,7 +57,7 @@ class Streamed:
         read_ahead: images read at once; two such blocks are in memory.
     """
 
-    def __init__(self, galaxies: Galaxies, size: int, crop: float, device: torch.device, read_ahead: int = 128):
+    def __init__(self, galaxies: Galaxies, size: int, crop: float, device: torch.device, read_ahead: int = 64):
         self.galaxies, self.size, self.crop = galaxies, size, crop
         self.device, self.read_ahead = device, read_ahead
 

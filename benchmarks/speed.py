@@ -12,7 +12,7 @@ from timing import in_turn, middle, ratio, stopwatch
 from usual import usual_embedding, usual_training
 
 from galutils import dino, models
-from galutils.allocator import freed_memory_kept, worth_keeping
+from galutils.allocator import freed_memory_kept
 from galutils.galaxy10 import Galaxies, open_galaxies
 from galutils.mock import write_simulated
 from galutils.splits import Split
@@ -55,6 +55,7 @@ def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings)
     }
 
 
+@freed_memory_kept()
 def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[str, float]:
     """Images per second of the network alone, on random tensors in memory in the best layout, same precision
     and memory kept alike."""
@@ -66,9 +67,7 @@ def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[s
     sizes = [len(batch) for batch in epoch_batches(np.arange(count), settings, 0)]
     inputs = torch.rand(max(sizes), 3, size, size, device=fabric.device).contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (max(sizes),), device=fabric.device)
-    reserve = worth_keeping(network.trained, inputs[:1], settings.batch_size)
-    stage.train()
-    with freed_memory_kept(reserve), stopwatch(settings.device) as elapsed:
+    with stopwatch(settings.device) as elapsed:
         for length in sizes * settings.epochs:
             fabric.backward(torch.nn.functional.cross_entropy(stage(inputs[:length]), labels[:length]))
             optimizer.step()

@@ -37,10 +37,6 @@ class Resident:
         for chosen in index.split([len(rows) for rows in batches]):
             yield self._batch(chosen)  # without a name here, by which the batch would live on
 
-    def example(self) -> torch.Tensor:
-        """One entry, as a batch."""
-        return self._batch(torch.zeros(1, dtype=torch.long, device=self.data.device))
-
     def _batch(self, chosen: torch.Tensor) -> torch.Tensor:
         batch = self.data.index_select(0, chosen)  # several times as fast as data[chosen]
         return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch

@@ -8,6 +8,7 @@ On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, c
 that varies, so numbers agree only to within rounding, which training amplifies.
 """
 
+import contextlib
 import hashlib
 import math
 import tempfile
@@ -23,7 +24,7 @@ from torch import nn
 
 from galutils import images as images_module
 from galutils import models, symmetries
-from galutils.allocator import freed_memory_kept, worth_keeping
+from galutils.allocator import freed_memory_kept
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
@@ -186,16 +187,14 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     history = _resume(checkpoint, identity, network, optimizer) if checkpoint else []
-    # Where images are streamed, memory is short, and none of it is kept for speed.
-    share = settings.batch_size // settings.devices
-    reserve = 0 if isinstance(source, Streamed) else worth_keeping(stage, source.example(), share)
     if settings.compile:
         stage.compile()
     stage, optimizer = fabric.setup(stage, optimizer)
     setup_seconds = time.perf_counter() - started
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
-    with freed_memory_kept(reserve):
+    # Where images are streamed, memory is short, and none of it is kept for speed.
+    with contextlib.nullcontext() if isinstance(source, Streamed) else freed_memory_kept():
         for epoch in steps:
             history.append(_run_epoch(fabric, stage, optimizer, source, labels, split, settings, epoch))
             if checkpoint and fabric.is_global_zero:

@@ -53,6 +53,8 @@ def main() -> None:
     parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
     if "precision" in parts and not options.data:
         parser.error("precision compares runs on real galaxies; name their file with --data.")
+    if "compiled" in parts and not suitable["compiled"]:
+        parser.error("torch.compile needs a C++ compiler on a CPU; install g++, or leave compiled out of --parts.")
     target = options.json or ROOT / "benchmarks" / f"measured-{options.device}.json"
 
     # A part that is not measured now keeps what was measured before, and says when that was.

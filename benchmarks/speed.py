@@ -1,14 +1,14 @@
 """Ratios of speed: the study's way against the usual notebook's, and against the bare network."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from timing import in_turn, middle, ratio, stopwatch
+from timing import Measured, in_turn, middle, ratio, stopwatch
 from usual import usual_embedding, usual_training
 
 from galutils import dino, models
@@ -118,24 +118,27 @@ def measure_usual(repeats: int, counts: dict[int, int], device: str) -> dict:
     return {"epochs": EPOCHS, "repeats": repeats, "cases": table}
 
 
+def compare_speeds(title: str, ways: dict[str, Callable[[], Measured]], repeats: int) -> dict[str, float]:
+    """Images per second of two ways, as ``<name>_speed``, and the ``ratio`` of the first to the second."""
+    measured, key = in_turn(ways, repeats), "images_per_second"
+    first, second = measured
+    speeds = {name: middle(results, key) for name, results in measured.items()}
+    reached = ratio(measured[first], measured[second], key)
+    print(f"{title}: {first} {speeds[first]:6.0f}, {second} {speeds[second]:6.0f} images/s, ratio {reached:.2f}")
+    return {**{f"{name}_speed": speed for name, speed in speeds.items()}, "ratio": reached}
+
+
 def measure_bare(repeats: int, counts: dict[int, int], device: str) -> dict:
     """How much of the bare network's speed the trainer reaches, for the rows without a frozen part."""
     table = []
     for size, galaxies, split in simulated_cases(counts):
         for row in ("vgg_scratch", "custom_cnn"):
             settings = Settings(epochs=2, image_size=size, device=device)
-            measured = in_turn(
-                {
-                    "ours": partial(our_training, row, galaxies, split, settings),
-                    "bare": partial(bare_training, row, size, len(split.train), settings),
-                },
-                repeats,
-            )
-            key = "images_per_second"
-            ours, bare = middle(measured["ours"], key), middle(measured["bare"], key)
-            reached = ratio(measured["ours"], measured["bare"], key)
-            table.append({"row": row, "size": size, "our_speed": ours, "bare_speed": bare, "ratio": reached})
-            print(f"{row:14} {size:4} px: trainer {ours:6.0f}, bare {bare:6.0f} images/s, ratio {reached:.2f}")
+            ways = {
+                "our": partial(our_training, row, galaxies, split, settings),
+                "bare": partial(bare_training, row, size, len(split.train), settings),
+            }
+            table.append({"row": row, "size": size, **compare_speeds(f"{row:14} {size:4} px", ways, repeats)})
     return {"repeats": repeats, "cases": table}
 
 
@@ -194,16 +197,9 @@ def measure_compiled(repeats: int, counts: dict[int, int], device: str) -> dict:
     for size, galaxies, split in simulated_cases(counts):
         for row in ("vgg_scratch", "custom_cnn"):
             settings = Settings(epochs=3, image_size=size, device=device)  # one of the three compiles
-            measured = in_turn(
-                {
-                    "compiled": partial(our_training, row, galaxies, split, replace(settings, compile=True)),
-                    "plain": partial(our_training, row, galaxies, split, settings),
-                },
-                repeats,
-            )
-            key = "images_per_second"
-            compiled, plain = middle(measured["compiled"], key), middle(measured["plain"], key)
-            gain = ratio(measured["compiled"], measured["plain"], key)
-            table.append({"row": row, "size": size, "compiled_speed": compiled, "plain_speed": plain, "ratio": gain})
-            print(f"{row:14} {size:4} px: compiled {compiled:6.0f}, plain {plain:6.0f} images/s, ratio {gain:.2f}")
+            ways = {
+                "compiled": partial(our_training, row, galaxies, split, replace(settings, compile=True)),
+                "plain": partial(our_training, row, galaxies, split, settings),
+            }
+            table.append({"row": row, "size": size, **compare_speeds(f"{row:14} {size:4} px", ways, repeats)})
     return {"repeats": repeats, "cases": table}

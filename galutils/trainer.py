@@ -177,11 +177,18 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     started = time.perf_counter()
     rows = np.concatenate([split.train, split.test])
     images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    # Where images are streamed, memory is short, and none of it is kept for speed.
+    with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
+        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, identity, started)
+
+
+def _fit_images(fabric, network, images, labels, split, settings, checkpoint, identity, started):
+    rows = np.concatenate([split.train, split.test])
     network.to(fabric.device)
     source, stage = images, network
     if _frozen_pays(network, settings, len(rows), fabric.device):
         source, stage = compute_frozen(network, images, rows), network.trained
-    labels = torch.from_numpy(galaxies.labels).to(fabric.device)
+    labels = torch.from_numpy(labels).to(fabric.device)
 
     optimizer = torch.optim.AdamW(
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -193,15 +200,28 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     setup_seconds = time.perf_counter() - started
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
-    # Where images are streamed, memory is short, and none of it is kept for speed.
-    with contextlib.nullcontext() if isinstance(source, Streamed) else freed_memory_kept():
-        for epoch in steps:
-            history.append(_run_epoch(fabric, stage, optimizer, source, labels, split, settings, epoch))
-            if checkpoint and fabric.is_global_zero:
-                finished = epoch + 1 == settings.epochs
-                _save(checkpoint, identity, network, None if finished else optimizer, history)
-            if fabric.is_global_zero:
-                steps.note(epoch, _epoch_line(history[-1]))
+    for epoch in steps:
+        started = time.perf_counter()
+        loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
+        seconds = time.perf_counter() - started
+        logits = predict_logits(stage, source, split.test)
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": learning_rate_at(epoch, settings),
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
+                "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
+                "seconds": seconds,
+                "images_per_second": len(split.train) / seconds,
+            }
+        )
+        if checkpoint and fabric.is_global_zero:
+            finished = epoch + 1 == settings.epochs
+            _save(checkpoint, identity, network, None if finished else optimizer, history)
+        if fabric.is_global_zero:
+            steps.note(epoch, _epoch_line(history[-1]))
 
     started = time.perf_counter()
     logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
@@ -215,24 +235,6 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
         device=device_name(fabric.device),
         precision=str(fabric._precision.precision),
     )
-
-
-def _run_epoch(fabric, stage, optimizer, source, labels, split, settings, epoch) -> dict:
-    """Train for an epoch, and test; returns its row of the history."""
-    started = time.perf_counter()
-    loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
-    seconds = time.perf_counter() - started
-    logits = predict_logits(stage, source, split.test)
-    return {
-        "epoch": epoch + 1,
-        "learning_rate": learning_rate_at(epoch, settings),
-        "train_loss": loss,
-        "train_accuracy": accuracy,
-        "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
-        "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
-        "seconds": seconds,
-        "images_per_second": len(split.train) / seconds,
-    }
 
 
 def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
@@ -290,7 +292,6 @@ def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: tor
     return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
 
 
-@freed_memory_kept()
 def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray) -> Resident:
     """Outputs of the frozen layers for the rows, held on the device, float32."""
     network.eval()

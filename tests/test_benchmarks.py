@@ -36,6 +36,12 @@ def test_ways_take_turns_and_the_first_round_does_not_count():
     assert timing.ratio(measured["b"], measured["a"], "seconds") == 2.0  # of 2, 4 and 1
 
 
+def test_speeds_of_two_ways_are_told_by_their_names(capsys):
+    ways = {"our": lambda: {"images_per_second": 300.0}, "bare": lambda: {"images_per_second": 400.0}}
+    assert speed.compare_speeds("row", ways, 2) == {"our_speed": 300.0, "bare_speed": 400.0, "ratio": 0.75}
+    assert "our    300, bare    400 images/s, ratio 0.75" in capsys.readouterr().out
+
+
 def test_the_usual_notebook_learns_the_same_network(simulated):
     """Its images, normalised in the data set, give the logits that ours give from bytes."""
     network = models.build("custom_cnn").eval()

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from scipy import stats
 from scipy.optimize import minimize_scalar
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 from galutils.bootstrap import Graded, combine, galaxy_draws
 from galutils.galaxy10 import Galaxies
@@ -31,9 +30,8 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
     Args:
         labels: (n,) int. probabilities: (n, C) float.
     """
-    return multiclass_calibration_error(
-        torch.from_numpy(probabilities), torch.from_numpy(labels).long(), probabilities.shape[1], n_bins=bins
-    ).item()
+    confidence, right, number = _binned(labels, probabilities, bins)
+    return float(np.abs(np.bincount(number, right - confidence)).sum() / len(labels))
 
 
 def chance_calibration_error(probabilities: np.ndarray, draws: int = 200, seed: int = 0, bins: int = BINS) -> float:
@@ -53,11 +51,16 @@ def squared_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
     """Mean ``confidence``, ``accuracy`` and ``count`` of each bin of confidence that holds galaxies."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    # Bins are closed above, as torchmetrics' are.
-    number = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    table = pd.DataFrame({"bin": number, "confidence": confidence, "accuracy": right.astype(float), "count": 1})
+    confidence, right, number = _binned(labels, probabilities, bins)
+    table = pd.DataFrame({"bin": number, "confidence": confidence, "accuracy": right, "count": 1})
     return table.groupby("bin").agg({"confidence": "mean", "accuracy": "mean", "count": "sum"}).reset_index(drop=True)
+
+
+def _binned(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n,) confidence, whether the likeliest class is right (0 or 1), and the bin of confidence, closed above."""
+    confidence = probabilities.max(axis=1)
+    right = (probabilities.argmax(axis=1) == labels).astype(float)
+    return confidence, right, np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
 
 
 def accuracy_by_coverage(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:

@@ -37,7 +37,7 @@ class RunError(GalutilsError):
 
 def describe_environment(device: str | None = None) -> dict:
     """Git commit, versions, machine and threads: what a reader needs to judge and repeat a run."""
-    packages = ("galutils", "torch", "torchvision", "lightning", "numpy", "scikit-learn")
+    packages = ("galutils", "torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn")
     return {
         "git_commit": git_commit(),
         "python": platform.python_version(),

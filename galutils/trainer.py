@@ -99,7 +99,7 @@ def make_fabric(settings: Settings):
     """A Lightning Fabric: device, precision and processes. A CUDA device that is there is used unless another is
     asked for.
     """
-    from lightning.fabric import Fabric  # seconds to import, and not every reader of this module trains
+    from lightning_fabric import Fabric
 
     accelerator = settings.device
     if accelerator == "auto":

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -103,7 +104,8 @@ def measure_memory(folder: Path, counts: list[int], size: int, device: str) -> d
             logs = np.log([[case["count"], case["seconds"] - case["import_seconds"]] for case in own])
             exponents["resident" if mode else "streamed"] = float(np.polyfit(*logs.T, 1)[0])
     print("time grows as N to the power", ", ".join(f"{value:.2f} ({mode})" for mode, value in exponents.items()))
-    return {"size": size, "simulate_seconds": made, "cases": cases, "exponents": exponents}
+    allocator = os.environ.get("GLIBC_TUNABLES")  # make sets it; the peak depends on it
+    return {"size": size, "allocator": allocator, "simulate_seconds": made, "cases": cases, "exponents": exponents}
 
 
 if __name__ == "__main__":

@@ -7,12 +7,11 @@ weights, so that it is a plain transformer at any time.
 Labels are read nowhere. On the CPU the same seed gives the same numbers, interrupted or not.
 """
 
-import hashlib
 import math
 import time
 import warnings
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -21,10 +20,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from galutils import dino, lora, multicrop, objective
+from galutils.checkpoints import Checkpoint, run_identity
 from galutils.dino import Backbone, Preprocessing, prepare_images, seeded
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
 from galutils.images import load_images
 from galutils.lora import add_lora, merge_lora, trainable
@@ -161,8 +159,9 @@ def distill(
     started = time.perf_counter()
     fabric = make_fabric(settings)
     rows = np.arange(len(galaxies)) if rows is None else np.asarray(rows)
-    checkpoint = Path(checkpoint) if checkpoint else None
-    identity = _identity(backbone, galaxies, rows, settings) if checkpoint else ""
+    code = ("distill", "dino", "lora", "multicrop", "objective")
+    identity = run_identity(settings, galaxies, (backbone.digest().encode(), rows.tobytes()), code)
+    saved = Checkpoint(checkpoint and Path(checkpoint), identity)
     source = load_images(galaxies, rows, galaxies.image_size, fabric.device, resident=settings.keep_images)
     crops = MultiCrop(
         settings.image_size,
@@ -187,7 +186,8 @@ def distill(
     optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0, fused=True)
     watched = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
     start_rank = _watch_rank(teacher.backbone, source, watched, settings)
-    history = _resume(checkpoint, identity, student, teacher, center, optimizer)
+    state = saved.load()
+    history = _load(state, student, teacher, center, optimizer) if state else []
     signs = collapse_signs(history, start_rank, settings.prototypes)
     wrapped, optimizer = fabric.setup(student, optimizer)
     setup_seconds = time.perf_counter() - started
@@ -202,9 +202,14 @@ def distill(
         rank = _watch_rank(teacher.backbone, source, watched, settings)
         speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
         history.append({"epoch": epoch + 1, **row, "embedding_rank": rank, **speed})
-        finished = epoch + 1 == settings.epochs
-        if checkpoint:
-            _save(checkpoint, identity, student, teacher, center, None if finished else optimizer, history)
+        unfinished = epoch + 1 < settings.epochs
+        saved.save(
+            student={name: parameter.detach() for name, parameter in trainable(student).items()},
+            teacher=teacher.state_dict(),
+            center=center,
+            optimizer=optimizer.state_dict() if unfinished else None,
+            history=history,
+        )
         before, signs = signs, collapse_signs(history, start_rank, settings.prototypes)
         for sign in signs[len(before) :]:
             warnings.warn(sign, stacklevel=2)
@@ -299,37 +304,13 @@ def _parameter_groups(student: nn.Module) -> list[dict]:
     ]
 
 
-def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DistillSettings) -> str:
-    """A digest of everything that a run's numbers depend on: start, data, rows, settings, code."""
-    stat = galaxies.path.stat()
-    digest = hashlib.sha256(repr(sorted(asdict(settings).items())).encode() + backbone.digest().encode())
-    digest.update(f"{galaxies.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode() + rows.tobytes())
-    for module in (__file__, dino.__file__, lora.__file__, multicrop.__file__, objective.__file__):
-        digest.update(Path(module).read_bytes())
-    return digest.hexdigest()
-
-
-def _save(path: Path, identity: str, student, teacher, center, optimizer, history: list[dict]) -> None:
-    state = {"identity": identity, "history": history, "center": center, "teacher": teacher.state_dict()}
-    state["student"] = {name: parameter.detach() for name, parameter in trainable(student).items()}
-    if optimizer is not None:
-        state["optimizer"] = optimizer.state_dict()
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
-
-
-def _resume(path: Path | None, identity: str, student, teacher, center, optimizer) -> list[dict]:
-    """Load a checkpoint of this very run in place; the history so far, or none."""
-    if path is None or not path.exists():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
-        return []
+def _load(state: dict, student: nn.Module, teacher: nn.Module, center: torch.Tensor, optimizer) -> list[dict]:
+    """Put a checkpoint's state in place; the history so far."""
     with torch.no_grad():
         for name, parameter in trainable(student).items():
             parameter.copy_(state["student"][name])
         center.copy_(state["center"])
     teacher.load_state_dict(state["teacher"], strict=True)
-    if "optimizer" in state:
+    if state["optimizer"]:
         optimizer.load_state_dict(state["optimizer"])
     return state["history"]

@@ -9,12 +9,12 @@ that varies, so numbers agree only to within rounding, which training amplifies.
 """
 
 import contextlib
-import hashlib
 import math
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +22,9 @@ import pandas as pd
 import torch
 from torch import nn
 
-from galutils import images as images_module
-from galutils import models, symmetries
 from galutils.allocator import freed_memory_kept
+from galutils.checkpoints import Checkpoint, run_identity
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
 from galutils.galaxy10 import Galaxies
 from galutils.images import MEMORY_SHARE, Resident, Streamed, free_memory, load_images
 from galutils.models import GalaxyNet
@@ -145,8 +143,8 @@ def train(
         TrainingError: the loss is not finite; the message names epoch and batch.
     """
     fabric = make_fabric(settings)
-    identity = run_identity(network, galaxies, split, settings)
-    arguments = (network, galaxies, split, settings, checkpoint and Path(checkpoint), identity)
+    identity = _identity(network, galaxies, split, settings)
+    arguments = (network, galaxies, split, settings, Checkpoint(checkpoint and Path(checkpoint), identity))
     if settings.devices == 1:
         return fabric.launch(_fit, *arguments)
     # Forked processes train copies. The outcome comes home through a file: the launcher waits for them to
@@ -171,7 +169,7 @@ def _fit_and_hand_over(fabric, network, *arguments):
         torch.save(outcome, handover)
 
 
-def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
+def _fit(fabric, network, galaxies, split, settings, checkpoint):
     if settings.devices > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // settings.devices))
     started = time.perf_counter()
@@ -179,10 +177,10 @@ def _fit(fabric, network, galaxies, split, settings, checkpoint, identity):
     images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
     # Where images are streamed, memory is short, and none of it is kept for speed.
     with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
-        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, identity, started)
+        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, started)
 
 
-def _fit_images(fabric, network, images, labels, split, settings, checkpoint, identity, started):
+def _fit_images(fabric, network, images, labels, split, settings, checkpoint, started):
     rows = np.concatenate([split.train, split.test])
     network.to(fabric.device)
     source, stage = images, network
@@ -193,7 +191,12 @@ def _fit_images(fabric, network, images, labels, split, settings, checkpoint, id
     optimizer = torch.optim.AdamW(
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
-    history = _resume(checkpoint, identity, network, optimizer) if checkpoint else []
+    history = []
+    if state := checkpoint.load():
+        network.trained.load_state_dict(state["trained"])
+        if state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
+        history = state["history"]
     if settings.compile:
         stage.compile()
     stage, optimizer = fabric.setup(stage, optimizer)
@@ -217,10 +220,13 @@ def _fit_images(fabric, network, images, labels, split, settings, checkpoint, id
                 "images_per_second": len(split.train) / seconds,
             }
         )
-        if checkpoint and fabric.is_global_zero:
-            finished = epoch + 1 == settings.epochs
-            _save(checkpoint, identity, network, None if finished else optimizer, history)
         if fabric.is_global_zero:
+            unfinished = epoch + 1 < settings.epochs
+            checkpoint.save(
+                trained=network.trained.state_dict(),
+                optimizer=optimizer.state_dict() if unfinished else None,
+                history=history,
+            )
             steps.note(epoch, _epoch_line(history[-1]))
 
     started = time.perf_counter()
@@ -245,20 +251,20 @@ def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch
     stage.train()
     mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
     targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
-    losses, correct = [], torch.zeros((), device=fabric.device)
+    losses, correct = torch.empty(len(mine), device=fabric.device), torch.zeros((), device=fabric.device)
     batches = source.batches(mine)
-    for target in targets:
+    for number, target in enumerate(targets):
         inputs = next(batches)
         logits = stage(random_symmetries(inputs) if settings.augment else inputs)
         loss = nn.functional.cross_entropy(logits, target)
         fabric.backward(loss)
         optimizer.step()
         optimizer.zero_grad()
-        losses.append(loss.detach())
+        losses[number] = loss.detach()
         correct += (logits.detach().argmax(1) == target).sum()
         del inputs, logits, loss  # before the next batch is made: what outlives its batch splits the free memory
     # Looked at once per epoch: a look per step would make a GPU wait for the host.
-    values = torch.stack(losses).float().cpu()
+    values = losses.cpu()
     if not values.isfinite().all():
         first = int((~values.isfinite()).nonzero()[0, 0])
         raise TrainingError(
@@ -306,38 +312,10 @@ def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.nda
     return Resident(kept, rows)
 
 
-def run_identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings) -> str:
-    """A digest of everything that a run's numbers depend on: start, data, split, settings, code."""
-    digest = hashlib.sha256(repr(sorted(asdict(settings).items())).encode())
-    for tensor in network.state_dict().values():
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    stat = galaxies.path.stat()
-    digest.update(f"{galaxies.path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
-    digest.update(galaxies.labels.tobytes() + split.train.tobytes() + split.test.tobytes())
-    for module in (__file__, models.__file__, images_module.__file__, symmetries.__file__):
-        digest.update(Path(module).read_bytes())
-    return digest.hexdigest()
-
-
-def _save(path: Path, identity: str, network: GalaxyNet, optimizer, history: list[dict]) -> None:
-    state = {"identity": identity, "trained": network.trained.state_dict(), "history": history}
-    if optimizer is not None:
-        state["optimizer"] = optimizer.state_dict()
-    with atomic_path(path) as partial:
-        torch.save(state, partial)
-
-
-def _resume(path: Path, identity: str, network: GalaxyNet, optimizer) -> list[dict]:
-    """Load a checkpoint of this very run into network and optimizer; the history so far, or none."""
-    if not path.exists():
-        return []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
-        return []
-    network.trained.load_state_dict(state["trained"])
-    if "optimizer" in state:
-        optimizer.load_state_dict(state["optimizer"])
-    return state["history"]
+def _identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings) -> str:
+    weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in network.state_dict().values())
+    start = chain(weights, (galaxies.labels.tobytes(), split.train.tobytes(), split.test.tobytes()))
+    return run_identity(settings, galaxies, start, code=("trainer", "models", "images", "symmetries"))
 
 
 def device_name(device: torch.device) -> str:

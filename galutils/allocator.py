@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import psutil
 
-#: Bytes that must be free for any to be kept: a heap that only grows has gaps, of half a gigabyte and more.
+#: Bytes that must be free for any to be kept: a heap that only grows has gaps, of some hundred megabytes.
 ROOM = 4 << 30
 
 #: Parameters of mallopt, as numbered in malloc.h.

@@ -3,6 +3,9 @@
 The GNU C library hands every block above 32 MB back to the system when it is freed and asks for it anew in the next
 batch, when each of its pages must be zeroed again. Feature maps are such blocks: on a CPU at 256 pixels this took
 longer than the arithmetic of the custom network.
+
+What is kept serves the next batch as long as nothing small has settled between its blocks. So the Makefile starts
+Python without the library's caches of small blocks, which only the environment can switch off.
 """
 
 import contextlib

@@ -157,10 +157,9 @@ def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: in
     middle.legend(frameon=False, fontsize=8)
     right.plot([0, *epochs], [start_rank, *history["embedding_rank"]], "o-", markersize=4)
     right.set_ylabel("Effective rank of the embedding")
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, 1.1 * max(start_rank, history["embedding_rank"].max()))
     for ax in (left, middle, right):
         ax.set_xlabel("Epoch")
-        ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
         ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))
     return figure
 

@@ -21,10 +21,10 @@ class Checkpoint:
 
     Attributes:
         path: None for a run that keeps no checkpoint.
-        identity: of the run, see :func:`run_identity`.
+        identity: of the run, see :func:`run_identity`; of no matter without a path.
     """
 
-    path: Path | None
+    path: str | Path | None
     identity: str
 
     def save(self, **state: Any) -> None:
@@ -35,7 +35,7 @@ class Checkpoint:
 
     def load(self) -> dict | None:
         """The state on the CPU; None if there is none of this run."""
-        if not self.path or not self.path.exists():
+        if not self.path or not Path(self.path).exists():
             return None
         state = torch.load(self.path, map_location="cpu", weights_only=True)
         return state if state["identity"] == self.identity else None

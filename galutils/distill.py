@@ -159,9 +159,7 @@ def distill(
     started = time.perf_counter()
     fabric = make_fabric(settings)
     rows = np.arange(len(galaxies)) if rows is None else np.asarray(rows)
-    code = ("distill", "dino", "lora", "multicrop", "objective")
-    identity = run_identity(settings, galaxies, (backbone.digest().encode(), rows.tobytes()), code)
-    saved = Checkpoint(checkpoint and Path(checkpoint), identity)
+    saved = Checkpoint(checkpoint, _identity(backbone, galaxies, rows, settings) if checkpoint else "")
     source = load_images(galaxies, rows, galaxies.image_size, fabric.device, resident=settings.keep_images)
     crops = MultiCrop(
         settings.image_size,
@@ -302,6 +300,11 @@ def _parameter_groups(student: nn.Module) -> list[dict]:
         {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
         {"params": [p for p in parameters if p.ndim < 2], "decays": False},
     ]
+
+
+def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DistillSettings) -> str:
+    start = (backbone.digest().encode(), rows.tobytes())
+    return run_identity(settings, galaxies, start, code=("distill", "dino", "lora", "multicrop", "objective"))
 
 
 def _load(state: dict, student: nn.Module, teacher: nn.Module, center: torch.Tensor, optimizer) -> list[dict]:

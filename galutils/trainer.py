@@ -143,8 +143,8 @@ def train(
         TrainingError: the loss is not finite; the message names epoch and batch.
     """
     fabric = make_fabric(settings)
-    identity = _identity(network, galaxies, split, settings)
-    arguments = (network, galaxies, split, settings, Checkpoint(checkpoint and Path(checkpoint), identity))
+    saved = Checkpoint(checkpoint, _identity(network, galaxies, split, settings) if checkpoint else "")
+    arguments = (network, galaxies, split, settings, saved)
     if settings.devices == 1:
         return fabric.launch(_fit, *arguments)
     # Forked processes train copies. The outcome comes home through a file: the launcher waits for them to

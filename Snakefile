@@ -7,8 +7,8 @@ import sys
 from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError
-from galutils.report import FAILURE_SUFFIX
-from galutils.study import load_study
+from galutils.study.execute import FAILURE_SUFFIX
+from galutils.study.profile import load_study
 
 try:
     study = load_study(
@@ -46,7 +46,7 @@ if study.simulated:
 
     rule simulate:
         input:
-            [str(study.root / "galutils" / f"{name}.py") for name in ("light", "recipes", "mock")],
+            [str(path) for path in sorted((study.root / "galutils" / "data" / "simulate").glob("*.py"))],
         output:
             study.data_path,
         params:
@@ -83,8 +83,7 @@ for page in [*study.pages, *study.ablations]:
 rule report:
     input:
         [str(page.executed) for page in study.pages],
-        [str(study.root / "galutils" / f"{name}.py") for name in ("report", "cells", "explorer", "thumbnails")],
-        [str(path) for path in sorted((study.root / "galutils" / "templates").iterdir())],
+        [str(path) for path in sorted((study.root / "galutils" / "report").rglob("*.*")) if path.suffix != ".pyc"],
     output:
         str(study.report_dir / "index.html"),
     params:

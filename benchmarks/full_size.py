@@ -15,19 +15,20 @@ from speed import ROWS
 from timing import stopwatch
 from torch.utils.flop_counter import FlopCounterMode
 
-from galutils import dino, models
-from galutils.distill import DistillSettings, distill
-from galutils.galaxy10 import open_galaxies
-from galutils.splits import split_rows
-from galutils.study import load_study
-from galutils.trainer import Settings, train
-from galutils.weights import DINO_ARCH
+from galutils.data.galaxies import open_galaxies
+from galutils.data.splits import split_rows
+from galutils.models import cnn, embedding, vit
+from galutils.models.weights import DINO_ARCH
+from galutils.study.profile import load_study
+from galutils.training.dino import DistillSettings, distill
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 #: Dense bf16 operations and bytes of memory per second, from NVIDIA's data sheets (SXM).
 LIMITS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
 
 
-def work_per_image(network: models.GalaxyNet, size: int, element_bytes: int = 2) -> tuple[float, float]:
+def work_per_image(network: cnn.GalaxyNet, size: int, element_bytes: int = 2) -> tuple[float, float]:
     """Operations and bytes for training the trained part on one image of ``size`` pixels."""
     network = network.cpu().float().train()
     with torch.no_grad():
@@ -58,7 +59,7 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
         result = {"count": count, "size": size, "epochs": wanted, "split_seconds": elapsed(), "rows": {}}
     limits = next((v for name, v in LIMITS.items() if device == "cuda" and name in torch.cuda.get_device_name()), None)
     for row in ROWS:
-        network = models.build(**ROWS[row])
+        network = cnn.build(**ROWS[row])
         operations, moved = work_per_image(network, size)
         trained = train(network, galaxies, split, Settings(epochs=epochs, image_size=size, device=device))
         # The first epoch chooses kernels and fills caches.
@@ -82,9 +83,9 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
 
 def _unsupervised(galaxies, study, device: str, epochs: int, wanted: int) -> dict:
     given = next(page.parameters for page in study.experiments if page.experiment == "dino_lora_kmeans")
-    backbone = dino.load_backbone("random", DINO_ARCH)
-    preprocessing = dino.Preprocessing(image_size=given["image_size"])
-    embedded = dino.embed(backbone, galaxies, preprocessing, device=device)
+    backbone = vit.load_backbone("random", DINO_ARCH)
+    preprocessing = embedding.Preprocessing(image_size=given["image_size"])
+    embedded = embedding.embed(backbone, galaxies, preprocessing, device=device)
     settings = replace(
         DistillSettings(epochs=epochs, device=device),
         image_size=given["train_size"],

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galutils.mock import write_simulated
+from galutils.data.simulate.cutouts import write_simulated
 
 #: Galaxy10 DECaLS has as many.
 FULL = 17_736
@@ -46,15 +46,16 @@ def subset(full: Path, count: int) -> Path:
 def one_case(path: Path, resident: bool, size: int, device: str) -> dict:
     """Open, split and train the custom network for an epoch; seconds to the first batch, of it all, and peak bytes."""
     started = time.perf_counter()
-    from galutils import models
-    from galutils.galaxy10 import open_galaxies
-    from galutils.splits import split_rows
-    from galutils.trainer import Settings, train
+    from galutils.data.galaxies import open_galaxies
+    from galutils.data.splits import split_rows
+    from galutils.models import cnn
+    from galutils.training.settings import Settings
+    from galutils.training.supervised import train
 
     imported = time.perf_counter()
     galaxies = open_galaxies(path)
     split = split_rows(galaxies)
-    network = models.build("custom_cnn")
+    network = cnn.build("custom_cnn")
     opened = time.perf_counter()
     result = train(network, galaxies, split, Settings(epochs=1, image_size=size, device=device, keep_images=resident))
     return {

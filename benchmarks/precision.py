@@ -10,11 +10,12 @@ import torch
 from scipy import stats
 from speed import ROWS
 
-from galutils import models
-from galutils.galaxy10 import open_galaxies
-from galutils.splits import split_rows
-from galutils.timings import precision_line
-from galutils.trainer import Settings, train
+from galutils.data.galaxies import open_galaxies
+from galutils.data.splits import split_rows
+from galutils.models import cnn
+from galutils.report.timings import precision_line
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 PRECISIONS = ("32-true", "bf16-mixed")
 
@@ -31,7 +32,7 @@ def measure_precision(path: Path, settings: Settings, seeds: int, row: str = "cu
     for seed in range(seeds):
         for column, precision in enumerate(PRECISIONS):
             torch.manual_seed(seed)
-            network = models.build(**ROWS[row])
+            network = cnn.build(**ROWS[row])
             with contextlib.redirect_stdout(io.StringIO()):
                 result = train(network, galaxies, split, replace(settings, seed=seed, precision=precision))
             accuracy[seed, column] = np.mean(result.probabilities.argmax(1) == galaxies.labels[split.test])

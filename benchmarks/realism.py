@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from galutils import models
-from galutils.galaxy10 import CLASS_NAMES, NUM_CLASSES, open_galaxies
-from galutils.images import load_images
-from galutils.metrics import confusion_counts
-from galutils.mock import write_simulated
-from galutils.splits import split_rows
-from galutils.trainer import Settings, predict_logits, train
+from galutils.data.galaxies import open_galaxies
+from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
+from galutils.data.loader import load_images
+from galutils.data.simulate.cutouts import write_simulated
+from galutils.data.splits import split_rows
+from galutils.evaluation.metrics import confusion_counts
+from galutils.models import cnn
+from galutils.training.settings import Settings
+from galutils.training.supervised import predict_logits, train
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
         print(f"simulator: {options.count / (time.process_time() - started):.0f} images per second of one core")
         simulated = open_galaxies(path)
         torch.manual_seed(options.seed)
-        network = models.build("custom_cnn")
+        network = cnn.build("custom_cnn")
         settings = Settings(epochs=options.epochs, seed=options.seed, image_size=options.size, device="cpu")
         # The curve that the trainer prints is over the held-out simulated galaxies.
         train(network, simulated, split_rows(simulated, 0.1, options.seed), settings)

@@ -28,9 +28,10 @@ from precision import measure_precision
 from speed import measure_bare, measure_compiled, measure_embedding, measure_frozen, measure_usual
 from startup import ROOT, measure_startup
 
+from galutils.device import device_name
 from galutils.files import write_json
-from galutils.runs import describe_environment
-from galutils.trainer import Settings, device_name
+from galutils.study.provenance import describe_environment
+from galutils.training.settings import Settings
 
 PARTS = ("usual", "bare", "embedding", "frozen", "compiled", "memory", "startup", "full_size", "precision")
 

@@ -11,13 +11,16 @@ import torch
 from timing import Measured, in_turn, middle, ratio, stopwatch
 from usual import usual_embedding, usual_training
 
-from galutils import dino, models
-from galutils.allocator import freed_memory_kept
-from galutils.galaxy10 import Galaxies, open_galaxies
-from galutils.mock import write_simulated
-from galutils.splits import Split
-from galutils.trainer import Settings, epoch_batches, make_fabric, train
-from galutils.weights import DINO_ARCH
+from galutils.data.galaxies import Galaxies, open_galaxies
+from galutils.data.simulate.cutouts import write_simulated
+from galutils.data.splits import Split
+from galutils.memory import freed_memory_kept
+from galutils.models import cnn, embedding, vit
+from galutils.models.weights import DINO_ARCH
+from galutils.training.fabric import make_fabric
+from galutils.training.schedule import epoch_batches
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 #: The supervised rows of the paper's table, and how their networks are built.
 ROWS = {
@@ -43,7 +46,7 @@ def simulated_cases(counts: dict[int, int]) -> Iterator[tuple[int, Galaxies, Spl
 
 def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings) -> dict[str, float]:
     """The trainer: ``setup`` and ``epoch`` in seconds, testing included, and ``images_per_second``."""
-    network = models.build(**ROWS[row])
+    network = cnn.build(**ROWS[row])
     with stopwatch(settings.device) as elapsed:
         result = train(network, galaxies, split, settings)
         seconds = elapsed()
@@ -60,7 +63,7 @@ def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[s
     """Images per second of the network alone, on random tensors in memory in the best layout, same precision
     and memory kept alike."""
     fabric = make_fabric(settings)
-    network = models.build(**ROWS[row]).to(fabric.device).train()
+    network = cnn.build(**ROWS[row]).to(fabric.device).train()
     stage, optimizer = fabric.setup(
         network.trained, torch.optim.AdamW(network.trained.parameters(), settings.learning_rate, fused=True)
     )
@@ -146,20 +149,20 @@ def measure_embedding(repeats: int, count: int, device: str, size: int = 224) ->
     """ViT-S/16 at 224 pixels, ours against a loop over images and against a DataLoader."""
     cases = simulated_cases({256: count})  # the file is there as long as this is
     _, galaxies, _ = next(cases)
-    backbone = dino.load_backbone("random", DINO_ARCH)
-    preprocessing = dino.Preprocessing(image_size=size)
+    backbone = vit.load_backbone("random", DINO_ARCH)
+    preprocessing = embedding.Preprocessing(image_size=size)
     rows = np.arange(count)
 
     def ours() -> dict[str, float]:
-        seconds = dino.embed(backbone, galaxies, preprocessing, device=device).seconds
+        seconds = embedding.embed(backbone, galaxies, preprocessing, device=device).seconds
         return {"images_per_second": count / seconds}
 
-    vit = dino.load_backbone("random", DINO_ARCH).vit.to(device)
+    transformer = vit.load_backbone("random", DINO_ARCH).vit.to(device)
     measured = in_turn(
         {
             "ours": ours,
-            "loop": partial(usual_embedding, vit, galaxies.path, rows, size, 1, device),
-            "DataLoader": partial(usual_embedding, vit, galaxies.path, rows, size, 64, device),
+            "loop": partial(usual_embedding, transformer, galaxies.path, rows, size, 1, device),
+            "DataLoader": partial(usual_embedding, transformer, galaxies.path, rows, size, 64, device),
         },
         repeats,
     )

@@ -12,10 +12,11 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from galutils import models
-from galutils.models import GALAXY_MEAN, GALAXY_STD
-from galutils.splits import Split
-from galutils.trainer import Settings, learning_rate_at
+from galutils.data.splits import Split
+from galutils.models import cnn
+from galutils.models.cnn import GALAXY_MEAN, GALAXY_STD
+from galutils.training.schedule import learning_rate_at
+from galutils.training.settings import Settings
 
 WORKERS = 2
 
@@ -46,10 +47,10 @@ def loader(path, rows, batch_size: int, shuffle: bool = False, transform=None) -
 def usual_training(recipe: dict, path, split: Split, settings: Settings) -> Measured:
     """Train and test after each epoch; ``epoch``: seconds of one, testing included, and ``images_per_second``.
 
-    The network is the study's own (``recipe`` as for :func:`galutils.models.build`) without its
+    The network is the study's own (``recipe`` as for :func:`galutils.models.cnn.build`) without its
     normalisation, which here is the data set's work.
     """
-    network, device = models.build(**recipe), settings.device
+    network, device = cnn.build(**recipe), settings.device
     model = nn.Sequential(network.frozen[1:], network.trained).to(device, memory_format=torch.contiguous_format)
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=settings.learning_rate)
     criterion = nn.CrossEntropyLoss()

@@ -27,7 +27,7 @@ def mock(
     proportions: Annotated[str, typer.Option(help="Of the classes: balanced or galaxy10.")] = "balanced",
 ) -> None:
     """Simulate galaxies in Galaxy10's layout, for example: galutils mock sky.h5 --count 2000 --size 64"""
-    from galutils.mock import write_simulated
+    from galutils.data.simulate.cutouts import write_simulated
 
     write_simulated(path, count, size, seed=seed, proportions=proportions)
     typer.echo(f"{path}: {count} simulated galaxies of {size} pixels")
@@ -42,8 +42,8 @@ def execute(
     """Run one notebook, for example: galutils execute notebooks/05_custom_cnn.ipynb out.ipynb -p '{"epochs": 2}'"""
     import json
 
-    from galutils.report import execute as run_notebook
-    from galutils.study import StudyError, check_files, check_parameters
+    from galutils.study.execute import execute as run_notebook
+    from galutils.study.profile import StudyError, check_files, check_parameters
 
     try:
         given = json.loads(parameters)
@@ -64,8 +64,8 @@ def report(
     root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
 ) -> None:
     """Render the report of a study whose notebooks have run (make report runs them first)."""
-    from galutils.report import build_report
-    from galutils.study import load_study
+    from galutils.report.build import build_report
+    from galutils.study.profile import load_study
 
     typer.echo(build_report(load_study(root, profile)))
 
@@ -91,7 +91,7 @@ def predict(
     """
     import json
 
-    from galutils.predict import as_records, as_text, classify
+    from galutils.predict.classify.classify import as_records, as_text, classify
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
@@ -120,7 +120,7 @@ def similar(
     Prints their rows and positions, and draws them on a contact sheet. Likeness is nearness in what the run's
     network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
-    from galutils.similar import check_format, find_similar, write_sheet
+    from galutils.predict.similar import check_format, find_similar, write_sheet
 
     check_format(to)
     table, picture, images = find_similar(run_dir, image, count, data, device)
@@ -134,7 +134,7 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),
 ) -> None:
     """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
-    from galutils.results import list_scores
+    from galutils.study.results import list_scores
 
     typer.echo(list_scores(folder).to_string(index=False, float_format="{:.3f}".format))
 
@@ -143,11 +143,11 @@ def list_runs(
 def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
     """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
     if path.suffix in (".safetensors", ".pth", ".pt"):
-        from galutils.weights import describe_weights
+        from galutils.models.weights import describe_weights
 
         typer.echo(describe_weights(path))
     else:
-        from galutils.survey import survey_file
+        from galutils.data.check import survey_file
 
         typer.echo(survey_file(path))
 
@@ -164,8 +164,8 @@ def fetch_data(
     to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
 ) -> None:
     """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
-    from galutils.data import data_home
-    from galutils.fetch import GALAXY10, GALAXY10_NO_DUPLICATES, fetch
+    from galutils.data.download import GALAXY10, GALAXY10_NO_DUPLICATES, fetch
+    from galutils.data.sources import data_home
 
     file = GALAXY10_NO_DUPLICATES if no_duplicates else GALAXY10
     typer.echo(fetch(file, to or data_home(), mirror, copy))
@@ -174,7 +174,7 @@ def fetch_data(
 @fetch_app.command("weights")
 def fetch_weights() -> None:
     """Bring the official VGG11 and DINO ViT-S/16 into the caches of torch and Hugging Face."""
-    from galutils.weights import fetch_official
+    from galutils.models.weights import fetch_official
 
     for path in fetch_official():
         typer.echo(path)

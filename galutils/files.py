@@ -62,6 +62,18 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def code_digest(*parts: str) -> str:
+    """SHA-256 over the code of some of this package's rooms and files, such as "training" or "data/splits.py"."""
+    home, digest = Path(__file__).parent, hashlib.sha256()
+    for part in parts:
+        found = [home / part] if part.endswith(".py") else sorted((home / part).rglob("*.py"))
+        if not found:
+            raise FileNotFoundError(f"{home / part}: there is no such code.")
+        for path in found:
+            digest.update(f"{path.relative_to(home)} ".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
 def sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes as 64 lower-case hexadecimal digits."""
     with open(path, "rb") as file:

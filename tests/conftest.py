@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from galutils.galaxy10 import open_galaxies
-from galutils.mock import write_simulated
+from galutils.data.galaxies import open_galaxies
+from galutils.data.simulate.cutouts import write_simulated
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -5,22 +5,19 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
-import numpy as np
-import pytest
-import torch
-from conftest import ROOT
-
-from galutils import models
-from galutils.splits import split_rows
-from galutils.trainer import Settings
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
 import full_size
 import memory
+import numpy as np
 import precision
+import pytest
 import speed
 import timing
+import torch
 import usual
+
+from galutils.data.splits import split_rows
+from galutils.models import cnn
+from galutils.training.settings import Settings
 
 
 def test_ways_take_turns_and_the_first_round_does_not_count():
@@ -44,7 +41,7 @@ def test_speeds_of_two_ways_are_told_by_their_names(capsys):
 
 def test_the_usual_notebook_learns_the_same_network(simulated):
     """Its images, normalised in the data set, give the logits that ours give from bytes."""
-    network = models.build("custom_cnn").eval()
+    network = cnn.build("custom_cnn").eval()
     images, labels = next(iter(usual.loader(simulated.path, np.arange(8), 8)))
     theirs = network.trained(network.frozen[1:](images))
     ours = network(torch.from_numpy(simulated.read_images(np.arange(8))).permute(0, 3, 1, 2))
@@ -103,7 +100,7 @@ def test_a_subset_is_spread_evenly(simulated_path, tmp_path):
 
 
 def test_operations_are_those_counted_by_hand():
-    operations, moved = full_size.work_per_image(models.build("custom_cnn"), 64)
+    operations, moved = full_size.work_per_image(cnn.build("custom_cnn"), 64)
     # Output pixels of each 3x3 convolution after 2x2 averaging, times 9 * inputs * outputs; then the linear layer.
     pixels, inputs = (32**2, 16**2, 8**2, 8**2, 4**2, 4**2), (3, 32, 32, 32, 32, 32)
     forward = sum(2 * p * 9 * i * 32 for p, i in zip(pixels, inputs, strict=True)) + 2 * 32 * 10

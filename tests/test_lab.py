@@ -17,8 +17,8 @@ import pytest
 from conftest import CHROMIUM, ROOT
 from playwright.sync_api import expect, sync_playwright
 
-from galutils.mock import write_simulated
-from galutils.runs import read_metrics
+from galutils.data.simulate.cutouts import write_simulated
+from galutils.study.runs import read_metrics
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
 

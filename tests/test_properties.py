@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.optimize import linear_sum_assignment
 
+from galutils.clustering.scores import apply_match, match_clusters, matched_accuracy
+from galutils.data.galaxies import Galaxies, open_galaxies
+from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
-from galutils.galaxy10 import Galaxies, open_galaxies
-from galutils.metrics import apply_match, match_clusters, matched_accuracy
-from galutils.splits import split_rows
 
 FILES = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 

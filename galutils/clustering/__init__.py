@@ -1,0 +1,1 @@
+"""From embeddings to classes without labels, and what chance would get."""

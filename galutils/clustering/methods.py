@@ -1,0 +1,239 @@
+"""From embeddings to classes without training: PCA, k-means and other clusterers.
+
+The paper's way (section 4.5): PCA to 95% of the variance, k-means with ten clusters, Hungarian matching of
+clusters and classes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from galutils.clustering.scores import apply_match, class_memberships, cluster_scores, match_clusters, one_hot
+from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.errors import GalutilsError
+
+#: Clusterers that :func:`cluster` knows.
+METHODS = ("kmeans", "gmm", "spherical", "ward", "spectral", "hdbscan")
+
+#: Above this number of rows, Ward joins near neighbours only: all distances would not fit into memory.
+_WARD_ROWS = 10_000
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """Rows put into clusters.
+
+    Attributes:
+        clusters: (N,) int64 from 0; -1 where a row has none (HDBSCAN's noise).
+        soft: (N, K) float64 membership of each row in each cluster, rows sum to one; None where the
+            method has none.
+        inertia: sum of squared distances to the cluster centres (k-means), lower is better; else None.
+    """
+
+    clusters: np.ndarray
+    soft: np.ndarray | None = None
+    inertia: float | None = None
+
+    @property
+    def count(self) -> int:
+        """Number of clusters, empty ones included where they are known."""
+        return self.soft.shape[1] if self.soft is not None else int(self.clusters.max(initial=-1)) + 1
+
+    @property
+    def shares(self) -> np.ndarray:
+        """(K,) float64: share of the clustered rows in each cluster."""
+        kept = self.clusters[self.clusters >= 0]
+        return np.bincount(kept, minlength=self.count) / max(1, len(kept))
+
+    def typical_rows(self, count: int) -> list[np.ndarray]:
+        """For each cluster up to ``count`` row numbers, those with the highest membership first.
+
+        Raises:
+            GalutilsError: the method has no memberships.
+        """
+        if self.soft is None:
+            raise GalutilsError("This clustering has no memberships; use kmeans, gmm or spherical.")
+        return [
+            np.flatnonzero(self.clusters == k)[np.argsort(-self.soft[self.clusters == k, k], kind="stable")][:count]
+            for k in range(self.count)
+        ]
+
+
+def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np.ndarray:
+    """Principal components (N, d) float32 of an embedding (N, D), centred and not rescaled.
+
+    Args:
+        variance: share of the variance to keep, 1.0 for all of it; or, if an integer, the number of components.
+    """
+    from sklearn.decomposition import PCA
+
+    if variance <= 0 or (isinstance(variance, float) and variance > 1):
+        raise GalutilsError(f"variance is {variance}; give a share above 0 and up to 1.0, or a number of components.")
+    # The exact solver: the randomised one cannot keep a share, and draws.
+    if isinstance(variance, float):
+        components = variance if variance < 1 else None
+    else:
+        components = min(variance, *embedding.shape)
+    return PCA(components, svd_solver="full").fit_transform(embedding).astype(np.float32)
+
+
+def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray) -> np.ndarray:
+    """Soft assignments by distance: softmax over centres of -d² / (2 s²).
+
+    The posterior of the mixture that k-means stands for: equally likely round Gaussians with one variance
+    s², the mean squared distance to the own centre per dimension.
+
+    Args:
+        features: (N, D). centers: (K, D). clusters: (N,) int.
+
+    Returns:
+        (N, K) float64, rows sum to one.
+    """
+    from scipy.special import softmax
+    from sklearn.metrics import euclidean_distances
+
+    squared = euclidean_distances(features.astype(np.float64), centers.astype(np.float64), squared=True)
+    variance = squared[np.arange(len(clusters)), clusters].mean() / features.shape[1]
+    smallest = np.finfo(float).eps * squared.max() or 1.0  # where every row is a centre
+    return softmax(-squared / (2 * max(variance, smallest)), axis=1)
+
+
+def kmeans(features: np.ndarray, clusters: int = NUM_CLASSES, seed: int = 0, n_init: int = 10) -> Clustering:
+    """scikit-learn's k-means: the best of ``n_init`` starts by inertia."""
+    from sklearn.cluster import KMeans
+
+    _check_count(features, clusters)
+    fitted = KMeans(clusters, n_init=n_init, random_state=seed).fit(features)
+    found = fitted.labels_.astype(np.int64)
+    return Clustering(found, memberships(features, fitted.cluster_centers_, found), float(fitted.inertia_))
+
+
+def kmeans_over_seeds(
+    features: np.ndarray,
+    labels: np.ndarray,
+    clusters: int = NUM_CLASSES,
+    seeds: Iterable[int] = range(10),
+    n_init: int = 10,
+) -> tuple[pd.DataFrame, Clustering]:
+    """k-means from several seeds; the one with the lowest inertia, which needs no labels, is the reported one.
+
+    Returns:
+        a table with one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of
+        :func:`galutils.clustering.scores.cluster_scores` that are numbers; and the reported clustering.
+    """
+    rows, best = [], None
+    for seed in seeds:
+        found = kmeans(features, clusters, seed, n_init)
+        rows.append({"seed": seed, "inertia": found.inertia, **_numbers(score(found, labels))})
+        if best is None or found.inertia < best.inertia:
+            best = found
+    table = pd.DataFrame(rows)
+    table.insert(2, "reported", table.index == table["inertia"].idxmin())
+    return table, best
+
+
+def score(
+    clustering: Clustering, labels: np.ndarray, features: np.ndarray | None = None, many_to_one: bool = False
+) -> dict:
+    """:func:`galutils.clustering.scores.cluster_scores` of a clustering; the silhouette only with ``features``."""
+    return cluster_scores(
+        labels,
+        clustering.clusters,
+        NUM_CLASSES,
+        soft=clustering.soft,
+        features=features,
+        many_to_one=many_to_one,
+    )
+
+
+def predictions(clustering: Clustering, labels: np.ndarray, many_to_one: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Matched class of each row, and its probabilities.
+
+    Returns:
+        (N,) int64, -1 where a row has no class; (N, 10) float64, soft where the clustering is, else 0 or 1.
+    """
+    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, clustering.count, many_to_one)
+    predicted = apply_match(match, clustering.clusters)
+    if clustering.soft is None:
+        return predicted, one_hot(predicted, NUM_CLASSES)
+    return predicted, class_memberships(match, clustering.soft, NUM_CLASSES)
+
+
+def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed: int = 0) -> Clustering:
+    """Cluster rows by one of :data:`METHODS`.
+
+    Args:
+        features: (N, D) float.
+        method: kmeans; gmm (Gaussian mixture, a diagonal covariance each); spherical (k-means by cosine);
+            ward (agglomerative; over 15 near neighbours where there are more than 10,000 rows); spectral
+            (on the graph of 10 near neighbours); hdbscan (finds the number of clusters itself, none
+            smaller than 1% of the rows, and leaves noise without one).
+
+    Raises:
+        GalutilsError: unknown method, or fewer rows than clusters.
+    """
+    from sklearn import cluster as sk
+    from sklearn.mixture import GaussianMixture
+    from sklearn.neighbors import kneighbors_graph
+
+    _check_count(features, clusters)
+    if method == "kmeans":
+        return kmeans(features, clusters, seed)
+    if method == "spherical":
+        return _spherical_kmeans(features, clusters, seed)
+    if method == "gmm":
+        # Principal components are uncorrelated over all rows, and full covariances would have more
+        # parameters than a small set has numbers.
+        fitted = GaussianMixture(clusters, covariance_type="diag", n_init=3, random_state=seed).fit(features)
+        soft = fitted.predict_proba(features).astype(np.float64)
+        return Clustering(soft.argmax(axis=1), soft)
+    if method == "ward":
+        graph = kneighbors_graph(features, 15) if len(features) > _WARD_ROWS else None
+        found = sk.AgglomerativeClustering(clusters, linkage="ward", connectivity=graph).fit_predict(features)
+    elif method == "spectral":
+        neighbors = min(10, len(features) - 1)
+        model = sk.SpectralClustering(clusters, affinity="nearest_neighbors", n_neighbors=neighbors, random_state=seed)
+        found = model.fit_predict(features)
+    elif method == "hdbscan":
+        found = sk.HDBSCAN(min_cluster_size=max(5, len(features) // 100), copy=True).fit_predict(features)
+    else:
+        raise GalutilsError(f"method is '{method}'; choose {', '.join(METHODS)}.")
+    return Clustering(found.astype(np.int64))
+
+
+def _check_count(features: np.ndarray, clusters: int) -> None:
+    if not 1 <= clusters <= len(features):
+        raise GalutilsError(f"{len(features)} rows cannot be put into {clusters} clusters; set clusters to fewer.")
+
+
+def _spherical_kmeans(features: np.ndarray, clusters: int, seed: int, starts: int = 10) -> Clustering:
+    """k-means on the unit sphere (Dhillon & Modha 2001): centres are unit vectors, nearness is the cosine."""
+    from sklearn.preprocessing import normalize
+
+    unit = normalize(features.astype(np.float64))
+    fits = [_spherical_start(unit, clusters, seed * starts + start) for start in range(starts)]
+    found, centers = max(fits, key=lambda fit: (unit * fit[1][fit[0]]).sum())
+    return Clustering(found, memberships(unit, centers, found))
+
+
+def _spherical_start(unit: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Clusters (N,) and centres (K, D) of one start on rows of unit length."""
+    from sklearn.cluster import kmeans_plusplus
+    from sklearn.preprocessing import normalize
+
+    centers, _ = kmeans_plusplus(unit, clusters, random_state=seed)
+    found = np.full(len(unit), -1)
+    for _ in range(300):
+        before, found = found, (unit @ centers.T).argmax(axis=1)
+        if np.array_equal(before, found):
+            break
+        sums = one_hot(found, clusters).T @ unit
+        # An empty cluster keeps its centre.
+        centers = np.where(sums.any(axis=1, keepdims=True), normalize(sums), centers)
+    return found, centers
+
+
+def _numbers(scores: dict) -> dict:
+    return {name: value for name, value in scores.items() if isinstance(value, float)}

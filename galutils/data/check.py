@@ -1,0 +1,90 @@
+"""What a file of galaxies holds, read through block by block: the report of ``galutils check``."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galutils.data.download import GALAXY10, GALAXY10_NO_DUPLICATES, matches
+from galutils.data.galaxies import open_galaxies
+from galutils.data.galaxy10 import CLASS_NAMES
+from galutils.data.splits import contradicting_groups, group_rows, position_pairs, scan_images
+
+
+def survey_file(path: str | Path) -> str:
+    """Read a file in Galaxy10's layout through, in bounded memory, and say what it is, one fact a line.
+
+    Raises:
+        galutils.data.galaxies.DataError: it is not such a file, or its images are damaged.
+    """
+    galaxies = open_galaxies(path)
+    blank, digest = scan_images(galaxies)
+    pairs = position_pairs(galaxies.ra, galaxies.dec)
+    groups = group_rows(pairs, digest)
+    repeated = int(np.sum(np.bincount(groups) > 1))
+    contradicting = contradicting_groups(galaxies.labels, groups)
+    known = [file.name for file in (GALAXY10, GALAXY10_NO_DUPLICATES) if matches(file, path)]
+    counts = np.bincount(galaxies.labels, minlength=len(CLASS_NAMES))
+    lines = [
+        f"{path}: {len(galaxies):,} {'simulated ' if galaxies.simulated else ''}galaxies, "
+        f"{galaxies.image_size} pixels wide",
+        *(f"  {label} {name}: {count:,}" for label, (name, count) in enumerate(zip(CLASS_NAMES, counts, strict=True))),
+        f"Blank images: {blank.sum()}{_rows(np.flatnonzero(blank))}",
+        f"Pairs of rows at the same position: {len(pairs) if galaxies.ra is not None else 'no positions in this file'}",
+        f"Galaxies with several rows: {repeated}, with contradicting labels: {len(contradicting)}",
+        *(f"  rows {', '.join(map(str, rows))}: {_labels(galaxies.labels[rows])}" for rows in contradicting[:10]),
+        f"Missing redshifts: {_missing(galaxies.redshift)}",
+        f"Checksum: {'that of the published ' + known[0] if known else 'not that of a published file'}",
+    ]
+    return "\n".join(lines)
+
+
+def _rows(rows: np.ndarray, most: int = 10) -> str:
+    if not len(rows):
+        return ""
+    return f" (rows {', '.join(map(str, rows[:most]))}{', ...' if len(rows) > most else ''})"
+
+
+def _labels(labels: np.ndarray) -> str:
+    return ", ".join(CLASS_NAMES[label] for label in labels)
+
+
+def _missing(redshift: np.ndarray | None) -> str:
+    return "no redshifts in this file" if redshift is None else str(int(np.isnan(redshift).sum()))
+
+
+def measure_images(images: np.ndarray) -> pd.DataFrame:
+    """Measure images of centred galaxies.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+
+    Returns:
+        one row per image: ``sky`` and ``noise`` (median, and 1.48 times the median absolute deviation, of
+        the frame's outer eighth; grey levels), ``peak`` (brightest pixel of the central quarter; grey
+        levels), ``half_light_radius`` (pixels; the circle around the centre that holds half of the light
+        within half the frame, above the sky) and ``colour`` (red over blue light within that circle; 1 is
+        neutral). Grey levels are a stretched display of the flux, so sizes and colours are those of the
+        picture, not photometry.
+    """
+    height, width = images.shape[1:3]
+    y, x = np.mgrid[:height, :width]
+    radius = np.hypot(y - (height - 1) / 2, x - (width - 1) / 2)
+    edge = max(1, height // 8)
+    border = np.ones((height, width), bool)
+    border[edge:-edge, edge:-edge] = False
+    inside = radius <= min(height, width) / 4
+    order = np.argsort(radius[inside], kind="stable")
+    sorted_radius = radius[inside][order]
+    rows = []
+    for image in images:
+        grey = image.mean(axis=2)
+        sky = np.median(grey[border])
+        noise = 1.4826 * np.median(np.abs(grey[border] - sky))
+        light = np.clip(grey - sky, 0, None)[inside][order].cumsum()
+        total = light[-1]
+        half = sorted_radius[np.searchsorted(light, total / 2)] if total > 0 else np.nan
+        body = radius <= (half if np.isfinite(half) else 1)
+        red, blue = (np.clip(image[body][:, channel] - sky, 0, None).sum() for channel in (0, 2))
+        rows.append((sky, noise, grey[inside].max(), half, red / blue if blue > 0 else np.nan))
+    return pd.DataFrame(rows, columns=["sky", "noise", "peak", "half_light_radius", "colour"])

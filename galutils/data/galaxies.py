@@ -1,0 +1,208 @@
+"""Galaxy10 DECaLS: its ten classes, its HDF5 layout, and how images are read from it.
+
+The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; the full set,
+a subset of it and the simulated galaxies all have it:
+
+=========== =================== ======== ==========================================
+dataset     shape               dtype    meaning
+=========== =================== ======== ==========================================
+``images``  (N, size, size, 3)  uint8    g, r, z cutouts shown as RGB
+``ans``     (N,)                integer  class, 0 to 9
+``ra``      (N,)                float    right ascension in degrees (optional)
+``dec``     (N,)                float    declination in degrees (optional)
+``redshift``(N,)                float    NaN where unknown (optional)
+``pxscale`` (N,)                float    arcsec per pixel (optional)
+=========== =================== ======== ==========================================
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.errors import GalutilsError, first_line
+
+#: Attribute of the file that marks simulated galaxies, so that no number from them passes for a real one.
+SIMULATED_ATTRIBUTE = "simulated"
+
+_OPTIONAL = ("ra", "dec", "redshift", "pxscale")
+_GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
+
+
+#: What h5py raises for damaged bytes, depending on where they are.
+_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
+
+
+class DataError(GalutilsError):
+    """A data file that cannot be used; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Galaxies:
+    """A checked file of galaxies: labels and coordinates in memory, images left on disk.
+
+    Attributes:
+        path: the HDF5 file.
+        labels: (N,) int64, classes 0 to 9.
+        image_size: height and width of the images in pixels.
+        simulated: whether the file says that its galaxies are simulated.
+        ra, dec: (N,) float64 in degrees, or None where the file has none.
+        redshift: (N,) float64, NaN where unknown, or None.
+        pxscale: (N,) float64 in arcsec per pixel, or None.
+    """
+
+    path: Path
+    labels: np.ndarray
+    image_size: int
+    simulated: bool
+    ra: np.ndarray | None = None
+    dec: np.ndarray | None = None
+    redshift: np.ndarray | None = None
+    pxscale: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sample_per_class(self, count: int, seed: int = 0) -> np.ndarray:
+        """Up to ``count`` row numbers of each class that occurs, drawn by seed: (n,) int64, ordered by class."""
+        rng = np.random.default_rng(seed)
+        shuffled = rng.permutation(len(self))
+        return np.concatenate([shuffled[self.labels[shuffled] == label][:count] for label in np.unique(self.labels)])
+
+    def read_images(self, rows: Sequence[int] | np.ndarray, size: int | None = None, crop: float = 1.0) -> np.ndarray:
+        """Read images of the given rows, in the order given.
+
+        Args:
+            rows: (n,) row numbers; repetitions are allowed.
+            size: height and width wanted; the file's own if None. Smaller sizes average over the
+                pixels that fall together (antialiased bilinear), so faint structure is not lost.
+            crop: share of each side to keep around the centre, before resizing. Galaxies are centred and
+                most of a frame is sky.
+
+        Returns:
+            (n, size, size, 3) uint8.
+
+        Raises:
+            DataError: if the file's image data are damaged.
+        """
+        rows = np.asarray(rows, dtype=np.int64)
+        size = size or self.image_size
+        out = np.empty((len(rows), size, size, 3), dtype=np.uint8)
+        # HDF5 wants increasing row numbers; blocks bound the memory for the images at their full size.
+        order = np.argsort(rows, kind="stable")
+        try:
+            with h5py.File(self.path, "r") as file:
+                for block in np.array_split(order, max(1, -(-len(order) // 256))):
+                    unique, inverse = np.unique(rows[block], return_inverse=True)
+                    out[block] = prepare(_read_rows(file["images"], unique), size, crop)[inverse]
+        except _DAMAGE as error:
+            raise DataError(f"{self.path}: 'images' is damaged ({error}); get the file again.") from error
+        return out
+
+
+def _read_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    """Rows (increasing, unique) of a dataset: as one slice where they are dense, else one by one."""
+    if len(rows) == 0:
+        return np.empty((0, *dataset.shape[1:]), dataset.dtype)
+    first, last = rows[0], rows[-1] + 1
+    if last - first <= 2 * len(rows):
+        return dataset[first:last][rows - first]
+    return np.stack([dataset[row] for row in rows])
+
+
+def prepare(images: np.ndarray, size: int, crop: float = 1.0) -> np.ndarray:
+    """Keep the central ``crop`` of each side of square images (n, s, s, 3) uint8, then :func:`resize`.
+
+    Training and prediction both pass here, so that they cannot differ.
+    """
+    side = images.shape[1]
+    edge = round(side * (1 - crop) / 2)
+    return resize(images[:, edge : side - edge, edge : side - edge], size)
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Resize square images (n, s, s, 3) uint8 to (n, size, size, 3) uint8, antialiased bilinear."""
+    if len(images) == 0 or images.shape[1] == size:
+        return images.reshape(len(images), size, size, 3)
+    import torch
+
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    pixels = torch.nn.functional.interpolate(pixels, (size, size), mode="bilinear", antialias=True)
+    return pixels.permute(0, 2, 3, 1).numpy()
+
+
+def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
+    """Open a file in Galaxy10's layout and check it.
+
+    Args:
+        labelled: whether it must have ``ans``; if not, labels that are not there are -1.
+
+    Raises:
+        DataError: the file is missing, not HDF5, truncated, or not in the layout. One sentence.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file; {_GET_IT}.")
+    if path.is_dir():
+        raise DataError(f"{path}: is a folder, not an HDF5 file; name the file inside it.")
+    if not h5py.is_hdf5(path):
+        raise DataError(f"{path}: is not an HDF5 file; {_GET_IT}.")
+    try:
+        with h5py.File(path, "r") as file:
+            return _read_checked(file, path, labelled)
+    except _DAMAGE as error:
+        raise DataError(
+            f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
+        ) from error
+
+
+def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
+    for name in ("images", "ans") if labelled or "ans" in file else ("images",):
+        if not isinstance(file.get(name), h5py.Dataset):
+            raise DataError(f"{path}: has no dataset '{name}'; {_GET_IT}.")
+    images = file["images"]
+    ans = file["ans"] if "ans" in file else np.full(images.shape[:1], -1)
+    if images.dtype != np.uint8:
+        raise DataError(
+            f"{path}: 'images' has dtype {images.dtype}, not uint8; store grey levels from 0 to 255 as uint8."
+        )
+    if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 8:
+        raise DataError(
+            f"{path}: 'images' has shape {images.shape}, not (N, size, size, 3) with a size of 8 or more; "
+            "store square RGB images with the channels last."
+        )
+    if not np.issubdtype(ans.dtype, np.integer):
+        raise DataError(f"{path}: 'ans' has dtype {ans.dtype}, not an integer; store the classes as uint8.")
+    if ans.ndim != 1 or len(ans) != len(images):
+        raise DataError(
+            f"{path}: 'ans' has shape {ans.shape} but there are {len(images)} images; store one label for each image."
+        )
+    if len(ans) == 0:
+        raise DataError(f"{path}: 'images' has no rows; {_GET_IT}.")
+    labels = ans[:].astype(np.int64)
+    if "ans" in file and (labels.min() < 0 or labels.max() >= NUM_CLASSES):
+        raise DataError(
+            f"{path}: 'ans' has labels from {labels.min()} to {labels.max()}, not 0 to {NUM_CLASSES - 1}; "
+            "number the classes as Galaxy10 does."
+        )
+    optional = {}
+    for name in _OPTIONAL:
+        if name not in file:
+            continue
+        column = file[name]
+        numeric = isinstance(column, h5py.Dataset) and np.issubdtype(column.dtype, np.number)
+        if not numeric or column.shape != ans.shape:
+            raise DataError(
+                f"{path}: '{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out."
+            )
+        optional[name] = column[:].astype(np.float64)
+    return Galaxies(
+        path=path,
+        labels=labels,
+        image_size=images.shape[1],
+        simulated=bool(file.attrs.get(SIMULATED_ATTRIBUTE, False)),
+        **optional,
+    )

@@ -1,0 +1,139 @@
+"""Images on their way to the device: kept there whole where they fit, streamed from the file where not.
+
+Both ways give the same batches in the same order, so the choice changes time and memory but no number. Augmentation
+is here too: a galaxy has no up, and no side from which it has to be seen. Quarter turns and flips move pixels without
+blending any, so that an augmented image is as sharp as the original.
+"""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import psutil
+import torch
+
+from galutils.data.galaxies import Galaxies
+
+#: Share of the free memory that resident images or features may take.
+MEMORY_SHARE = 0.5
+
+
+class Resident:
+    """Images or feature maps held on the device.
+
+    Args:
+        data: (n, H, W, C) or (n, features), on the device; channels last, so that a batch is a channels-last
+            NCHW tensor without a copy.
+        rows: (n,) the row number of each entry of ``data``.
+    """
+
+    def __init__(self, data: torch.Tensor, rows: np.ndarray):
+        self.data = data
+        self.index = np.full(rows.max() + 1, -1)
+        self.index[rows] = np.arange(len(rows))
+
+    def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
+        """For each array of row numbers, yield its (B, C, H, W) or (B, features) tensor."""
+        # All indices go to the device at once: a copy for each batch would keep a GPU waiting for the host.
+        index = torch.from_numpy(self.index[np.concatenate(batches)]).to(self.data.device)
+        for chosen in index.split([len(rows) for rows in batches]):
+            yield self._batch(chosen)  # without a name here, by which the batch would live on
+
+    def _batch(self, chosen: torch.Tensor) -> torch.Tensor:
+        batch = self.data.index_select(0, chosen)  # several times as fast as data[chosen]
+        return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+
+
+class Streamed:
+    """Images read from the file while the device works on the ones before.
+
+    Args:
+        galaxies: the opened file.
+        size: height and width to read them at, in pixels.
+        crop: share of each side that is kept around the centre.
+        device: where batches go.
+        read_ahead: images read at once; two such blocks are in memory.
+    """
+
+    def __init__(self, galaxies: Galaxies, size: int, crop: float, device: torch.device, read_ahead: int = 64):
+        self.galaxies, self.size, self.crop = galaxies, size, crop
+        self.device, self.read_ahead = device, read_ahead
+
+    def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
+        """For each array of row numbers, yield its (B, 3, H, W) uint8 tensor."""
+        blocks, count = [[]], 0
+        for rows in batches:
+            if blocks[-1] and count + len(rows) > self.read_ahead:
+                blocks.append([])
+                count = 0
+            blocks[-1].append(rows)
+            count += len(rows)
+        with ThreadPoolExecutor(max_workers=1) as reader:
+            ahead = reader.submit(self._read, blocks[0])
+            for following in [*blocks[1:], None]:
+                block = ahead.result()
+                if following is not None:
+                    ahead = reader.submit(self._read, following)
+                for images in block:
+                    yield torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
+
+    def _read(self, block: list[np.ndarray]) -> list[np.ndarray]:
+        if not block:
+            return []
+        images = self.galaxies.read_images(np.concatenate(block), self.size, self.crop)
+        return np.split(images, np.cumsum([len(rows) for rows in block])[:-1])
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on the device (of the machine's memory, where the device has none of its own)."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    return psutil.virtual_memory().available
+
+
+def load_images(
+    galaxies: Galaxies,
+    rows: np.ndarray,
+    size: int,
+    device: torch.device,
+    crop: float = 1.0,
+    resident: bool | None = None,
+) -> Resident | Streamed:
+    """Make the given rows ready for the device.
+
+    Args:
+        rows: (n,) the rows that will be asked for.
+        size: height and width in pixels.
+        crop: share of each side that is kept around the centre.
+        resident: whether to hold them all on the device; decided by its free memory if None.
+    """
+    if resident is None:
+        resident = len(rows) * size * size * 3 <= MEMORY_SHARE * free_memory(device)
+    if not resident:
+        return Streamed(galaxies, size, crop, device)
+    return Resident(torch.from_numpy(galaxies.read_images(rows, size, crop)).to(device), rows)
+
+
+def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int | None = None, crop: float = 1.0) -> torch.Tensor:
+    """The given rows as a network takes them: (n, 3, size, size) uint8 on the CPU; the file's own size if None."""
+    return torch.from_numpy(galaxies.read_images(rows, size, crop)).permute(0, 3, 1, 2)
+
+
+#: Four quarter turns, each with and without a flip.
+COUNT = 8
+
+
+def symmetry(images: torch.Tensor, number: int) -> torch.Tensor:
+    """Square images (..., H, H) turned by ``number % 4`` quarters; flipped left to right before that from 4 on."""
+    flipped = images.flip(-1) if number >= 4 else images
+    return flipped.rot90(number % 4, (-2, -1))
+
+
+def random_symmetries(images: torch.Tensor) -> torch.Tensor:
+    """Each of the images (N, C, H, H) under a symmetry of its own, drawn by torch's generator on the CPU."""
+    drawn = torch.randint(COUNT, (len(images),))
+    augmented = torch.empty_like(images)
+    for number in drawn.unique().tolist():
+        chosen = (drawn == number).nonzero().squeeze(1).to(images.device)
+        augmented[chosen] = symmetry(images[chosen], number)
+    return augmented

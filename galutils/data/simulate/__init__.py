@@ -1,0 +1,1 @@
+"""Simulated galaxies: profiles of light, classes of galaxies, and cutouts of the sky."""

@@ -1,0 +1,218 @@
+"""How far a score may lie from what other galaxies and other seeds would have given.
+
+Galaxies are drawn anew with replacement, all rows of one galaxy together (the cluster bootstrap; Field & Welsh
+2007), and the seeds of an approach are tested on the same draw. That gives the variance due to the galaxies.
+Between seeds the scores differ for two reasons: the seeds, and that they err on different galaxies; the
+bootstrap knows the second part, and what is left is the variance due to the seeds. Their sum has Satterthwaite's
+(1946) degrees of freedom, which are few where few seeds carry the uncertainty.
+
+Intervals of scores between 0 and 1 are Wilson's (1927) with the number of galaxies that would give the variance
+found (Korn & Graubard 1998): they stay between 0 and 1, and have a width where every galaxy was right.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import sparse, stats
+
+from galutils.data.galaxy10 import NUM_CLASSES
+
+DRAWS = 1000
+LEVEL = 0.95
+#: Pairs of classes that people confuse, too.
+CONFUSABLE = {"disturbed, merging": (0, 1), "tight, loose spiral": (6, 7), "round, in-between": (2, 3)}
+#: Scores of :func:`weighted_scores` that are single numbers.
+SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "top2_accuracy")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The predictions of one run.
+
+    Attributes:
+        row: (n,) int, rows of the file.
+        group: (n,) int; rows with the same number show the same galaxy.
+        labels, predicted: (n,) int, classes; -1 where none was predicted.
+        probabilities: (n, C) float; None where there are hard assignments only.
+    """
+
+    row: np.ndarray
+    group: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    probabilities: np.ndarray | None = None
+
+    @property
+    def correct(self) -> np.ndarray:
+        """(n,) bool."""
+        return self.labels == self.predicted
+
+
+def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores, for several weightings of the rows at once.
+
+    Args:
+        weights: (B, n) how often each row counts.
+
+    Returns:
+        the :data:`SCORES`, each (B,): ``accuracy``, ``balanced_accuracy`` (mean recall), ``macro_f1``, ``roc_auc``
+        (macro, one-versus-rest) and ``top2_accuracy``; ``recall``, ``precision``, each (B, C); and ``confused``,
+        (B, 3): the share of the galaxies of each :data:`CONFUSABLE` pair that are taken for the other one. NaN where
+        a score has no meaning: a class that does not occur or was not predicted, top-2 without probabilities.
+    """
+    classes, total = NUM_CLASSES, weights.sum(axis=1)
+    guess = np.where(graded.predicted < 0, classes, graded.predicted)  # the last column: no class
+    cell = graded.labels * (classes + 1) + guess
+    cells = sparse.csr_array((np.ones(len(cell)), (np.arange(len(cell)), cell)), (len(cell), classes * (classes + 1)))
+    counts = (cells.T @ weights.T).T.reshape(-1, classes, classes + 1)
+    hits = np.einsum("bcc->bc", counts[:, :, :classes])
+    true, taken = counts.sum(axis=2), counts[:, :, :classes].sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        recall, precision, f1 = hits / true, hits / taken, 2 * hits / (true + taken)
+        confused = [(counts[:, a, b] + counts[:, b, a]) / (true[:, a] + true[:, b]) for a, b in CONFUSABLE.values()]
+    ranks, top2 = graded.probabilities, np.full(len(weights), np.nan)
+    if ranks is None:
+        ranks = np.equal.outer(graded.predicted, np.arange(classes)).astype(float)
+    else:
+        best = np.argsort(-ranks, axis=1, kind="stable")[:, :2]
+        top2 = weights @ (best == graded.labels[:, None]).any(axis=1) / total
+    return {
+        "accuracy": hits.sum(axis=1) / total,
+        "balanced_accuracy": np.nanmean(recall, axis=1),
+        "macro_f1": np.nanmean(f1, axis=1),
+        "roc_auc": weighted_roc_auc(graded.labels, ranks, weights),
+        "top2_accuracy": top2,
+        "recall": recall,
+        "precision": precision,
+        "confused": np.stack(confused, axis=1),
+    }
+
+
+def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Macro one-versus-rest ROC AUC (B,) for weightings (B, n) of the rows; see :func:`metrics.macro_roc_auc`.
+
+    The share of pairs, one galaxy of the class and one of another, in which the first scores higher; ties count half.
+    NaN where galaxies of one class alone are drawn.
+    """
+    areas = []
+    for label in np.unique(labels):
+        order = np.argsort(scores[:, label], kind="stable")
+        ranked, own = scores[order, label], labels[order] == label
+        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of every run of equal scores
+        inside = np.add.reduceat(weights[:, order] * own, starts, axis=1)
+        outside = np.add.reduceat(weights[:, order] * ~own, starts, axis=1)
+        below = outside.cumsum(axis=1) - outside / 2
+        with np.errstate(invalid="ignore"):
+            areas.append((inside * below).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1)))
+    return pd.DataFrame(areas).mean().to_numpy()  # over the classes that have a curve
+
+
+def galaxy_draws(groups: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0) -> list[np.ndarray]:
+    """How often each row occurs when whole galaxies are drawn with replacement, as many as there are.
+
+    Args:
+        groups: for each run the (n,) galaxy numbers of its rows. Runs share the draws, so that rows of one galaxy
+            occur equally often in all of them.
+
+    Returns:
+        for each run (draws, n) float32.
+    """
+    galaxies = np.unique(np.concatenate(groups))
+    rng = np.random.default_rng(seed)
+    size = len(galaxies)
+    drawn = np.empty((draws, size), np.float32)
+    for draw in drawn:
+        draw[:] = np.bincount(rng.integers(0, size, size), minlength=size)
+    return [drawn[:, np.searchsorted(galaxies, group)] for group in groups]
+
+
+def combine(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.DataFrame:
+    """Mean and uncertainty of scores over seeds and galaxies; see the module's docstring.
+
+    Args:
+        points: (S, K) K scores for each seed.
+        replicates: (S, B, K) the same on galaxies drawn anew; NaN, such as the recall of a class of which no galaxy was
+            drawn, leaves that draw out.
+        galaxies: how many there are.
+
+    Returns:
+        one row per score: ``mean``; ``sd`` between seeds, NaN for one seed; ``standard_error``; ``dof``, its degrees
+        of freedom. With one seed the standard error is that of the galaxies alone.
+    """
+    seeds = len(points)
+    own = pd.DataFrame(replicates.mean(axis=0)).var(ddof=1).to_numpy() * galaxies / (galaxies - 1)
+    between = left = np.zeros(points.shape[1])
+    if seeds > 1:
+        between = points.var(axis=0, ddof=1)
+        # What the seeds' scores differ by although the seeds are equally good: they err on different galaxies.
+        erring = (replicates - points[:, None]).var(axis=0, ddof=1)
+        left = np.maximum(0, between - pd.DataFrame(erring).mean().fillna(0).to_numpy())
+    variance = own + left / seeds
+    uncertainty = np.where(left > 0, between / seeds, 0) ** 2 / max(1, seeds - 1) + own**2 / (galaxies - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dof = np.where(uncertainty > 0, variance**2 / uncertainty, galaxies - 1)
+    sd = np.sqrt(between) if seeds > 1 else np.full(points.shape[1], np.nan)
+    return pd.DataFrame({"mean": points.mean(axis=0), "sd": sd, "standard_error": np.sqrt(variance), "dof": dof})
+
+
+def estimate(runs: Sequence[Graded], draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
+    """Every score of an approach with its interval.
+
+    Args:
+        runs: one for each seed.
+
+    Returns:
+        indexed by name: the :data:`SCORES`, ``recall 0`` to ``recall 9``, ``precision 0`` ..., and ``confused`` with
+        a name of :data:`CONFUSABLE`; the columns of :func:`combine`, ``low`` and ``high``.
+    """
+    weights = galaxy_draws([run.group for run in runs], draws, seed)
+    points = np.stack([_flat(run, np.ones((1, len(run.row))))[0] for run in runs])
+    replicates = np.stack([_flat(run, drawn) for run, drawn in zip(runs, weights, strict=True)])
+    names = [*SCORES]
+    names += [f"{score} {label}" for score in ("recall", "precision") for label in range(NUM_CLASSES)]
+    names += [f"confused {pair}" for pair in CONFUSABLE]
+    table = combine(points, replicates, len(np.unique(np.concatenate([run.group for run in runs]))))
+    galaxies = _galaxies_behind(runs)
+    low, high = wilson(table["mean"], table["standard_error"], table["dof"], galaxies, level)
+    return table.assign(low=low, high=high).set_axis(names)
+
+
+def _flat(graded: Graded, weights: np.ndarray) -> np.ndarray:
+    """(B, K): all scores side by side. In blocks, since the ROC curve of every draw is large."""
+    blocks = []
+    for start in range(0, len(weights), 200):
+        scores = weighted_scores(graded, weights[start : start + 200])
+        blocks.append(np.column_stack(list(scores.values())))
+    return np.concatenate(blocks)
+
+
+def _galaxies_behind(runs: Sequence[Graded]) -> np.ndarray:
+    """(K,) how many galaxies each score of :func:`_flat` is a share of, averaged over seeds."""
+    true = np.mean([np.bincount(run.labels, minlength=NUM_CLASSES) for run in runs], axis=0)
+    taken = np.mean([np.bincount(run.predicted[run.predicted >= 0], minlength=NUM_CLASSES) for run in runs], axis=0)
+    pairs = [true[list(pair)].sum() for pair in CONFUSABLE.values()]
+    return np.concatenate([np.full(len(SCORES), true.sum()), true, taken, pairs])
+
+
+def wilson(
+    mean: np.ndarray, standard_error: np.ndarray, dof: np.ndarray, galaxies: np.ndarray, level: float = LEVEL
+) -> tuple[np.ndarray, np.ndarray]:
+    """Score interval of a share whose variance is known; see the module's docstring.
+
+    Args:
+        mean, standard_error, dof: (K,) as from :func:`combine`.
+        galaxies: (K,) how many the share is of; taken where the standard error is zero, so that the interval has a
+            width where all galaxies, or none, were right.
+
+    Returns:
+        (low, high), each (K,).
+    """
+    mean, standard_error = np.asarray(mean, float), np.asarray(standard_error, float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        size = np.where(standard_error > 0, mean * (1 - mean) / standard_error**2, galaxies)
+        squared = stats.t.ppf((1 + level) / 2, dof) ** 2 / size
+        middle = (mean + squared / 2) / (1 + squared)
+        half = np.sqrt(squared * (mean * (1 - mean) + squared / 4)) / (1 + squared)
+    return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

@@ -1,0 +1,35 @@
+"""What is taken for what, and the most confident mistakes."""
+
+import numpy as np
+import pandas as pd
+
+from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
+from galutils.evaluation.metrics import confusion_counts
+
+
+def confusion_table(predictions: pd.DataFrame) -> np.ndarray:
+    """(10, 10) counts, true by predicted class. predictions: see galutils.study.runs.read_predictions."""
+    return confusion_counts(predictions["y_true"], predictions["y_pred"], NUM_CLASSES)
+
+
+def mistake_titles(mistakes: pd.DataFrame) -> list[str]:
+    """ "true → predicted (confidence)" for each row of :func:`confident_mistakes`."""
+    return [
+        f"{CLASS_NAMES[row.y_true]}\n→ {CLASS_NAMES[row.y_pred]} ({row.confidence:.0%})"
+        for row in mistakes.itertuples()
+    ]
+
+
+def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, float]]:
+    """The most frequent confusions as (true class, predicted class, share of the true class)."""
+    share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
+    np.fill_diagonal(share, 0)
+    order = np.argsort(share, axis=None)[::-1][:top]
+    return [(int(i), int(j), float(share[i, j])) for i, j in zip(*np.unravel_index(order, share.shape), strict=True)]
+
+
+def confident_mistakes(predictions: pd.DataFrame, count: int = 10) -> pd.DataFrame:
+    """The wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
+    probabilities = predictions.filter(regex=r"^p\d$").max(axis=1)
+    wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
+    return wrong.nlargest(count, "confidence")

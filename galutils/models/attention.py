@@ -1,0 +1,180 @@
+"""Where networks look: attention of a vision transformer's CLS token, and Grad-CAM of convolutional ones.
+
+The paper shows the CLS attention of the last block, plain and fine-tuned (its figures 3 and 5). Beside the
+pictures stands a number: the share of the attention that falls on the galaxy.
+
+Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module; a ViT wants whole patches,
+as :func:`galutils.dino.read_prepared` gives them.
+"""
+
+import warnings
+from collections.abc import Sequence
+from copy import deepcopy
+
+import numpy as np
+import torch
+from torch import nn
+
+from galutils.models.vit import Backbone
+
+
+@torch.no_grad()
+def attention_weights(backbone: Backbone, images: torch.Tensor, blocks: Sequence[int] = (-1,)) -> list[torch.Tensor]:
+    """Attention of whole blocks, computed beside timm's fused path from the very same inputs.
+
+    Args:
+        backbone: plain or with adapters.
+        images: (N, 3, H, W).
+        blocks: which blocks, negative from the last.
+
+    Returns:
+        for each block (N, heads, tokens, tokens) float32; rows sum to one. CLS is token 0. At 224 pixels
+        and patches of 16 a block takes about a megabyte per image and six heads.
+    """
+    weights: dict[int, torch.Tensor] = {}
+    layers = {index: backbone.vit.blocks[index].attn for index in blocks}
+    hooks = [
+        layer.register_forward_pre_hook(
+            lambda module, inputs, i=index: weights.update({i: _weights(module, inputs[0])})
+        )
+        for index, layer in layers.items()
+    ]
+    try:
+        backbone(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return [weights[index] for index in blocks]
+
+
+def _weights(attention: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
+    qkv = attention.qkv(tokens).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    query, key = attention.q_norm(qkv[0]), attention.k_norm(qkv[1])
+    return (query.float() * attention.scale @ key.float().transpose(-2, -1)).softmax(-1)
+
+
+def cls_attention(backbone: Backbone, images: torch.Tensor, block: int = -1, batch_size: int = 32) -> torch.Tensor:
+    """What each head's CLS token gives to each patch.
+
+    Args:
+        images: (N, 3, H, W).
+
+    Returns:
+        (N, heads, H / patch, W / patch) float32; with what goes to the CLS token itself, one in sum.
+    """
+    batches = images.split(batch_size)
+    rows = torch.cat([attention_weights(backbone, batch, [block])[0][:, :, 0] for batch in batches])
+    return _grid(rows, backbone, images)
+
+
+def attention_rollout(backbone: Backbone, images: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
+    """Attention followed through all blocks (Abnar & Zuidema 2020, equation 1).
+
+    Heads are averaged; half of a block's output is its input, by the residual connection.
+
+    Args:
+        images: (N, 3, H, W).
+
+    Returns:
+        (N, H / patch, W / patch) float32, from CLS in the last block to the patches of the image; with what
+        comes from the CLS token itself, one in sum.
+    """
+    return _grid(torch.cat([_rollout(backbone, batch) for batch in images.split(batch_size)]), backbone, images)
+
+
+def _rollout(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+    """(N, tokens): the CLS row of the product over blocks, begun at the last, so that it stays one row."""
+    row = None
+    for weights in reversed(attention_weights(backbone, images, range(len(backbone.vit.blocks)))):
+        mean = weights.mean(1)
+        step = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
+        row = step[:, :1] if row is None else row @ step
+    return row[:, 0]
+
+
+def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
+    """(..., tokens) to (..., H / patch, W / patch), without CLS and registers."""
+    height, width = (side // backbone.patch for side in images.shape[-2:])
+    return rows[..., backbone.vit.num_prefix_tokens :].unflatten(-1, (height, width))
+
+
+def galaxy_masks(images: torch.Tensor, sigmas: float = 3.0) -> np.ndarray:
+    """The pixels of the central galaxy of each image: the segment nearest to the centre, by photutils.
+
+    A segment is ten or more connected pixels of the smoothed mean of the channels that lie ``sigmas``
+    standard deviations of the sky above the sky, both sigma-clipped.
+
+    Args:
+        images: (N, 3, H, W).
+
+    Returns:
+        (N, H, W) bool; nowhere true where nothing rises above the sky.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    brightness = images.double().mean(1).cpu().numpy()
+    return np.stack([_central_segment(gaussian_filter(image, 1.0), sigmas) for image in brightness])
+
+
+def _central_segment(brightness: np.ndarray, sigmas: float) -> np.ndarray:
+    from astropy.stats import sigma_clipped_stats
+    from photutils.segmentation import detect_sources
+
+    _, sky, noise = sigma_clipped_stats(brightness, sigma=3.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # photutils warns where it finds nothing
+        # A sky of whole grey levels may have no spread at all.
+        segments = detect_sources(brightness, sky + sigmas * max(noise, 0.5), 10)
+    if segments is None:
+        return np.zeros(brightness.shape, bool)
+    rows, columns = np.nonzero(segments.data)
+    middle = (np.array(brightness.shape) - 1) / 2
+    nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
+    return segments.data == segments.data[rows[nearest], columns[nearest]]
+
+
+def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
+    """Share of the attention mass that falls on the galaxy.
+
+    A patch that the galaxy covers in part counts in part. Attention spread evenly gives the galaxy's share of
+    the frame, ``masks.mean((1, 2))``.
+
+    Args:
+        maps: (N, ..., h, w), none negative; only patches count, not CLS.
+        masks: (N, H, W) bool.
+
+    Returns:
+        (N, ...) float64, NaN where a map is zero or a mask empty.
+    """
+    maps = torch.as_tensor(maps).double().cpu()
+    covered = torch.from_numpy(np.asarray(masks)).double()[:, None]
+    covered = nn.functional.adaptive_avg_pool2d(covered, maps.shape[-2:])[:, 0]
+    covered = covered.reshape(len(maps), *[1] * (maps.ndim - 3), *maps.shape[-2:])
+    share = (maps * covered).sum((-2, -1)) / maps.sum((-2, -1))
+    empty = torch.from_numpy(~np.asarray(masks).any(axis=(1, 2))).reshape(-1, *[1] * (share.ndim - 1))
+    return share.masked_fill(empty, float("nan")).numpy()
+
+
+def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017) of a :class:`galutils.models.cnn.GalaxyNet` at its last convolution.
+
+    Args:
+        network: stays as it is.
+        images: (N, 3, H, W), as the network was trained.
+        classes: (N,) the class whose evidence is shown; the predicted one if None.
+
+    Returns:
+        (N, H, W) float32 from 0 to 1, each image on its own scale.
+    """
+    from pytorch_grad_cam import GradCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+    network = deepcopy(network).eval().requires_grad_(True)  # frozen convolutions must pass gradients too
+    layers = [*network.frozen, *network.trained]
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    # Activations are taken after the rectifier, which may overwrite the convolution's output in place.
+    while isinstance(layers[last + 1], nn.ReLU | nn.BatchNorm2d):
+        last += 1
+    targets = None if classes is None else [ClassifierOutputTarget(int(label)) for label in classes]
+    with GradCAM(network, [layers[last]]) as cam, torch.enable_grad():
+        return cam(images, targets)

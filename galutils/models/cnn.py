@@ -1,0 +1,235 @@
+"""The supervised networks of the paper (sections 4.1 to 4.4): uint8 images in, logits out.
+
+Every network is a :class:`GalaxyNet`: normalisation first, then a frozen part, then a trained part. So
+training, evaluation and prediction cannot preprocess differently, and the trainer can compute the frozen
+part once.
+"""
+
+from collections.abc import Callable
+from itertools import chain, pairwise
+
+import torch
+from torch import nn
+from torchvision.models.vgg import VGG, make_layers
+
+from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.errors import GalutilsError
+from galutils.models.weights import WeightsSource, vgg_convolutions
+
+#: Mean and standard deviation of the channels of ImageNet (the VGGs' training set), as fractions of 255.
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+#: The same, rounded, for Galaxy10 DECaLS; for networks without pretraining.
+GALAXY_MEAN, GALAXY_STD = (0.155, 0.150, 0.147), (0.103, 0.095, 0.089)
+
+#: VGG11's eight convolutions and five pools: as wide throughout (section 4.1), or wider from block to block as in
+#: the original; in multiples of the first convolution's channels.
+VGG11_LAYOUTS = {
+    "constant": (1, "M", 1, "M", 1, 1, "M", 1, 1, "M", 1, 1, "M"),
+    "doubling": (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M"),
+}
+#: The custom network's convolutions: "slightly shorter" than VGG11's, six convolutions and four pools.
+CUSTOM_LAYOUT = (1, "M", 1, "M", 1, 1, "M", 1, 1, "M")
+
+
+class Normalize(nn.Module):
+    """uint8 (N, 3, H, W) to float with about zero mean and unit variance per channel."""
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        # One multiplication and one addition for (x / 255 - mean) / std.
+        self.register_buffer("scale", 1 / (255 * torch.tensor(std)), persistent=False)
+        self.register_buffer("shift", -torch.tensor(mean) / torch.tensor(std), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        # In place, and along rows: fresh memory, and loops of three channels, take longer than the arithmetic.
+        values = images.to(self.scale.dtype, memory_format=torch.channels_last, copy=True)
+        count, _, height, width = images.shape
+        rows = values.permute(0, 2, 3, 1).view(count, height, width * 3)
+        torch.addcmul(self.shift.repeat(width), rows, self.scale.repeat(width), out=rows)
+        return values
+
+
+class GalaxyNet(nn.Module):
+    """A classifier in two parts: ``trained(frozen(images))``.
+
+    Attributes:
+        frozen: normalisation and the layers that are never trained; always in evaluation mode.
+        trained: the layers that are.
+        source: where pretrained weights came from; None for a network that has none by design.
+        recipe: ``build(**recipe)`` gives a network of the same shape; set by :func:`build`.
+    """
+
+    def __init__(self, frozen: nn.Sequential, trained: nn.Sequential, source: WeightsSource | None = None):
+        super().__init__()
+        self.frozen, self.trained, self.source = frozen.requires_grad_(False), trained, source
+        self.recipe: dict = {}
+        # Channels-last is the layout of the files and the faster one for convolutions on CPU and GPU.
+        self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> "GalaxyNet":
+        super().train(mode)
+        self.frozen.eval()
+        return self
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """images: (N, 3, H, W) uint8; returns logits (N, 10) float."""
+        values = images
+        for layer in chain(self.frozen, self.trained):  # not part by part, which would hold on to the first's result
+            values = layer(values)
+        return values
+
+    @property
+    def has_frozen_weights(self) -> bool:
+        """Whether the frozen part is more than normalisation, so that computing it once pays."""
+        return any(True for _ in self.frozen.parameters())
+
+    def count_parameters(self) -> tuple[int, int]:
+        """(all, trained) numbers of parameters."""
+        trained = sum(p.numel() for p in self.trained.parameters())
+        return trained + sum(p.numel() for p in self.frozen.parameters()), trained
+
+
+def vgg_scratch(
+    channels: int = 32, init: str = "paper", widths: str = "constant", num_classes: int = NUM_CLASSES
+) -> GalaxyNet:
+    """Row 1: torchvision's VGG with VGG11's eight convolutions, each of ``channels`` channels (section 4.1).
+
+    ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many.
+
+    The paper draws the weights from N(0, variance 1e-2); it does not say of which layers. Here: of every
+    convolution and linear layer, biases zero, as the VGG paper did. ``init="kaiming"`` is torchvision's own
+    initialisation. The classifier is VGG's, with its first layer fitted to the smaller number of features.
+    """
+    if widths not in VGG11_LAYOUTS:
+        raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
+    layout = [entry if entry == "M" else entry * channels for entry in VGG11_LAYOUTS[widths]]
+    vgg = VGG(make_layers(layout), num_classes=num_classes, init_weights=False)
+    vgg.classifier[0] = nn.Linear(layout[-2] * 7 * 7, 4096)
+    for layer in vgg.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            if init == "paper":
+                nn.init.normal_(layer.weight, 0, 1e-2**0.5)
+            elif init == "kaiming":
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                raise GalutilsError(f"init is '{init}'; choose paper or kaiming.")
+            nn.init.zeros_(layer.bias)
+    trained = nn.Sequential(*vgg.features, vgg.avgpool, nn.Flatten(), *vgg.classifier)
+    return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), trained)
+
+
+def vgg_finetuned(
+    arch: str = "auto",
+    weights: str = "imagenet",
+    frozen_convs: int | str = "all",
+    later_layers: str = "new",
+    head_width: int = 512,
+    num_classes: int = NUM_CLASSES,
+) -> GalaxyNet:
+    """Rows 2 and 3: a pretrained VGG, its first convolutions frozen, the rest and the head trained (4.2, 4.3).
+
+    Args:
+        arch: "vgg11" in the paper; also vgg13, vgg16, vgg19. "auto" is what the weights file says it
+            holds, else vgg11.
+        weights: see :mod:`galutils.models.weights`.
+        frozen_convs: how many of the first convolutions are frozen, or "all", the shallow fine-tuning of
+            row 3, or "three-blocks", the deep one of row 2. The paper does not say how many are frozen in
+            row 2; the study takes three of VGG's five blocks, VGG11's first four convolutions.
+        later_layers: what follows the frozen convolutions. "new": layers of the same shape, each
+            convolution with batch normalisation before its ReLU (without it they do not learn at the
+            paper's learning rate); "pretrained": the original ones, trained on.
+        head_width: units of the new head's hidden layer. VGG's own 4096 twice make 120 million
+            parameters; see the README's assumptions.
+
+    Raises:
+        WeightsError: see :func:`galutils.models.weights.vgg_convolutions`.
+        GalutilsError: an argument lies outside its range.
+    """
+    features, arch, source = vgg_convolutions(arch, weights)
+    convolutions = [i for i, layer in enumerate(features) if isinstance(layer, nn.Conv2d)]
+    pools = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
+    named = {"all": len(convolutions), "three-blocks": sum(i < pools[2] for i in convolutions)}
+    frozen_convs = named.get(frozen_convs, frozen_convs)
+    if frozen_convs not in range(len(convolutions) + 1):
+        raise GalutilsError(
+            f"frozen_convs is {frozen_convs!r}; choose all, three-blocks or a number up to {len(convolutions)}."
+        )
+    if later_layers not in ("new", "pretrained"):
+        raise GalutilsError(f"later_layers is '{later_layers}'; choose new or pretrained.")
+    cut = [*convolutions, len(features)][frozen_convs]
+    later = features[cut:]
+    if later_layers == "new":
+        later = nn.Sequential(*_with_batch_norm(later))
+    width = features[convolutions[-1]].out_channels
+    head = [
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(width * 4 * 4, head_width),
+        nn.ReLU(inplace=True),
+        nn.BatchNorm1d(head_width),
+        nn.Dropout(0.5),
+        nn.Linear(head_width, num_classes),
+    ]
+    frozen = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), *features[:cut])
+    network = GalaxyNet(frozen, nn.Sequential(*later, *head), source)
+    network.recipe = {"arch": arch, "weights": source.source, "frozen_convs": frozen_convs}
+    return network
+
+
+def _with_batch_norm(layers: nn.Sequential) -> list[nn.Module]:
+    """New layers of the same shapes, with batch normalisation between each convolution and its ReLU."""
+    new: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.Conv2d):
+            conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            new += [conv, nn.BatchNorm2d(layer.out_channels)]
+        else:
+            new.append(layer)
+    return new
+
+
+def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM_CLASSES) -> GalaxyNet:
+    """Row 4: average pooling first, then six convolutions of 32 channels (section 4.4, figure A.3).
+
+    The pooling averages detector noise away and widens what each convolution sees. Each convolution is
+    followed by ReLU and batch normalisation, in the paper's order. The paper does not say how many layers
+    there are, nor the pooling's size: here six convolutions ("slightly shorter" than VGG11's eight), 2x2
+    pooling, and one linear layer on the averaged features, which gives bare logits. A hidden linear layer
+    overfits small sets; see the README's assumptions.
+
+    Args:
+        average_pool: side of the first pooling; 1 leaves it out.
+    """
+    layers: list[nn.Module] = [nn.AvgPool2d(average_pool)] if average_pool > 1 else []
+    widths = [3] + [channels] * sum(entry == 1 for entry in CUSTOM_LAYOUT)
+    steps = pairwise(widths)
+    for entry in CUSTOM_LAYOUT:
+        if entry == "M":
+            layers.append(nn.MaxPool2d(2))
+        else:
+            layers += [nn.Conv2d(*next(steps), 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(channels)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
+
+
+BUILDERS: dict[str, Callable[..., GalaxyNet]] = {
+    "vgg_scratch": vgg_scratch,
+    "vgg_finetuned": vgg_finetuned,
+    "custom_cnn": custom_cnn,
+}
+
+
+def build(name: str, **arguments) -> GalaxyNet:
+    """Build a network by the name of its constructor and note how in its ``recipe``.
+
+    Raises:
+        GalutilsError: there is no such constructor.
+    """
+    if name not in BUILDERS:
+        raise GalutilsError(f"There is no network '{name}'; choose one of {', '.join(BUILDERS)}.")
+    network = BUILDERS[name](**arguments)
+    # What the constructor decided itself ("auto") stands in the recipe as it was decided.
+    network.recipe = {"name": name, **arguments, **network.recipe}
+    return network

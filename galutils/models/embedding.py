@@ -1,0 +1,155 @@
+"""From images to embeddings: preparation, the network's pass over a whole file, and what is kept on disk."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from galutils.data.galaxies import Galaxies
+from galutils.data.loader import load_images, read_batch
+from galutils.device import pick_device
+from galutils.errors import GalutilsError
+from galutils.files import atomic_path, sha256
+from galutils.memory import freed_memory_kept
+from galutils.models.vit import Backbone
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes an embedding; the defaults are DINO's own evaluation of ViT-S.
+
+    DINO resizes to 256 pixels and keeps the central 224: 7/8 of each side at 224 pixels, which is how it is
+    said here. Most of a Galaxy10 frame is sky: ``crop=0.5`` enlarges the central half.
+    """
+
+    image_size: int = 224  # height and width that the network sees; whole patches
+    crop: float = 0.875  # share of each side that is kept around the centre
+    interpolation: str = "bicubic"  # or bilinear; antialiased
+    blocks: int = 4  # CLS tokens of this many last blocks, side by side
+    final_norm: bool = True  # pass each of them through the network's final norm
+    l2: bool = False  # scale the embedding to unit length
+
+    def __post_init__(self) -> None:
+        if not 0 < self.crop <= 1 or self.image_size < 1 or self.blocks < 1:
+            raise GalutilsError("crop must lie above 0 and at most be 1; image_size and blocks must be at least 1.")
+        if self.interpolation not in ("bicubic", "bilinear"):
+            raise GalutilsError(f"interpolation is '{self.interpolation}' but must be bicubic or bilinear.")
+
+
+def prepare_images(images: torch.Tensor, preprocessing: Preprocessing) -> torch.Tensor:
+    """Crop and resize: (N, 3, H, W) uint8 or float to (N, 3, size, size) float32, grey levels 0 to 255."""
+    size, images = preprocessing.image_size, central(images, preprocessing.crop).float()
+    if images.shape[-1] == size:
+        return images
+    images = nn.functional.interpolate(images, (size, size), mode=preprocessing.interpolation, antialias=True)
+    return images.clamp_(0, 255)  # bicubic interpolation overshoots at edges
+
+
+def central(images: torch.Tensor, crop: float) -> torch.Tensor:
+    """The central part of square images (..., H, H) that is ``crop`` of each side, at least a pixel or two."""
+    side = images.shape[-1]
+    edge = min(round(side * (1 - crop) / 2), (side - 1) // 2)
+    return images[..., edge : side - edge, edge : side - edge]
+
+
+def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Preprocessing) -> torch.Tensor:
+    """Images of some rows just as a backbone sees them: (n, 3, size, size) float32, grey levels 0 to 255."""
+    return prepare_images(read_batch(galaxies, rows), preprocessing)
+
+
+class Embedding(NamedTuple):
+    """What :func:`embed` gives.
+
+    Attributes:
+        values: (N, blocks * dim) float32, in the file's order.
+        seconds: that computing it took, whenever that was.
+    """
+
+    values: np.ndarray
+    seconds: float
+
+
+def embed(
+    backbone: Backbone,
+    galaxies: Galaxies,
+    preprocessing: Preprocessing | None = None,
+    *,
+    cache_dir: str | Path | None = None,
+    device: str = "auto",
+    batch_size: int = 64,
+) -> Embedding:
+    """Embeddings of all rows of a file, in the file's order. Labels are not looked at.
+
+    Args:
+        cache_dir: a folder in which the embedding is kept under a key of data, weights and preprocessing;
+            if it is there already, nothing is computed. None: neither looked for nor kept.
+        device: "auto" is CUDA where there is one.
+
+    Raises:
+        GalutilsError: the image size is not a whole number of patches, or there are too few blocks.
+    """
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
+
+    preprocessing = preprocessing or Preprocessing()
+    backbone.check_size(preprocessing.image_size)
+    path, key = None, ""
+    if cache_dir is not None:
+        key = embedding_key(backbone, galaxies, preprocessing)
+        path = Path(cache_dir) / f"embedding-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
+        try:
+            with safe_open(path, framework="np") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("key") == key:
+                    return Embedding(file.get_tensor("embedding"), float(metadata["seconds"]))
+        except (OSError, SafetensorError):
+            pass  # not there or damaged: computed again
+    started = time.perf_counter()
+    embedding = _compute(backbone, galaxies, preprocessing, pick_device(device), batch_size)
+    seconds = time.perf_counter() - started
+    if path is not None:
+        with atomic_path(path) as partial:
+            save_file({"embedding": embedding}, partial, metadata={"key": key, "seconds": str(seconds)})
+    return Embedding(embedding.numpy(), seconds)
+
+
+def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preprocessing) -> str:
+    """Everything that an embedding depends on, as JSON."""
+    key = {"data": sha256(galaxies.path), "weights": backbone.digest(), "preprocessing": asdict(preprocessing)}
+    return json.dumps(key, sort_keys=True)
+
+
+@freed_memory_kept()
+def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Tensor:
+    rows = np.arange(len(galaxies))
+    # Every image is needed once: there is no point in holding them all.
+    source = load_images(galaxies, rows, galaxies.image_size, device, resident=False)
+    batches = np.array_split(rows, math.ceil(len(rows) / batch_size))
+    home, was_training = next(backbone.parameters()).device, backbone.training
+    backbone.eval().to(device)
+    try:
+        with torch.inference_mode():
+            tokens = [
+                backbone.cls_tokens(
+                    prepare_images(images, preprocessing), preprocessing.blocks, preprocessing.final_norm
+                ).cpu()
+                for images in source.batches(batches)
+            ]
+    finally:
+        backbone.train(was_training).to(home)
+    embedding = torch.cat(tokens).float()
+    return nn.functional.normalize(embedding, dim=1) if preprocessing.l2 else embedding
+
+
+def raw_pixels(galaxies: Galaxies, size: int = 32, crop: float = 1.0) -> np.ndarray:
+    """The images themselves as (N, 3 * size * size) float32 between 0 and 1: what an embedding must beat."""
+    images = galaxies.read_images(np.arange(len(galaxies)), size, crop)
+    return images.reshape(len(images), -1).astype(np.float32) / 255

@@ -1,0 +1,162 @@
+"""Low-rank adapters (Hu et al. 2022) on a vision transformer's attention, by peft.
+
+As in the authors' fork of DINO: rank 32 on queries, values and output projection; the keys stay as they are.
+timm computes queries, keys and values in one fused layer, on which an adapter would reach the keys too. So the
+layer is taken apart into three for training, and put together again when the adapters are merged.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from galutils.device import seeded
+from galutils.errors import GalutilsError
+from galutils.files import atomic_path
+from galutils.models.vit import Backbone
+from galutils.models.weights import WeightsError, read_state
+
+#: peft matches this against the names of a transformer's layers.
+_ADAPTED = r"blocks\.\d+\.attn\.(qkv\.[qv]|proj)"
+
+
+class SplitQKV(nn.Module):
+    """The three parts of a fused query-key-value layer, with its very weights and output."""
+
+    def __init__(self, fused: nn.Linear):
+        super().__init__()
+        bias = fused.bias is not None
+        for i, name in enumerate("qkv"):
+            part = nn.Linear(fused.in_features, fused.out_features // 3, bias, fused.weight.device, fused.weight.dtype)
+            with torch.no_grad():
+                part.weight.copy_(fused.weight.chunk(3)[i])
+                if bias:
+                    part.bias.copy_(fused.bias.chunk(3)[i])
+            setattr(self, name, part)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(..., dim) to (..., 3 * dim)."""
+        return torch.cat([self.q(x), self.k(x), self.v(x)], dim=-1)
+
+
+def add_lora(
+    backbone: Backbone, rank: int = 32, alpha: float = 1.0, train_biases: bool = True, seed: int = 0
+) -> Backbone:
+    """A copy of a plain backbone with adapters that do nothing yet; only they (and biases) can be trained.
+
+    Args:
+        rank: r of the adapters.
+        alpha: the adapters' output is scaled by ``alpha / rank``. The authors' fork has 1 / 32; with
+            ``alpha=rank`` the scale is 1.
+        train_biases: whether all biases are trained too, as in the authors' fork. Those of the keys are
+            not: they shift all of a query's scores alike, so that they have no effect on attention.
+        seed: of the adapters' first factor; the second starts at zero.
+
+    Raises:
+        GalutilsError: the backbone has adapters already, or rank or alpha are not positive.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if backbone.lora is not None:
+        raise GalutilsError("The network has adapters already; merge them first.")
+    if rank < 1 or alpha <= 0:
+        raise GalutilsError("rank must be at least 1 and alpha greater than 0.")
+    adapted = backbone.copy()
+    for block in adapted.vit.blocks:
+        block.attn.qkv = SplitQKV(block.attn.qkv)
+    bias = "all" if train_biases else "none"
+    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_ADAPTED, lora_dropout=0.0, bias=bias)
+    with seeded(seed):
+        inject_adapter_in_model(config, adapted.vit)
+    for block in adapted.vit.blocks:
+        block.attn.qkv.k.requires_grad_(False)
+    adapted.lora = {"rank": rank, "alpha": alpha, "train_biases": train_biases}
+    return adapted
+
+
+@torch.no_grad()
+def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
+    """State of the plain transformer that computes the same: adapters merged, layers fused.
+
+    Tensors that no adapter touches are the network's own, not copies.
+    """
+    state = {
+        name.replace("base_layer.", ""): tensor
+        for name, tensor in backbone.vit.state_dict().items()
+        if "lora_" not in name
+    }
+    for name, module in backbone.vit.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight("default")
+    for name in [name for name in state if ".qkv.q." in name]:
+        before, after = name.split(".qkv.q.")
+        state[f"{before}.qkv.{after}"] = torch.cat([state.pop(f"{before}.qkv.{part}.{after}") for part in "qkv"])
+    return state
+
+
+def merge_lora(backbone: Backbone) -> Backbone:
+    """A plain, frozen backbone with equal output; the given one stays as it is."""
+    plain = backbone.copy()
+    if backbone.lora is not None:
+        for block in plain.vit.blocks:
+            attention, part = block.attn, block.attn.qkv.k
+            attention.proj = attention.proj.base_layer
+            attention.qkv = nn.Linear(part.in_features, 3 * part.out_features, part.bias is not None)
+        plain.vit.load_state_dict(plain_state(backbone), strict=True)
+        plain.lora = None
+    return plain.to(next(backbone.parameters()).device).eval().requires_grad_(False)
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """What of a module can be trained, by name."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def save_lora(backbone: Backbone, path: str | Path) -> None:
+    """Write what :func:`add_lora` made trainable as safetensors, with a digest of all that it left alone."""
+    from safetensors.torch import save_file
+
+    if backbone.lora is None:
+        raise GalutilsError("The network has no adapters; save it by save_backbone.")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable(backbone).items()}
+    metadata = {"kind": "lora", "architecture": backbone.arch, "frozen": _frozen_digest(backbone)}
+    with atomic_path(path) as partial:
+        save_file(state, partial, metadata=metadata | {"lora": json.dumps(backbone.lora)})
+
+
+def load_lora(path: str | Path, backbone: Backbone) -> Backbone:
+    """A copy of the plain ``backbone`` with the adapters of a file.
+
+    Every tensor of the file must find its place and the frozen rest must be the one that the adapters were
+    trained with, so that adapters can get lost neither wholly nor in part.
+
+    Raises:
+        WeightsError: the file has no adapters, or they belong to another network.
+    """
+    state, metadata = read_state(Path(path))
+    if metadata.get("kind") != "lora":
+        raise WeightsError(f"{path}: holds no LoRA adapters; give a file written by save_lora.")
+    adapted = add_lora(backbone, **json.loads(metadata["lora"]))
+    parameters = trainable(adapted)
+    shapes = {name: tensor.shape for name, tensor in state.items()}
+    if shapes != {name: tensor.shape for name, tensor in parameters.items()}:
+        raise WeightsError(f"{path}: its adapters do not fit {backbone.arch}; give {metadata['architecture']}.")
+    if metadata["frozen"] != _frozen_digest(adapted):
+        raise WeightsError(
+            f"{path}: its adapters were trained on other weights of {metadata['architecture']}; load those first."
+        )
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(state[name])
+    return adapted
+
+
+def _frozen_digest(backbone: Backbone) -> str:
+    """SHA-256 over names and values of the parameters that are not trained."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(backbone.named_parameters()):
+        if not parameter.requires_grad:
+            digest.update(name.encode() + parameter.detach().cpu().float().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,277 @@
+"""Where pretrained weights come from, and their strict loading.
+
+``weights`` means the same in every notebook:
+
+- ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
+- ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
+- a path: a ``.safetensors`` or ``.pth`` file; its architecture is read from its metadata where given;
+- ``random``: no pretraining, an explicit control;
+- ``auto``: the official file if it is already in the cache, else random. Never downloads.
+
+Nothing is unpickled: ``.pth`` files are read with ``weights_only``.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from torch import nn
+
+from galutils.data.download import RemoteFile, fetch
+from galutils.errors import GalutilsError, first_line
+from galutils.files import sha256
+
+#: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
+RANDOM_LABEL = "random-initialisation control"
+
+
+class WeightsError(GalutilsError):
+    """Weights that cannot be used; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """What a network started from: ``source`` is "imagenet", "dino", "random" or a file name."""
+
+    source: str
+    sha256: str | None = None
+    stand_in: str | None = None
+
+    def to_dict(self) -> dict:
+        return asdict(self)
+
+
+VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
+
+
+def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, WeightsSource]:
+    """The convolutional part (``features``) of a torchvision VGG with the weights asked for.
+
+    Args:
+        arch: one of :data:`VGGS` (without batch normalisation, as in the paper), or "auto": what the
+            weights file says that it holds, else vgg11, the paper's.
+        weights: see the module's docstring.
+
+    Returns:
+        the layers, the architecture's name, and where the weights came from.
+
+    Raises:
+        WeightsError: unknown architecture, missing file, or file and architecture disagree.
+    """
+    state, stand_in = None, None
+    if weights not in ("imagenet", "random", "auto"):
+        path, source = Path(weights), Path(weights).name
+        state, metadata = read_state(path)
+        stand_in = metadata.get("stand_in")
+        declared = metadata.get("architecture", "vgg11" if arch == "auto" else arch)
+        if arch not in ("auto", declared):
+            raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
+        arch = declared
+    arch = "vgg11" if arch == "auto" else arch
+    if arch not in VGGS:
+        raise WeightsError(f"'{arch}' is not a VGG; choose {', '.join(VGGS)}.")
+    features = torchvision.models.get_model(arch, weights=None).features
+    if state is None:
+        path, source = official_file(arch), "imagenet"
+        if weights == "random" or (weights == "auto" and not path.exists()):
+            return features, arch, WeightsSource("random")
+        state, _ = read_state(fetch_vgg(arch))
+    _load_strictly(features, state, path, arch)
+    return features, arch, WeightsSource(source, sha256(path), stand_in)
+
+
+def official_file(arch: str) -> Path:
+    """Where torch's cache keeps torchvision's ImageNet weights of ``arch``, there or not."""
+    url = torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+
+
+def fetch_vgg(arch: str) -> Path:
+    """Path of torchvision's ImageNet weights of ``arch``, brought into torch's cache if they are not there.
+
+    Raises:
+        galutils.data.download.FetchError: they cannot be had.
+    """
+    path, url = official_file(arch), torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
+    digits = path.stem.rpartition("-")[2]  # torchvision names its files by the beginning of their SHA-256
+    advice = f"bring the file to {path}, or give the path of a copy"
+    return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
+
+
+def check_weights(path: Path, arch: str, kind: str) -> None:
+    """Load a file strictly into the network that it is for.
+
+    Args:
+        arch: as in :func:`vgg_convolutions` and :func:`vit_weights`.
+        kind: "imagenet" for a VGG, "dino" for a vision transformer.
+
+    Raises:
+        WeightsError: it is not a readable weights file, or does not fit.
+    """
+    load = vgg_convolutions if kind == "imagenet" else vit_weights
+    load(arch, str(path))
+
+
+def describe_weights(path: str | Path) -> str:
+    """What a weights file holds, one fact a line; a network that it names is built and loaded strictly.
+
+    Raises:
+        WeightsError: it is not a readable weights file, or does not fit the network that it names.
+    """
+    state, metadata = read_state(Path(path))
+    arch = metadata.get("architecture")
+    if arch is not None:
+        check_weights(Path(path), arch, "imagenet" if arch in VGGS else "dino")
+    return "\n".join(
+        [
+            f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers",
+            f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}",
+            f"Stand-in: {metadata.get('stand_in', 'no word of it')}",
+            f"SHA-256: {sha256(path)}",
+        ]
+    )
+
+
+def fetch_official() -> list[Path]:
+    """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached.
+
+    Raises:
+        galutils.data.download.FetchError, WeightsError: they cannot be had.
+    """
+    return [fetch_vgg("vgg11"), _official_vit_file(DINO_ARCH, download=True)]
+
+
+def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and metadata of a weights file, as float32 on the CPU.
+
+    Raises:
+        WeightsError: the file is missing, damaged, or holds more than tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"{path}: there is no such weights file; give imagenet, random, auto or a path.")
+    metadata: dict[str, str] = {}
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        # Both readers raise many kinds of error for damaged files; all mean the same to the user.
+        raise WeightsError(
+            f"{path}: is not a readable weights file ({first_line(error)[:120]}); get it again."
+        ) from error
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise WeightsError(f"{path}: does not hold a plain table of tensors; save the network's state_dict().")
+    return {name: value.float() for name, value in state.items()}, metadata
+
+
+def _load_strictly(features: nn.Module, state: dict[str, torch.Tensor], path: Path, arch: str) -> None:
+    convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
+    try:
+        features.load_state_dict(convolutions, strict=True)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise WeightsError(
+            f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
+        ) from error
+
+
+#: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
+DINO_ARCH = "vit_small_patch16_224.dino"
+
+
+def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
+    """A timm vision transformer without classifier, with the weights asked for.
+
+    Args:
+        arch: any of timm's VisionTransformer names, or "auto": what the weights file says that it holds,
+            else :data:`DINO_ARCH`.
+        weights: "dino": the official file that timm names for ``arch``, downloaded into Hugging Face's
+            cache if it is not there; "auto": the same if it is there already, else random; "random"; or
+            a path.
+
+    Returns:
+        the network (it takes images of any size, its position embeddings interpolated), the
+        architecture's name, where the weights came from, and the file's metadata.
+
+    Raises:
+        WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
+    """
+    if weights in ("dino", "auto", "random"):
+        arch = DINO_ARCH if arch == "auto" else arch
+        vit = _new_vit(arch)
+        path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
+        if path is None:
+            return vit, arch, WeightsSource("random"), {}
+        state, metadata = read_state(path)
+        source = "dino"
+    else:
+        path, source = Path(weights), Path(weights).name
+        state, metadata = read_state(path)
+        if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
+            raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; read it with load_lora.")
+        declared = metadata.get("architecture")
+        if arch == "auto" and declared is None:
+            raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")
+        # What follows the dot in timm's names says how a network was trained, not how it is built.
+        if arch != "auto" and declared and arch.split(".")[0] != declared.split(".")[0]:
+            raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
+        arch = declared or arch
+        vit = _new_vit(arch)
+    state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
+    try:
+        vit.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
+        raise WeightsError(
+            f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
+        ) from error
+    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
+
+
+def _new_vit(arch: str) -> nn.Module:
+    import timm
+    from timm.models import is_model, is_model_in_modules
+
+    if not is_model(arch) or not is_model_in_modules(arch, ["vision_transformer"]):
+        raise WeightsError(f"'{arch}' is not a vision transformer of timm; choose one such as {DINO_ARCH}.")
+    vit = timm.create_model(arch, pretrained=False, num_classes=0, dynamic_img_size=True)
+    if vit.cls_token is None:
+        raise WeightsError(f"{arch}: has no CLS token to embed images with; choose one such as {DINO_ARCH}.")
+    return vit
+
+
+def _official_vit_file(arch: str, download: bool) -> Path | None:
+    """The file that timm names for ``arch`` in Hugging Face's cache; None if it is not there and may not be."""
+    import huggingface_hub
+    from timm.models import get_pretrained_cfg
+
+    # timm has weights of other origins too, for supervised classification say: those are not DINO's.
+    repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None) if "dino" in arch else None
+    if repository is None and not download:
+        return None
+    if repository is None:
+        raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
+    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+    if not isinstance(cached, str):
+        if not download:
+            return None
+        try:
+            cached = huggingface_hub.hf_hub_download(repository, "model.safetensors")
+        except Exception as error:
+            # The hub and its transport raise many kinds of error; all mean the same to the user.
+            raise WeightsError(
+                f"The official weights of {arch} could not be downloaded from Hugging Face's {repository} "
+                f"({first_line(error)[:120]}); give the path of model.safetensors from there, or choose auto or random."
+            ) from error
+    path = Path(cached)
+    # The hub keeps large files under their SHA-256, so the name is the checksum that its server states.
+    stated = path.resolve().name
+    if len(stated) == 64 and sha256(path) != stated:
+        raise WeightsError(f"{path}: is damaged (its checksum is not {stated[:12]}…); delete it and run again.")
+    return path

@@ -1,0 +1,112 @@
+"""Classify images with a trained run, and say where it should not be believed."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galutils.data.galaxies import DataError
+from galutils.data.galaxy10 import CLASS_NAMES
+from galutils.data.image_files import count_pictures, read_pictures
+from galutils.predict.likeness import Likeness, measure_likeness
+from galutils.progress import tracked
+from galutils.study.networks import Classifier
+from galutils.study.runs import PROBABILITIES, find_galaxies, read_predictions, read_run_split
+
+#: Training galaxies that an image is held against, at most.
+REFERENCE = 2000
+
+#: A probability below that of all but this share of the run's own test galaxies is a low one.
+LOW_SHARE = 0.01
+
+UNLIKE = "unlike the training galaxies"
+UNSURE = "low probability"
+
+
+def classify(
+    run_dir: str | Path, paths: list[Path], data_path: str | Path | None = None, device: str = "auto"
+) -> tuple[pd.DataFrame, str]:
+    """Classify all galaxies in some files with a run that learnt from labels.
+
+    Images pass through the same preparation as in training. A warning stands where an image is unlike the
+    training galaxies (see :attr:`Likeness.threshold`; up to :data:`REFERENCE` of them, drawn by
+    a seed) or where the highest probability is lower than that of 99% of the run's test galaxies.
+
+    Args:
+        paths: images or HDF5 files, see :func:`galutils.data.image_files.read_pictures`.
+        data_path: the file that the run read, where it is not to be found.
+
+    Returns:
+        a table and a note, empty unless likeness could not be checked since the run's data are not at hand. The
+        table has one row per galaxy: ``path``, ``class_id``, ``class_name``, ``p0`` to ``p9``, ``distance`` (in
+        units of the threshold, NaN if unchecked) and ``warning`` (text, empty where there is none).
+
+    Raises:
+        galutils.study.runs.RunError: the directory holds no such run.
+        galutils.data.image_files.PictureError, galutils.data.galaxies.DataError: a file cannot be used.
+    """
+    paths = [Path(path) for path in paths]
+    classifier = Classifier(run_dir, device)
+    likeness, note = None, ""
+    try:
+        likeness = _reference(run_dir, classifier, data_path)
+    except DataError as error:
+        if data_path is not None:
+            raise
+        note = f"likeness to the training galaxies was not checked: {error}"
+    known = read_predictions(run_dir)[PROBABILITIES].max(axis=1)
+    low = known.quantile(LOW_SHARE)
+    tables = []
+    for names, images in tracked(read_pictures(paths), count_pictures(paths), "image", weight=lambda b: len(b[0])):
+        features, probabilities = classifier.of_batch(classifier.prepare(images))
+        table = pd.DataFrame({"path": names, "class_id": probabilities.argmax(1)})
+        table["class_name"] = [CLASS_NAMES[label] for label in table["class_id"]]
+        table[PROBABILITIES] = probabilities
+        table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True)
+    signs = {UNLIKE: table["distance"] > 1, UNSURE: table[PROBABILITIES].max(axis=1) < low}
+    table["warning"] = ["; ".join(sign for sign, rows in signs.items() if rows[i]) for i in table.index]
+    return table, note
+
+
+def _reference(run_dir: str | Path, classifier: Classifier, data_path: str | Path | None) -> Likeness:
+    """Training galaxies to hold images against."""
+    galaxies = find_galaxies(run_dir, data_path)
+    rows = read_run_split(run_dir).train
+    if len(rows) > REFERENCE:
+        rows = np.sort(np.random.default_rng(0).choice(rows, REFERENCE, replace=False))
+    return measure_likeness(run_dir, classifier, galaxies, rows)
+
+
+def as_records(table: pd.DataFrame) -> list[dict]:
+    """What :func:`classify` gives as a list for JSON, one object per galaxy."""
+    return [
+        {
+            "path": row["path"],
+            "class_id": int(row["class_id"]),
+            "class_name": row["class_name"],
+            "probabilities": [float(row[name]) for name in PROBABILITIES],
+            "distance": None if np.isnan(row["distance"]) else float(row["distance"]),
+            "warning": row["warning"] or None,
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def as_text(table: pd.DataFrame) -> str:
+    """The same for a terminal: class, its probability, the runner-up, and the warning."""
+    probabilities = table[PROBABILITIES].to_numpy()
+    second = np.argsort(-probabilities, axis=1)[:, 1]
+    shown = pd.DataFrame(
+        {
+            "image": table["path"],
+            "class": table["class_name"],
+            "probability": [f"{p:.1%}" for p in probabilities.max(axis=1)],
+            "next": [f"{CLASS_NAMES[label]} ({probabilities[i, label]:.1%})" for i, label in enumerate(second)],
+            "warning": table["warning"],
+        }
+    )
+    if not shown["warning"].any():
+        shown = shown.drop(columns="warning")
+    return shown.to_string(index=False, justify="left")

@@ -1,0 +1,89 @@
+"""How alike galaxies are in the eyes of a trained run: nearness of its features, and when one is unlike all others.
+
+What a network does not look at does not count: a frame of mere sky may pass for a faint galaxy.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from galutils.data.galaxies import Galaxies
+from galutils.files import atomic_path, sha256
+from galutils.study.networks import Classifier, Embedder
+
+#: Principal components of the features that distances are measured in, at most.
+COMPONENTS = 64
+
+#: An image is unlike the reference if the last of this many nearest galaxies is further away than from this
+#: share of the reference galaxies themselves.
+NEIGHBOURS, SHARE = 10, 0.99
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Reference galaxies by their principal components.
+
+    Attributes:
+        rows: (n,) int64 row numbers of the reference galaxies.
+        mean: (D,) and components: (k, D), of their features. places: (n, k) float32.
+    """
+
+    rows: np.ndarray
+    mean: np.ndarray
+    components: np.ndarray
+    places: np.ndarray
+
+    @cached_property
+    def _tree(self):
+        from sklearn.neighbors import NearestNeighbors
+
+        return NearestNeighbors().fit(self.places)
+
+    def nearest(self, features: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances and row numbers of the nearest reference galaxies, (n, count), nearest first. features: (n, D)."""
+        near = min(count, len(self.rows))
+        distances, places = self._tree.kneighbors((features - self.mean) @ self.components.T, near)
+        return distances, self.rows[places]
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """(n,) distance to the :data:`NEIGHBOURS`-th nearest reference galaxy. features: (n, D)."""
+        return self.nearest(features, NEIGHBOURS)[0][:, -1]
+
+    @cached_property
+    def threshold(self) -> float:
+        """The distance beyond which lie 1% of the reference galaxies, each measured against the others."""
+        others = min(NEIGHBOURS, len(self.rows) - 1)
+        return float(np.quantile(self._tree.kneighbors(n_neighbors=others)[0][:, -1], SHARE))
+
+
+def measure_likeness(
+    run_dir: str | Path, seer: Classifier | Embedder, galaxies: Galaxies, rows: np.ndarray
+) -> Likeness:
+    """The features of reference galaxies, computed once and kept in the run's directory.
+
+    Args:
+        run_dir: of ``seer``.
+        galaxies: what the run read. rows: (n,) the reference.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file, save_file
+    from sklearn.decomposition import PCA
+
+    model = Path(run_dir) / "model.safetensors"
+    key = f"{sha256(model) if model.exists() else ''} {sha256(Path(run_dir) / 'metrics.json')} {COMPONENTS}"
+    name = hashlib.sha256(key.encode() + rows.astype(np.int64).tobytes()).hexdigest()[:16]
+    path = Path(run_dir) / f"likeness-{name}.safetensors"
+    try:
+        return Likeness(**load_file(path))
+    except (OSError, SafetensorError, TypeError):
+        pass  # not there or damaged: measured again
+    features, _ = seer.of_rows(galaxies, rows)
+    pca = PCA(min(COMPONENTS, *features.shape), random_state=0).fit(features)
+    kept = {"rows": rows.astype(np.int64), "mean": pca.mean_, "components": pca.components_}
+    kept["places"] = (features - pca.mean_) @ pca.components_.T
+    with atomic_path(path) as partial:
+        save_file({name: np.ascontiguousarray(array) for name, array in kept.items()}, partial)
+    return Likeness(**kept)

@@ -1,0 +1,158 @@
+"""Executed notebooks to one HTML report that opens anywhere: no request to any other host.
+
+nbconvert renders each notebook's cells; the page around them, its style and its few lines of script are in
+``templates/``. Also :func:`execute`, which runs one notebook with papermill for the graph.
+"""
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+from jinja2 import Environment, PackageLoader
+
+from galutils.files import write_text
+from galutils.progress import tracked
+from galutils.report.html import _code_style, clean
+from galutils.report.tables import format_table
+from galutils.study.execute import ReportError
+from galutils.study.profile import Page, Study, choice_of_weights
+from galutils.study.results import answer, average_seeds, collect_runs, describe_sources
+from galutils.study.runs import read_metrics
+
+#: Pages that the first page points to, with what is found there.
+DOORS = {
+    "01_data_exploration": "What the networks see: examples, sizes, colours, and galaxies that occur twice.",
+    "09_confusion_matrices": "What is taken for what. Choose a cell to see its galaxies.",
+    "10_results": "Which differences are real: intervals, paired tests, rare classes, and what an image costs.",
+    "11_why_chance": "Why the two approaches without labels are near chance in the paper.",
+    "14_ablations": "What one parameter changes: initialisation, widths, frozen layers, training galaxies, rotations.",
+}
+
+#: Columns of the results that the first page leaves to the page of results, to fit on a screen.
+ELSEWHERE = ["95% interval", "SD of seeds", "Seeds"]
+
+
+def build_report(study: Study) -> Path:
+    """Render all pages of a study whose notebooks have run, and the explorer; returns the path of the index.
+
+    Raises:
+        ReportError: a notebook has not run.
+        galutils.data.galaxies.DataError: the galaxies that the runs read are no longer there.
+    """
+    from galutils.report.confusion_cells import cell_data
+    from galutils.report.explorer import explorer_data
+    from galutils.study.runs import find_galaxies
+
+    for page in study.pages:
+        if not page.executed.exists():
+            raise ReportError(f"{page.notebook} has not run ({page.executed} is missing); run make report.")
+    runs = collect_runs(study.runs_dir)
+    galaxies = find_galaxies(runs["run_dir"].iloc[0], study.data_path if Path(study.data_path).is_file() else None)
+    navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
+    label, warnings = describe_sources(study.runs_dir)
+    environment = make_environment(navigation=navigation, warnings=warnings, profile=study.profile)
+
+    def write(name: str, template: str, **content) -> Path:
+        path = study.report_dir / f"{name}.html"
+        write_text(path, environment.get_template(template).render(**content, current=path.name))
+        return path
+
+    for number, page in enumerate(tracked(study.pages, len(study.pages), "page")):
+        body = _render(page)
+        own = runs if page.experiment is None else runs[runs["run_dir"] == page.directory]
+        cells, sheets = cell_data(body, own, galaxies)
+        write(
+            page.slug,
+            "page.html",
+            title=_title(page),
+            body=body,
+            cells=cells,
+            sheets=sheets,
+            previous=navigation[number - 1] if number else None,
+            following=navigation[number + 1] if number + 1 < len(navigation) else None,
+        )
+    explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
+    write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
+    return write("index", "index.html", title="Results", **_index(study, runs, label))
+
+
+def make_environment(**shared) -> Environment:
+    """The templates, with what all pages share, and the plotting library that the explorer has in it."""
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(loader=PackageLoader("galutils.report"), autoescape=True, trim_blocks=True)
+    environment.globals |= {"code_style": _code_style(), "plotly": get_plotlyjs, **shared}
+    return environment
+
+
+def _index(study: Study, runs: pd.DataFrame, label: str) -> dict:
+    """What the first page tells."""
+    table = average_seeds(runs)
+    metrics = [read_metrics(run_dir) for run_dir in runs["run_dir"]]
+    rate = "{:,.0f}".format
+    return {
+        "label": label,
+        "results": format_table(table, label).drop(columns=ELSEWHERE, errors="ignore"),
+        "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
+        "answer": answer(table),
+        "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
+        "times": pd.DataFrame(
+            {
+                "Approach": table["approach"],
+                "Training (s)": table["train_seconds"].map("{:,.1f}".format),
+                "Images/s, training": table["train_images_per_second"].map(rate, na_action="ignore").fillna("–"),  # noqa: RUF001
+                "Images/s, prediction": table["predict_images_per_second"].map(rate),
+            }
+        ),
+        "environment": metrics[0]["environment"],
+        "commits": sorted({str(m["environment"]["git_commit"]) for m in metrics}),
+        "data": metrics[0]["data"],
+        "command": "\n".join(_commands(study, metrics)),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commands(study: Study, metrics: list[dict]) -> list[str]:
+    """What to type to make this very report again, from what papermill noted in the executed notebooks."""
+    given = {}
+    for page in study.pages:
+        noted = nbformat.read(page.executed, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+        chosen = {"DATA": "data_path", "DEVICE": "device", choice_of_weights(page.notebook): "weights"}
+        for variable, name in chosen.items():
+            if variable and name in noted and noted[name] != page.parameters.get(name):
+                given[variable] = Path(str(noted[name])).name
+    # Within a copy of the checkout, simulated galaxies have another path and the same name.
+    if given.get("DATA") == Path(study.data_path).name:
+        del given["DATA"]
+    commit = metrics[0]["environment"]["git_commit"]
+    lines = []
+    if commit:
+        clean = str(commit).removesuffix("-dirty")
+        lines.append(f"git checkout {clean}" + ("   # files differed from it" if clean != commit else ""))
+    choices = "".join(f" {variable}={shlex.quote(value)}" for variable, value in sorted(given.items()))
+    return [*lines, f"make report PROFILE={study.profile}{choices}"]
+
+
+def _title(page: Page) -> str:
+    """The notebook's first heading, with the approach where one notebook serves several."""
+    cells = nbformat.read(page.executed, as_version=4).cells
+    text = next((cell.source for cell in cells if cell.cell_type == "markdown"), page.notebook)
+    heading = text.splitlines()[0].lstrip("# ")
+    if page.experiment and page.experiment != page.notebook.split("_", 1)[1]:
+        heading += f": {page.experiment}"
+    return heading + (f", seed {page.seed}" if page.seed else "")
+
+
+def _render(page: Page) -> str:
+    """The cells of an executed notebook as HTML, without papermill's and debugging noise."""
+    from nbconvert import HTMLExporter
+
+    notebook = nbformat.read(page.executed, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
+    exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    body, _ = exporter.from_notebook_node(notebook)
+    return clean(body)

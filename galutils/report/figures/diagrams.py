@@ -1,0 +1,78 @@
+"""Diagrams of networks, drawn from the modules themselves."""
+
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+from torch import nn
+
+from galutils.report.figures.display import new_figure
+from galutils.report.figures.display import show as show
+
+_LAYER_COLORS = {
+    nn.Conv2d: ("#56B4E9", "convolution"),
+    nn.MaxPool2d: ("#E69F00", "max pooling"),
+    nn.AvgPool2d: ("#D55E00", "average pooling"),
+    nn.AdaptiveAvgPool2d: ("#D55E00", "average pooling"),
+    nn.BatchNorm2d: ("#F0E442", "batch normalisation"),
+    nn.BatchNorm1d: ("#F0E442", "batch normalisation"),
+    nn.Linear: ("#009E73", "fully connected"),
+}
+
+
+def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
+    """What happens to one image in a :class:`galutils.models.cnn.GalaxyNet`, layer by layer.
+
+    Returns:
+        for each layer that is drawn: ``layer`` (the module), ``shape`` of its output without the batch,
+        ``frozen``, and ``parameters``.
+    """
+    trace: list[dict] = []
+    frozen = set(network.frozen.modules())
+
+    def record(module, _inputs, output):
+        if type(module) in _LAYER_COLORS:
+            parameters = sum(p.numel() for p in module.parameters())
+            shape = tuple(output.shape[1:])
+            trace.append({"layer": module, "shape": shape, "frozen": module in frozen, "parameters": parameters})
+
+    was_training = network.training
+    hooks = [module.register_forward_hook(record) for module in network.modules()]
+    try:
+        with torch.inference_mode():
+            network.eval()(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(was_training)
+    return trace
+
+
+def network_diagram(network: nn.Module, image_size: int) -> Figure:
+    """Diagram of a network, drawn from the module itself: height follows resolution, hatching means frozen."""
+    trace = trace_layers(network, image_size)
+    figure, ((ax,),) = new_figure(max(7, 0.42 * len(trace)), 3.4)
+    seen: dict[str, FancyBboxPatch] = {}
+    for x, step in enumerate(trace):
+        color, kind = _LAYER_COLORS[type(step["layer"])]
+        spatial = len(step["shape"]) == 3
+        # Square root, so that a 2-pixel map can still be seen beside one of 256 pixels.
+        height = (step["shape"][1] / image_size) ** 0.5 if spatial else 0.35
+        box = FancyBboxPatch(
+            (x - 0.32, -height / 2),
+            0.64,
+            height,
+            boxstyle="round,pad=0.02",
+            facecolor=color,
+            edgecolor="black",
+            linewidth=0.6,
+            hatch="////" if step["frozen"] else None,
+        )
+        ax.add_patch(box)
+        seen.setdefault(kind, box)
+        size = f"{step['shape'][0]}×{step['shape'][1]}²" if spatial else f"{step['shape'][0]}"  # noqa: RUF001
+        ax.text(x, -height / 2 - 0.06, size, ha="center", va="top", fontsize=7, rotation=90)
+    ax.set(xlim=(-0.8, len(trace) - 0.2), ylim=(-0.95, 0.6))
+    ax.axis("off")
+    title = "hatched: frozen" if any(step["frozen"] for step in trace) else ""
+    figure.legend(seen.values(), seen.keys(), loc="outside upper center", ncols=5, frameon=False, title=title)
+    return figure

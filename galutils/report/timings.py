@@ -1,0 +1,172 @@
+"""What ``benchmarks/run.py`` measured, as tables and figures for the report's appendix."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from galutils.errors import GalutilsError
+from galutils.evaluation.paper import APPROACHES
+from galutils.report.figures.display import new_figure
+from galutils.report.figures.plots import PALETTE
+
+
+class TimingsError(GalutilsError):
+    """Measurements that cannot be read; one sentence that says why and what to do."""
+
+
+def read_timings(path: str | Path) -> dict:
+    """Measurements by the parts of ``benchmarks/run.py``, as far as they were made.
+
+    Raises:
+        TimingsError: there is no such file, or it is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TimingsError(f"{path}: nothing has been measured there; run make bench.") from None
+    except ValueError as error:
+        raise TimingsError(f"{path}: is not JSON ({error}); delete it and run make bench.") from error
+
+
+def conditions(part: dict) -> str:
+    """Under what a part was measured, in one line."""
+    environment = part["environment"]
+    repeated = f", medians of {part['repeats']}" if "repeats" in part else ""
+    return (
+        f"{environment['device']}, {environment['cpu_cores']} cores, torch {environment['packages']['torch']}, "
+        f"commit {environment['git_commit']}{repeated}"
+    )
+
+
+def usual_table(usual: dict) -> pd.DataFrame:
+    """Seconds of the supervised rows, the usual notebook's and the study's, and their ratio; one row per case."""
+    table = pd.DataFrame(usual["cases"])
+    return pd.DataFrame(
+        {
+            "Approach": table["row"].map(lambda name: APPROACHES[name].title),
+            "Pixels": table["size"],
+            "Images": table["images"],
+            "Usual, images/s": table["usual_images_per_second"].round(1),
+            "Study, images/s": table["our_images_per_second"].round(1),
+            f"Usual, s for {usual['epochs']} epochs": table["usual_seconds"].round(1),
+            "Study, s": table["our_seconds"].round(1),
+            "Times faster": table["ratio"].round(2),
+        }
+    )
+
+
+def own_table(bare: dict, frozen: dict, embedding: dict, compiled: dict | None = None) -> pd.DataFrame:
+    """The other pairs: against the bare network, the frozen layers in every epoch, other ways to embed, and compiled.
+
+    compiled: None where it was not measured.
+    """
+    rows = [
+        (f"Trainer against the bare network: {row['row']}, {row['size']} px", row["ratio"]) for row in bare["cases"]
+    ]
+    rows += [
+        (f"Frozen layers once against every epoch: {row['row']}, {row['size']} px", row["ratio"])
+        for row in frozen["cases"]
+    ]
+    rows += [(f"Embedding against a {way}", embedding[f"ratio_to_{way}"]) for way in ("loop", "DataLoader")]
+    cases = compiled["cases"] if compiled else []
+    rows += [
+        (f"Fused by torch.compile against as it is: {row['row']}, {row['size']} px", row["ratio"]) for row in cases
+    ]
+    return pd.DataFrame(rows, columns=["Pair", "Ratio of speeds"]).round(2)
+
+
+def ratio_chart(usual: dict) -> Figure:
+    """Bars: how many times faster than the usual notebook each row is at each size. Logarithmic."""
+    table = pd.DataFrame(usual["cases"]).pivot(index="row", columns="size", values="ratio")
+    figure, ((ax,),) = new_figure(7, 3.4)
+    height = 0.8 / len(table.columns)
+    for number, size in enumerate(table.columns):
+        places = [place + height * number for place in range(len(table))]
+        bars = ax.barh(places, table[size], height, label=f"{size} pixels", color=PALETTE[number])
+        ax.bar_label(bars, fmt="%.1f", padding=3, fontsize=8)
+    middle = height * (len(table.columns) - 1) / 2
+    ax.set_yticks([place + middle for place in range(len(table))], [APPROACHES[name].title for name in table.index])
+    ax.set_xscale("log")
+    ax.margins(x=0.15)
+    ax.set_xlim(left=min(1, table.min().min()))  # a bar begins where there is no difference
+    ticks = [1, 2, 5, 10, 20, 50]
+    ax.set_xticks(ticks, ticks)
+    ax.minorticks_off()
+    ax.set_xlabel(f"Times faster than the usual notebook, {usual['epochs']} epochs")
+    ax.legend(frameon=False, fontsize=8)
+    ax.invert_yaxis()
+    return figure
+
+
+def growth_chart(memory: dict) -> Figure:
+    """Peak memory and seconds of one epoch against the number of galaxies, images resident and streamed."""
+    table = pd.DataFrame(memory["cases"])
+    figure, ((left, right),) = new_figure(8, 3.2, ncols=2)
+    for number, (resident, own) in enumerate(table.groupby("resident", sort=False)):
+        label = "resident" if resident else "streamed"
+        left.plot(own["count"], own["peak_bytes"] / 1e9, "o-", color=PALETTE[number], label=label)
+        right.loglog(own["count"], own["seconds"] - own["import_seconds"], "o-", color=PALETTE[number], label=label)
+    sizes = table.drop_duplicates("count")
+    left.plot(sizes["count"], sizes["image_bytes"] / 1e9, "--", color="0.5", label="the images alone")
+    left.set_ylabel("Peak memory of the process (GB)")
+    right.set_ylabel("Seconds of one epoch from the start")
+    for ax in (left, right):
+        ax.set_xticks(sizes["count"], [f"{count:,}" for count in sizes["count"]])
+        ax.minorticks_off()
+        ax.set_xlabel(f"Galaxies of {memory['size']} pixels")
+    low, high = right.get_ylim()
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100, 200, 500) if low <= tick <= high]
+    right.set_yticks(ticks, ticks)
+    left.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def startup_table(startup: dict) -> pd.DataFrame:
+    """Seconds until something happens, and the slowest notebooks of the smoke graph."""
+    rows = [(f"import {module}", seconds) for module, seconds in startup["imports"].items()]
+    rows.append(("A kernel, to the end of its first cell", startup["kernel"]))
+    rows.append(("The whole smoke graph", startup["graph"]["seconds"]))
+    notebooks = sorted(startup["graph"]["notebooks"].items(), key=lambda item: -item[1])
+    rows += [(f"of which notebook {name}", seconds) for name, seconds in notebooks]
+    return pd.DataFrame(rows, columns=["What", "Seconds"]).round(2)
+
+
+def precision_line(precision: dict) -> str:
+    """What bf16 changes, in words: the mean difference in accuracy, its interval, and the spread between seeds."""
+    accuracy = pd.DataFrame(precision["accuracy"]) * 100
+    low, high = (100 * end for end in precision["interval"])
+    spreads = ", ".join(f"{value:.1f} in {name}" for name, value in accuracy.std().items())
+    seen = "no difference is seen" if low <= 0 <= high else "the two differ"
+    kind = "simulated" if precision["simulated"] else "real"
+    return (
+        f"{APPROACHES[precision['row']].title}, {precision['size']} pixels, {precision['epochs']} epochs, "
+        f"{len(accuracy)} seeds, {precision['n_test']} {kind} galaxies to test on: bf16 minus float32 is "
+        f"{100 * precision['difference']:+.1f} points (95% interval {low:+.1f} to {high:+.1f}), so {seen}. "
+        f"Standard deviation between seeds: {spreads}."
+    )
+
+
+def precision_chart(precision: dict) -> Figure:
+    """Accuracy in bf16 against that in float32, a point for each seed."""
+    accuracy = pd.DataFrame(precision["accuracy"]) * 100
+    wide, narrow = accuracy["32-true"], accuracy["bf16-mixed"]
+    figure, ((ax,),) = new_figure(3.6, 3.4)
+    ends = [accuracy.min().min() - 2, accuracy.max().max() + 2]
+    ax.plot(ends, ends, color="0.5", linewidth=1)
+    ax.plot(wide, narrow, "o", color=PALETTE[0])
+    ax.set_aspect("equal")
+    ax.set_xlabel("Accuracy in float32 (%)")
+    ax.set_ylabel("Accuracy in bf16 (%)")
+    return figure
+
+
+def full_size_table(full_size: dict) -> pd.DataFrame:
+    """The paper's rows at full size: images per second, minutes, and the shares of the device's limits."""
+    table = pd.DataFrame(full_size["rows"]).T
+    shown = pd.DataFrame({"Images/s": table["images_per_second"].astype(float).round(0)})
+    shown[f"Minutes for {full_size['epochs']} epochs"] = (table["seconds"].astype(float) / 60).round(2)
+    for column, title in (("share_of_arithmetic", "Of arithmetic"), ("share_of_bandwidth", "Of bandwidth")):
+        shown[title] = table[column].map("{:.0%}".format, na_action="ignore").fillna("not known")
+    return shown

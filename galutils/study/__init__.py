@@ -1,0 +1,1 @@
+"""From a profile to notebooks, from notebooks to run directories, from those to one table of results."""

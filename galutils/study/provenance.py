@@ -1,0 +1,60 @@
+"""What a reader needs to judge and repeat a run: commit, versions, machine, data."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+from galutils.data.galaxies import Galaxies
+from galutils.files import sha256
+
+
+def describe_environment(device: str | None = None) -> dict:
+    """Git commit, versions, machine and threads: what a reader needs to judge and repeat a run."""
+    packages = ("galutils", "torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn")
+    return {
+        "git_commit": git_commit(),
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+        "platform": platform.platform(terse=True),
+        "cpu_cores": os.cpu_count(),
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "device": device,
+    }
+
+
+def environment_line() -> str:
+    """Versions, device and commit in one line, for the first cell of a notebook."""
+    import torch
+
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {torch.get_num_threads()} thread(s)"
+    packages = describe_environment()["packages"]
+    names = ", ".join(f"{name} {number}" for name, number in packages.items())
+    return f"Python {platform.python_version()}, {names}; {device}; commit {git_commit()}"
+
+
+def git_commit() -> str | None:
+    """Commit of the source tree, with "-dirty" if files differ from it; None outside a checkout."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def describe_data(galaxies: Galaxies) -> dict:
+    """Name, checksum, size and kind of a data file."""
+    return {
+        "file": galaxies.path.name,
+        "sha256": sha256(galaxies.path),
+        "rows": len(galaxies),
+        "image_size": galaxies.image_size,
+        "simulated": galaxies.simulated,
+    }

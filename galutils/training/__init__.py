@@ -1,0 +1,1 @@
+"""The supervised loop and DINO's, both resumable."""

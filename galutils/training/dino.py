@@ -1,0 +1,322 @@
+"""Self-distillation without labels, DINO (Caron et al. 2021), with adapters on the student.
+
+A student sees many crops of each galaxy, a teacher the large ones only; the student learns to give the
+teacher's output. The teacher is a moving average of the student. Here it averages the student's merged
+weights, so that it is a plain transformer at any time.
+
+Labels are read nowhere. On the CPU the same seed gives the same numbers, interrupted or not.
+"""
+
+import math
+import time
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from galutils.data.galaxies import Galaxies
+from galutils.data.loader import load_images
+from galutils.device import device_name, seeded
+from galutils.errors import GalutilsError
+from galutils.models.embedding import Preprocessing, prepare_images
+from galutils.models.lora import add_lora, merge_lora, trainable
+from galutils.models.vit import Backbone
+from galutils.progress import Steps
+from galutils.training.checkpoints import Checkpoint, run_identity
+from galutils.training.dino_loss import (
+    DinoNetwork,
+    Head,
+    collapse_signs,
+    dino_loss,
+    effective_rank,
+    entropy,
+    update_center,
+    update_teacher,
+)
+from galutils.training.fabric import make_fabric
+from galutils.training.multicrop import MultiCrop
+from galutils.training.schedule import epoch_batches, schedule
+from galutils.training.settings import TrainingError
+
+#: Images whose embedding is watched for collapse.
+WATCHED = 256
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """Hyperparameters of self-distillation.
+
+    Optimiser, rates, batch and epochs are the paper's (section 4), adapters and the teacher's momentum the
+    authors' fork's, the rest DINO's own for ViT-S.
+    """
+
+    epochs: int = 100
+    batch_size: int = 64
+    learning_rate: float = 5e-4
+    min_learning_rate: float = 1e-6
+    warmup: float = 0.1  # share of the steps in which the learning rate rises from zero
+    weight_decay: float = 0.04
+    last_weight_decay: float = 0.4
+    clip_gradient: float = 3.0  # largest norm of all gradients together
+    momentum: float = 0.9995  # the teacher's at the first step; 1 at the last
+    rank: int = 32
+    alpha: float = 1.0  # adapters are scaled by alpha / rank
+    train_biases: bool = True
+    train_head: bool = True  # the authors' fork leaves the projection head as it was initialised
+    prototypes: int = 65536  # outputs of the head
+    head_width: int = 2048
+    freeze_prototypes: int = 1  # epochs in which the head's last layer stays as it is
+    student_temperature: float = 0.1
+    teacher_temperature: float = 0.04
+    center_momentum: float = 0.9
+    image_size: int = 224  # of large crops, in pixels; whole patches
+    local_size: int = 96  # of small crops, in pixels; rounded to whole patches
+    local_crops: int = 8
+    global_scale: tuple[float, float] = (0.4, 1.0)  # share of the image's area in a large crop
+    local_scale: tuple[float, float] = (0.05, 0.4)
+    crop: float = 1.0  # share of each side of the image that is kept around the centre, before all else
+    rotation: float = 180.0  # degrees to either side
+    flip: float = 0.5  # probability
+    jitter: float = 0.2  # of brightness and contrast; saturation has half of it, hue a tenth
+    blur: float = 0.2  # probability
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "auto"  # auto: bf16-mixed on a CUDA device, 32-true elsewhere
+    keep_images: bool | None = None  # on the device; decided by its free memory if None
+    devices: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 2 or self.local_crops < 0 or self.prototypes < 2:
+            raise GalutilsError("epochs must be at least 1, batch_size and prototypes 2, and local_crops 0.")
+        if not 0 <= self.min_learning_rate <= self.learning_rate:
+            raise GalutilsError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
+        if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1 or not 0 < self.crop <= 1:
+            raise GalutilsError("momentum must lie between 0 and 1, warmup below 1, and crop above 0 and at most be 1.")
+        if min(self.student_temperature, self.teacher_temperature) <= 0:
+            raise GalutilsError("Temperatures must be greater than 0.")
+
+
+@dataclass(frozen=True)
+class DistillResult:
+    """What self-distillation leaves behind; networks are on the CPU.
+
+    Attributes:
+        student: the backbone with its adapters.
+        teacher: the plain backbone that averages the student's.
+        history: one row per epoch: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``weight_decay`` and
+            ``momentum`` (at its last step), ``gradient_norm`` (mean before clipping), ``teacher_entropy``
+            (mean over large crops, in nats), ``marginal_entropy`` (of the mean output), ``embedding_rank``
+            (of the teacher's, effective), ``seconds``, ``images_per_second``.
+        start_rank: ``embedding_rank`` before the first step.
+        warnings: one sentence for each sign of collapse.
+        trained_parameters: how many numbers were trained, the head's included.
+        setup_seconds: reading the images and preparing the networks.
+        peak_memory: largest memory taken on the GPU in bytes, None elsewhere.
+        device, precision: what it ran on and in.
+    """
+
+    student: Backbone
+    teacher: Backbone
+    history: pd.DataFrame
+    start_rank: float
+    warnings: list[str]
+    trained_parameters: int
+    setup_seconds: float
+    peak_memory: int | None
+    device: str
+    precision: str
+
+    def network(self, which: str = "teacher") -> Backbone:
+        """The plain network that embeds: "teacher" or "student", merged."""
+        if which not in ("teacher", "student"):
+            raise GalutilsError(f"network is '{which}'; choose teacher or student.")
+        return self.teacher if which == "teacher" else merge_lora(self.student)
+
+
+def distill(
+    backbone: Backbone,
+    galaxies: Galaxies,
+    settings: DistillSettings,
+    checkpoint: str | Path | None = None,
+    rows: np.ndarray | None = None,
+) -> DistillResult:
+    """Adapt a backbone to galaxies without labels; the given one stays as it is.
+
+    Args:
+        backbone: a plain backbone, the start of student and teacher.
+        rows: (n,) row numbers to learn from; all if None, as in the paper.
+        checkpoint: a file to which every epoch is saved; if it is there already and belongs to this very
+            run (same network, data, rows, settings and code), training goes on from it.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        GalutilsError: the image size is not a whole number of patches, or the backbone has adapters.
+    """
+    backbone.check_size(settings.image_size)
+    started = time.perf_counter()
+    fabric = make_fabric(settings)
+    rows = np.arange(len(galaxies)) if rows is None else np.asarray(rows)
+    saved = Checkpoint(checkpoint, _identity(backbone, galaxies, rows, settings) if checkpoint else "")
+    source = load_images(galaxies, rows, galaxies.image_size, fabric.device, resident=settings.keep_images)
+    crops = MultiCrop(
+        settings.image_size,
+        settings.local_size,
+        settings.local_crops,
+        patch=backbone.patch,
+        crop=settings.crop,
+        global_scale=settings.global_scale,
+        local_scale=settings.local_scale,
+        rotation=settings.rotation,
+        flip=settings.flip,
+        jitter=settings.jitter,
+        blur=settings.blur,
+    )
+
+    adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
+    with seeded(settings.seed):
+        head = Head(backbone.dim, settings.prototypes, settings.head_width).requires_grad_(settings.train_head)
+    student = DinoNetwork(adapted, head).to(fabric.device)
+    teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(fabric.device).eval().requires_grad_(False)
+    center = torch.zeros(settings.prototypes, device=fabric.device)
+    optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0, fused=True)
+    watched = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
+    start_rank = _watch_rank(teacher.backbone, source, watched, settings)
+    state = saved.load()
+    history = _load(state, student, teacher, center, optimizer) if state else []
+    signs = collapse_signs(history, start_rank, settings.prototypes)
+    wrapped, optimizer = fabric.setup(student, optimizer)
+    setup_seconds = time.perf_counter() - started
+    if fabric.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(fabric.device)
+
+    steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
+    for epoch in steps:
+        started = time.perf_counter()
+        row = _train_epoch(fabric, wrapped, teacher, center, optimizer, crops, source, rows, settings, epoch)
+        seconds = time.perf_counter() - started
+        rank = _watch_rank(teacher.backbone, source, watched, settings)
+        speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
+        history.append({"epoch": epoch + 1, **row, "embedding_rank": rank, **speed})
+        unfinished = epoch + 1 < settings.epochs
+        saved.save(
+            student={name: parameter.detach() for name, parameter in trainable(student).items()},
+            teacher=teacher.state_dict(),
+            center=center,
+            optimizer=optimizer.state_dict() if unfinished else None,
+            history=history,
+        )
+        before, signs = signs, collapse_signs(history, start_rank, settings.prototypes)
+        for sign in signs[len(before) :]:
+            warnings.warn(sign, stacklevel=2)
+        entropies = f"entropy {row['teacher_entropy']:.2f} of {math.log(settings.prototypes):.2f}"
+        steps.note(epoch, f"loss {row['loss']:.3f}, {entropies}, rank {rank:.1f}, {seconds:.0f} s")
+
+    on_gpu = fabric.device.type == "cuda"
+    return DistillResult(
+        student=student.backbone.cpu().eval(),
+        teacher=teacher.backbone.cpu(),
+        history=pd.DataFrame(history),
+        start_rank=start_rank,
+        warnings=signs,
+        trained_parameters=sum(parameter.numel() for parameter in trainable(student).values()),
+        setup_seconds=setup_seconds,
+        peak_memory=torch.cuda.max_memory_allocated(fabric.device) if on_gpu else None,
+        device=device_name(fabric.device),
+        precision=str(fabric._precision.precision),
+    )
+
+
+def _train_epoch(fabric, student, teacher, center, optimizer, crops, source, rows, settings, epoch) -> dict:
+    """One pass over the rows; returns what the history says of it."""
+    torch.manual_seed((settings.seed << 20) + epoch)  # for the crops: the same whether interrupted or not
+    batches = epoch_batches(rows, settings, epoch)
+    total = settings.epochs * len(batches)
+    losses, norms, entropies, marginal = [], [], [], torch.zeros_like(center)
+    student.train()
+    for i, images in enumerate(source.batches(batches)):
+        step = epoch * len(batches) + i
+        at_step = {
+            "learning_rate": schedule(
+                settings.learning_rate, settings.min_learning_rate, step, total, int(settings.warmup * total)
+            ),
+            "weight_decay": schedule(settings.weight_decay, settings.last_weight_decay, step, total),
+            "momentum": schedule(settings.momentum, 1.0, step, total),
+        }
+        for group in optimizer.param_groups:
+            group["lr"] = at_step["learning_rate"]
+            group["weight_decay"] = at_step["weight_decay"] if group["decays"] else 0.0
+        views = crops(images)
+        with torch.no_grad(), fabric.autocast():
+            target = teacher(views[0]).float().unflatten(0, (2, -1))
+        logits = torch.cat([student(view).float().unflatten(0, (-1, len(images))) for view in views])
+        loss = dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        if epoch < settings.freeze_prototypes:
+            student.head.prototypes.grad = None
+        norms.append(
+            fabric.clip_gradients(student, optimizer, max_norm=settings.clip_gradient, error_if_nonfinite=False)
+        )
+        optimizer.step()
+        log_target = ((target - center) / settings.teacher_temperature).log_softmax(-1)
+        entropies.append(entropy(log_target.exp()).mean())
+        marginal += log_target.exp().mean((0, 1)) * len(images) / len(rows)
+        update_center(center, target, settings.center_momentum)
+        update_teacher(teacher, student.module, at_step["momentum"])
+        losses.append(loss.detach())
+    # Looked at once per epoch: a look per step would make a GPU wait for the host.
+    values = torch.stack(losses).cpu()
+    if not values.isfinite().all():
+        first = int((~values.isfinite()).nonzero()[0, 0])
+        raise TrainingError(
+            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(batches)}; "
+            "lower learning_rate or use precision '32-true'."
+        )
+    counts = torch.tensor([float(len(batch)) for batch in batches])
+    return {
+        "loss": ((values * counts).sum() / counts.sum()).item(),
+        **at_step,
+        "gradient_norm": torch.stack(norms).mean().item(),
+        "teacher_entropy": torch.stack(entropies).mean().item(),
+        "marginal_entropy": entropy(marginal).item(),
+    }
+
+
+def _watch_rank(backbone: Backbone, source, watched: np.ndarray, settings: DistillSettings) -> float:
+    preprocessing = Preprocessing(settings.image_size, settings.crop)
+    batches = np.array_split(watched, math.ceil(len(watched) / 64))
+    with torch.inference_mode():
+        tokens = [backbone(prepare_images(images, preprocessing)) for images in source.batches(batches)]
+    return effective_rank(torch.cat(tokens).cpu())
+
+
+def _parameter_groups(student: nn.Module) -> list[dict]:
+    """Biases and norms are not decayed, as in DINO."""
+    parameters = list(trainable(student).values())
+    return [
+        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
+        {"params": [p for p in parameters if p.ndim < 2], "decays": False},
+    ]
+
+
+def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DistillSettings) -> str:
+    start = (backbone.digest().encode(), rows.tobytes())
+    return run_identity(settings, galaxies, start)
+
+
+def _load(state: dict, student: nn.Module, teacher: nn.Module, center: torch.Tensor, optimizer) -> list[dict]:
+    """Put a checkpoint's state in place; the history so far."""
+    with torch.no_grad():
+        for name, parameter in trainable(student).items():
+            parameter.copy_(state["student"][name])
+        center.copy_(state["center"])
+    teacher.load_state_dict(state["teacher"], strict=True)
+    if state["optimizer"]:
+        optimizer.load_state_dict(state["optimizer"])
+    return state["history"]

@@ -1,0 +1,130 @@
+"""DINO's objective (Caron et al. 2021, section 3.1): head, loss, center, teacher, and signs of their collapse."""
+
+import math
+
+import torch
+from torch import nn
+
+from galutils.models.lora import plain_state
+from galutils.models.vit import Backbone
+
+
+class Head(nn.Module):
+    """DINO's projection head: three layers, unit length, then cosines with unit-length prototypes.
+
+    DINO's last layer is weight-normalised with its norm fixed at 1, which is what this computes.
+    """
+
+    def __init__(self, dim: int, prototypes: int, width: int = 2048, bottleneck: int = 256):
+        super().__init__()
+        layers = [nn.Linear(dim, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, bottleneck)]
+        self.mlp = nn.Sequential(*layers)
+        for layer in self.mlp[::2]:
+            nn.init.trunc_normal_(layer.weight, std=0.02)
+            nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """tokens: (N, dim); returns logits (N, prototypes) between -1 and 1."""
+        directions = nn.functional.normalize(self.mlp(tokens), dim=-1)
+        return nn.functional.linear(directions, nn.functional.normalize(self.prototypes, dim=-1))
+
+
+class DinoNetwork(nn.Module):
+    """Backbone and head: images (N, 3, H, W), grey levels 0 to 255, to logits (N, prototypes)."""
+
+    def __init__(self, backbone: Backbone, head: Head):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(self.backbone(images))
+
+
+def dino_loss(
+    student: torch.Tensor,
+    teacher: torch.Tensor,
+    center: torch.Tensor,
+    student_temperature: float = 0.1,
+    teacher_temperature: float = 0.04,
+) -> torch.Tensor:
+    """Cross-entropy between the views of a teacher and of a student (Caron et al. 2021, equation 3).
+
+    The mean over all pairs of a teacher's and another view of the student's, and over images.
+
+    Args:
+        student: (V, B, K) logits of all views, the teacher's views first.
+        teacher: (G, B, K) logits of the large views.
+        center: (K,) what is subtracted from the teacher's logits.
+    """
+    target = ((teacher - center) / teacher_temperature).softmax(-1).detach()
+    log_student = (student / student_temperature).log_softmax(-1)
+    # All pairs at once, less those in which both networks see the same view.
+    pairs = -(target.sum(0) * log_student.sum(0)).sum()
+    same = -(target * log_student[: len(target)]).sum()
+    count = len(teacher) * (len(student) - 1) * student.shape[1]
+    return (pairs - same) / count
+
+
+@torch.no_grad()
+def update_center(center: torch.Tensor, teacher: torch.Tensor, momentum: float = 0.9) -> None:
+    """Move the center (K,) in place towards the mean of the teacher's logits (G, B, K) (equation 4)."""
+    center.lerp_(teacher.mean((0, 1)), 1 - momentum)
+
+
+@torch.no_grad()
+def update_teacher(teacher: DinoNetwork, student: DinoNetwork, momentum: float) -> None:
+    """Move the teacher in place towards the student: teacher = m * teacher + (1 - m) * merged student."""
+    merged = plain_state(student.backbone)
+    pairs = [(tensor, merged[name]) for name, tensor in teacher.backbone.vit.state_dict().items()]
+    pairs += list(zip(teacher.head.parameters(), student.head.parameters(), strict=True))
+    for old, new in pairs:
+        old.lerp_(new, 1 - momentum)
+
+
+def entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """Entropy over the last axis, in nats."""
+    return -torch.special.xlogy(probabilities, probabilities).sum(-1)
+
+
+def effective_rank(features: torch.Tensor) -> float:
+    """Exponential of the entropy of the singular values of centred features (N, D) (Roy & Vetterli 2007).
+
+    Between 1, where all rows lie on a line, and the smaller side of the matrix; 0 where all rows are equal;
+    NaN where a feature is not finite.
+    """
+    if not features.isfinite().all():
+        return math.nan
+    values = torch.linalg.svdvals((features - features.mean(0)).double())
+    # Rounding leaves tiny values where there should be none.
+    if values[0] <= 1e-6 * features.norm():
+        return 0.0
+    return float(entropy(values / values.sum()).exp())
+
+
+def collapse_signs(history: list[dict], start_rank: float, prototypes: int) -> list[str]:
+    """The first sign of each kind of collapse, in the order in which they appeared, as sentences.
+
+    A teacher collapses if it answers alike to everything: with no preference for any prototype, or with the
+    same one each time; or if its embedding has lost most of its directions.
+    """
+    largest = math.log(prototypes)
+    signs: dict[str, str] = {}
+    for row in history:
+        found = {
+            "uniform": row["teacher_entropy"] > 0.99 * largest,
+            "constant": row["marginal_entropy"] < 0.05 * largest,
+            "rank": row["embedding_rank"] < 0.25 * start_rank,
+        }
+        words = {
+            "uniform": f"the teacher's outputs are all but uniform (entropy {row['teacher_entropy']:.3f} "
+            f"of at most {largest:.3f}); lower teacher_temperature",
+            "constant": f"the teacher prefers the same prototypes for all images (entropy of its mean output "
+            f"{row['marginal_entropy']:.3f} of at most {largest:.3f}); raise teacher_temperature",
+            "rank": f"the embedding's rank fell from {start_rank:.1f} to {row['embedding_rank']:.1f}; "
+            "lower learning_rate",
+        }
+        for kind in found:
+            if found[kind] and kind not in signs:
+                signs[kind] = f"Collapse in epoch {row['epoch']}: {words[kind]}."
+    return list(signs.values())

@@ -1,0 +1,258 @@
+"""The one supervised training loop.
+
+The paper's protocol (section 4): AdamW, cosine annealing from the learning rate to its minimum at the last
+epoch, no augmentation, no early stopping; the last epoch is the one that is evaluated. The curve over the
+test rows is for the reader and decides nothing.
+
+On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, convolutions add in an order
+that varies, so numbers agree only to within rounding, which training amplifies.
+"""
+
+import contextlib
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from galutils.data.galaxies import Galaxies
+from galutils.data.loader import MEMORY_SHARE, Resident, Streamed, free_memory, load_images, random_symmetries
+from galutils.data.splits import Split
+from galutils.device import device_name
+from galutils.memory import freed_memory_kept
+from galutils.models.cnn import GalaxyNet
+from galutils.progress import Steps
+from galutils.training.checkpoints import Checkpoint, run_identity
+from galutils.training.fabric import make_fabric
+from galutils.training.schedule import epoch_batches, learning_rate_at
+from galutils.training.settings import Settings, TrainingError
+
+#: Images at once where no gradient is needed: so many that it takes no more memory than training.
+PREDICT_BATCH = 64
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What training leaves behind.
+
+    Attributes:
+        history: one row per epoch: ``epoch`` (from 1), ``learning_rate``, ``train_loss``,
+            ``train_accuracy`` (running, in training mode), ``test_loss``, ``test_accuracy``, ``seconds``
+            and ``images_per_second`` of the training alone.
+        probabilities: (n_test, 10) float64, in the order of ``split.test``.
+        predict_images_per_second: whole network, images already on the device.
+        setup_seconds: reading the images and computing the frozen layers once.
+        device, precision: what it ran on and in.
+    """
+
+    history: pd.DataFrame
+    probabilities: np.ndarray
+    predict_images_per_second: float
+    setup_seconds: float
+    device: str
+    precision: str
+
+
+def train(
+    network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings, checkpoint: str | Path | None = None
+) -> TrainResult:
+    """Train ``network`` in place on the training rows and predict the test rows.
+
+    Args:
+        network: a fresh network; its trained part is changed.
+        galaxies, split: the data and which rows are which.
+        settings: hyperparameters.
+        checkpoint: a file to which every epoch is saved; if it is there already and belongs to this very
+            run (same network, data, split, settings and code), training goes on from it.
+
+    Raises:
+        TrainingError: the loss is not finite; the message names epoch and batch.
+    """
+    fabric = make_fabric(settings)
+    saved = Checkpoint(checkpoint, _identity(network, galaxies, split, settings) if checkpoint else "")
+    arguments = (network, galaxies, split, settings, saved)
+    if settings.devices == 1:
+        return fabric.launch(_fit, *arguments)
+    # Forked processes train copies. The outcome comes home through a file: the launcher waits for them to
+    # end before it reads what they return, so that a large return value would block both sides.
+    with tempfile.TemporaryDirectory() as folder:
+        handover = Path(folder) / "outcome.pt"
+        fabric.launch(_fit_and_hand_over, *arguments, handover)
+        outcome = torch.load(handover, weights_only=True)
+    network.trained.load_state_dict(outcome.pop("trained"))
+    history, probabilities = pd.DataFrame(outcome.pop("history")), outcome.pop("probabilities").numpy()
+    return TrainResult(history=history, probabilities=probabilities, **outcome)
+
+
+def _fit_and_hand_over(fabric, network, *arguments):
+    *arguments, handover = arguments
+    result = _fit(fabric, network, *arguments)
+    if fabric.is_global_zero:
+        outcome = {field.name: getattr(result, field.name) for field in fields(result)}
+        outcome["history"] = result.history.to_dict("records")
+        outcome["probabilities"] = torch.from_numpy(result.probabilities)
+        outcome["trained"] = {name: tensor.cpu() for name, tensor in network.trained.state_dict().items()}
+        torch.save(outcome, handover)
+
+
+def _fit(fabric, network, galaxies, split, settings, checkpoint):
+    if settings.devices > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // settings.devices))
+    started = time.perf_counter()
+    rows = np.concatenate([split.train, split.test])
+    images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    # Where images are streamed, memory is short, and none of it is kept for speed.
+    with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
+        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, started)
+
+
+def _fit_images(fabric, network, images, labels, split, settings, checkpoint, started):
+    rows = np.concatenate([split.train, split.test])
+    network.to(fabric.device)
+    source, stage = images, network
+    if _frozen_pays(network, settings, len(rows), fabric.device):
+        source, stage = compute_frozen(network, images, rows), network.trained
+    labels = torch.from_numpy(labels).to(fabric.device)
+
+    optimizer = torch.optim.AdamW(
+        network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+    )
+    history = []
+    if state := checkpoint.load():
+        network.trained.load_state_dict(state["trained"])
+        if state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
+        history = state["history"]
+    if settings.compile:
+        stage.compile()
+    stage, optimizer = fabric.setup(stage, optimizer)
+    setup_seconds = time.perf_counter() - started
+
+    steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
+    for epoch in steps:
+        started = time.perf_counter()
+        loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
+        seconds = time.perf_counter() - started
+        logits = predict_logits(stage, source, split.test)
+        history.append(
+            {
+                "epoch": epoch + 1,
+                "learning_rate": learning_rate_at(epoch, settings),
+                "train_loss": loss,
+                "train_accuracy": accuracy,
+                "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
+                "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
+                "seconds": seconds,
+                "images_per_second": len(split.train) / seconds,
+            }
+        )
+        if fabric.is_global_zero:
+            unfinished = epoch + 1 < settings.epochs
+            checkpoint.save(
+                trained=network.trained.state_dict(),
+                optimizer=optimizer.state_dict() if unfinished else None,
+                history=history,
+            )
+            steps.note(epoch, _epoch_line(history[-1]))
+
+    started = time.perf_counter()
+    logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
+    probabilities = logits.double().softmax(1).cpu().numpy()
+    seconds = time.perf_counter() - started
+    return TrainResult(
+        history=pd.DataFrame(history),
+        probabilities=probabilities,
+        predict_images_per_second=len(split.test) / seconds,
+        setup_seconds=setup_seconds,
+        device=device_name(fabric.device),
+        precision=str(fabric._precision.precision),
+    )
+
+
+def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
+    """One pass over the training rows; returns (mean loss, share classified correctly)."""
+    torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate_at(epoch, settings)
+    stage.train()
+    mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
+    targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
+    losses, correct = torch.empty(len(mine), device=fabric.device), torch.zeros((), device=fabric.device)
+    batches = source.batches(mine)
+    for number, target in enumerate(targets):
+        inputs = next(batches)
+        logits = stage(random_symmetries(inputs) if settings.augment else inputs)
+        loss = nn.functional.cross_entropy(logits, target)
+        fabric.backward(loss)
+        optimizer.step()
+        optimizer.zero_grad()
+        losses[number] = loss.detach()
+        correct += (logits.detach().argmax(1) == target).sum()
+        del inputs, logits, loss  # before the next batch is made: what outlives its batch splits the free memory
+    # Looked at once per epoch: a look per step would make a GPU wait for the host.
+    values = losses.cpu()
+    if not values.isfinite().all():
+        first = int((~values.isfinite()).nonzero()[0, 0])
+        raise TrainingError(
+            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(mine)}, at learning rate "
+            f"{learning_rate_at(epoch, settings):.3g}; lower learning_rate or use precision '32-true'."
+        )
+    counts = torch.tensor([float(len(batch)) for batch in mine])
+    totals = fabric.all_reduce(
+        torch.stack([(values * counts).sum(), correct.cpu(), counts.sum()]).to(fabric.device), reduce_op="sum"
+    )
+    return (totals[0] / totals[2]).item(), (totals[1] / totals[2]).item()
+
+
+def predict_logits(stage: nn.Module, source: Resident | Streamed, rows: np.ndarray) -> torch.Tensor:
+    """Logits (n, 10) float32 of the rows, in evaluation mode, without gradients."""
+    stage.eval()
+    batches = [rows[start : start + PREDICT_BATCH] for start in range(0, len(rows), PREDICT_BATCH)]
+    with torch.inference_mode():
+        return torch.cat([stage(inputs).float() for inputs in source.batches(batches)])
+
+
+def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: torch.device) -> bool:
+    if settings.keep_frozen is not None:
+        return settings.keep_frozen
+    # Of a turned image the frozen layers give something else than the turned output, so they cannot run once.
+    if settings.augment or not network.has_frozen_weights:
+        return False
+    size = settings.image_size
+    with torch.inference_mode():
+        one = network.frozen.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device))
+    return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
+
+
+def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray) -> Resident:
+    """Outputs of the frozen layers for the rows, held on the device, float32."""
+    network.eval()
+    batches: Sequence[np.ndarray] = np.array_split(rows, math.ceil(len(rows) / PREDICT_BATCH))
+    kept = None
+    with torch.no_grad():
+        for start, inputs in zip(np.cumsum([0, *map(len, batches)]), images.batches(batches), strict=False):
+            outputs = network.frozen(inputs).permute(0, 2, 3, 1)
+            if kept is None:
+                kept = outputs.new_empty(len(rows), *outputs.shape[1:])
+            kept[start : start + len(outputs)] = outputs
+    return Resident(kept, rows)
+
+
+def _identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings) -> str:
+    weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in network.state_dict().values())
+    start = chain(weights, (galaxies.labels.tobytes(), split.train.tobytes(), split.test.tobytes()))
+    return run_identity(settings, galaxies, start)
+
+
+def _epoch_line(row: dict) -> str:
+    return (
+        f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%} (training), "
+        f"{row['test_accuracy']:.1%} (test), {row['images_per_second']:.0f} images/s"
+    )

@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from fakes import blobs
+
+from galutils.clustering.diagnostics import (
+    assess,
+    compare_clusterers,
+    drift,
+    evaluation_faults,
+    linear_cka,
+    null_accuracies,
+    probe,
+    subspace_angles,
+)
+from galutils.clustering.methods import Clustering, kmeans
+from galutils.clustering.scores import one_hot
+from galutils.errors import GalutilsError
+
+RNG = np.random.default_rng(0)
+
+
+def test_null_distribution_of_matched_accuracy():
+    labels = np.repeat(np.arange(10), 100)
+    null = null_accuracies(labels, np.random.default_rng(1).permutation(labels), 200)
+    assert null.shape == (200,)
+    # The known value of ten balanced classes in ten equal clusters of a thousand rows: 14.3%, deviation 0.5.
+    assert null.mean() == pytest.approx(0.143, abs=0.002)
+    assert null.std() == pytest.approx(0.005, abs=0.0015)
+    assert np.array_equal(null, null_accuracies(labels, np.random.default_rng(1).permutation(labels), 200))
+    assert not np.array_equal(null, null_accuracies(labels, labels, 200, seed=1))
+    assert np.mean(null_accuracies(labels, labels, 50, many_to_one=True)) > null.mean()
+
+
+def test_null_of_one_cluster_is_the_largest_class():
+    labels = np.array([0] * 7 + [1] * 3)
+    assert null_accuracies(labels, np.zeros(10, int), 20).tolist() == [0.7] * 20
+
+
+def test_evaluation_faults_by_hand():
+    """Clusters are the classes under a cycle of length three, so that its inverse is another permutation."""
+    labels = np.repeat(np.arange(10), 20)
+    cycle = np.array([1, 2, 0, *range(3, 10)])
+    clusters = cycle[labels]
+    faults = evaluation_faults(Clustering(clusters, one_hot(clusters, 10)), labels).set_index("fault")
+    accuracy = faults["accuracy"]
+    assert accuracy["none"] == 1
+    assert accuracy["assignment applied in the inverse direction"] == 0.7
+    assert accuracy["cluster numbers taken for classes"] == 0.7
+    assert 0.1 < accuracy["labels shuffled before matching"] < 0.3
+    assert 0.0 < accuracy["labels shuffled after matching"] < 0.2
+    assert faults["roc_auc_hard"]["none"] == 1
+    assert faults["roc_auc_soft"].tolist() == pytest.approx(faults["roc_auc_hard"].tolist())
+    assert faults["roc_auc_hard"]["labels shuffled after matching"] == pytest.approx(0.5, abs=0.06)
+
+
+def test_evaluation_faults_want_one_cluster_per_class():
+    with pytest.raises(GalutilsError, match="2 clusters"):
+        evaluation_faults(Clustering(np.array([0, 1])), np.array([0, 1]))
+    hard = evaluation_faults(Clustering(np.arange(10)), np.arange(10))
+    assert hard["roc_auc_soft"].isna().all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "knn"])
+def test_probes_find_what_is_there_and_no_more(kind):
+    features, labels = blobs(per_class=20)
+    found = probe(features, labels, kind)
+    assert found.shape == (5,)
+    assert found.mean() > 0.99
+    noise = np.random.default_rng(0).normal(size=(200, 4))
+    assert probe(noise, labels, kind).mean() < 0.25
+
+
+def test_probes_keep_groups_on_one_side():
+    """Twins carry the same number and the same label, which is otherwise random: only a leak can find it."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 2)
+    features, labels = rng.normal(size=(100, 20))[groups], rng.integers(0, 4, 100)[groups]
+    assert probe(features, labels, "knn", neighbors=1).mean() > 0.6
+    assert probe(features, labels, "knn", neighbors=1, groups=groups).mean() < 0.45
+
+
+def test_probe_arguments_are_checked():
+    features, labels = blobs(per_class=3)
+    with pytest.raises(GalutilsError, match="choose linear or knn"):
+        probe(features, labels, "svm", folds=2)
+    with pytest.raises(GalutilsError, match="rarest class has 3 rows"):
+        probe(features, labels)
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+def test_clusterers_are_compared_on_the_same_features():
+    features, labels = blobs(per_class=12)
+    table = compare_clusterers(features, labels, ("kmeans", "ward"), over_clustering=(20,))
+    assert table["method"].tolist() == ["kmeans", "ward", "kmeans"]
+    assert table["clusters"].tolist() == [10, 10, 20]
+    assert table["matching"].tolist() == ["one-to-one", "one-to-one", "many-to-one"]
+    assert (table["accuracy"] > 0.999).all()
+    assert table["chance"].iloc[2] > table["chance"].iloc[0] > 0.1
+    assert (table["noise"] == 0).all()
+
+
+def test_assess_puts_clusters_and_probes_side_by_side():
+    features, labels = blobs(per_class=12)
+    row = assess(features, labels, seeds=range(2))
+    assert row["components"] <= 12
+    for name in ("accuracy", "nmi", "knn", "linear"):
+        assert row[name] > 0.95, name
+    assert row["accuracy_std"] >= 0
+
+
+def test_cka_is_one_for_equal_and_rotated_embeddings():
+    x = RNG.normal(size=(60, 8))
+    rotation = np.linalg.qr(RNG.normal(size=(8, 8)))[0]
+    assert linear_cka(x, x) == pytest.approx(1)
+    assert linear_cka(x, 3 * x @ rotation + 5) == pytest.approx(1)
+    assert linear_cka(x, x * [1, 1, 1, 1, 0, 0, 0, 0]) < 0.95
+
+
+def test_cka_of_unrelated_directions_is_zero():
+    x = np.array([[1.0], [-1], [0], [0]])
+    y = np.array([[0.0], [0], [1], [-1]])
+    assert linear_cka(x, y) == pytest.approx(0)
+
+
+def test_subspace_angles_of_shared_and_orthogonal_scores():
+    basis = np.linalg.qr(np.column_stack([np.ones(30), RNG.normal(size=(30, 6))]))[0][:, 1:]  # centred columns
+    assert subspace_angles(basis[:, :3], basis[:, :3] @ np.diag([3, 2, 1]), 3) == pytest.approx(np.zeros(3), abs=1e-3)
+    assert subspace_angles(basis[:, :3], basis[:, 3:], 3) == pytest.approx(np.full(3, 90), abs=1e-3)
+    shared = subspace_angles(basis[:, :2], basis[:, 1:3], 2)
+    assert shared == pytest.approx([0, 90], abs=1e-3)
+
+
+def test_angles_do_not_see_a_rotation_of_the_embedding():
+    x = RNG.normal(size=(60, 8)) * 0.5 ** np.arange(8)
+    rotation = np.linalg.qr(RNG.normal(size=(8, 8)))[0]
+    assert subspace_angles(x, x @ rotation, 3) == pytest.approx(np.zeros(3), abs=0.05)
+
+
+def test_kmeans_beats_its_null_on_blobs():
+    features, labels = blobs()
+    found = kmeans(features)
+    assert null_accuracies(labels, found.clusters, 20).max() < 0.3
+
+
+def test_drift_is_cka_and_angles_in_one_row():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(60, 20)), rng.normal(size=(60, 20))
+    angles = subspace_angles(first, second)
+    assert drift(first, second) == {
+        "cka": linear_cka(first, second),
+        "median_angle": np.median(angles),
+        "largest_angle": angles[-1],
+    }

@@ -1,0 +1,223 @@
+import numpy as np
+import pytest
+from fakes import blobs
+from sklearn.decomposition import PCA
+
+from galutils.clustering.methods import (
+    METHODS,
+    Clustering,
+    cluster,
+    kmeans,
+    kmeans_over_seeds,
+    memberships,
+    predictions,
+    reduce_dimensions,
+    score,
+)
+from galutils.clustering.scores import (
+    apply_match,
+    class_memberships,
+    cluster_scores,
+    match_clusters,
+    matched_accuracy,
+    one_hot,
+)
+from galutils.errors import GalutilsError
+from galutils.evaluation.metrics import macro_roc_auc
+
+# Rows of each cluster (row) that have each class (column). Taking the largest entry of each row first would
+# give cluster 0 class 0 (5) and leave cluster 1 with class 1 (1): 6 in all. The other way round gives 4 + 4 = 8.
+GREEDY_LOSES = np.array([[5, 4], [4, 1]])
+
+
+def unrolled(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and clusters of single rows that have these counts (K, C)."""
+    cells = [(label, number) for number, row in enumerate(counts) for label, n in enumerate(row) for _ in range(n)]
+    labels, clusters = np.array(cells).T
+    return labels, clusters
+
+
+def test_matching_by_hand_where_greed_loses():
+    labels, clusters = unrolled(GREEDY_LOSES)
+    assert match_clusters(labels, clusters, 2).tolist() == [1, 0]
+    assert matched_accuracy(labels, clusters, 2) == pytest.approx(8 / 14)
+    assert match_clusters(labels, clusters, 2, many_to_one=True).tolist() == [0, 0]
+    assert matched_accuracy(labels, clusters, 2, many_to_one=True) == pytest.approx(9 / 14)
+
+
+def test_matching_agrees_with_all_permutations():
+    from itertools import permutations
+
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        labels, clusters = rng.integers(0, 5, 60), rng.integers(0, 5, 60)
+        best = max(np.mean(np.array(order)[clusters] == labels) for order in permutations(range(5)))
+        assert matched_accuracy(labels, clusters, 5) == pytest.approx(best)
+
+
+def test_more_clusters_than_classes_by_hand():
+    labels, clusters = unrolled(np.array([[3, 0], [4, 1], [0, 2], [1, 3]]))
+    # One-to-one: clusters 1 (4) and 3 (3) have the most; clusters 0 and 2 stay without a class.
+    match = match_clusters(labels, clusters, 2)
+    assert match.tolist() == [-1, 0, -1, 1]
+    assert apply_match(match, clusters).tolist() == [-1] * 3 + [0] * 5 + [-1] * 2 + [1] * 4
+    assert matched_accuracy(labels, clusters, 2) == pytest.approx(7 / 14)
+    # Many-to-one: 3 + 4 + 2 + 3.
+    assert match_clusters(labels, clusters, 2, many_to_one=True).tolist() == [0, 0, 1, 1]
+    assert matched_accuracy(labels, clusters, 2, many_to_one=True) == pytest.approx(12 / 14)
+
+
+def test_an_empty_cluster_by_hand():
+    labels, clusters = unrolled(np.array([[2, 1, 0], [0, 0, 0], [0, 1, 3]]))
+    # Cluster 1 is empty: it takes the class that is left over, which no row is predicted as.
+    match = match_clusters(labels, clusters, 3)
+    assert match.tolist() == [0, 1, 2]
+    assert matched_accuracy(labels, clusters, 3) == pytest.approx(5 / 7)
+    assert match_clusters(labels, clusters, 3, many_to_one=True).tolist() == [0, -1, 2]
+    # The last cluster is empty, which only the number of clusters says.
+    labels, clusters = unrolled(np.array([[2, 1], [0, 3]]))
+    assert match_clusters(labels, clusters, 2, num_clusters=3).tolist() == [0, 1, -1]
+
+
+def test_rows_without_a_cluster_are_wrong():
+    labels, clusters = np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1])
+    match = match_clusters(labels, clusters, 2)
+    assert apply_match(match, clusters).tolist() == [0, -1, 1, -1]
+    assert matched_accuracy(labels, clusters, 2) == 0.5
+    assert cluster_scores(labels, clusters, 2)["recall"] == [0.5, 0.5]
+    with pytest.raises(ValueError, match="not go with"):
+        match_clusters(labels, clusters[:3], 2)
+
+
+def test_cluster_scores_by_hand():
+    labels, clusters = unrolled(GREEDY_LOSES)
+    soft = one_hot(clusters, 2) * 0.8 + 0.1
+    scores = cluster_scores(labels, clusters, 2, soft=soft)
+    assert scores["accuracy"] == pytest.approx(8 / 14)
+    # Class 0: 4 of 9 found, 4 of 5 right; class 1: 4 of 5 found, 4 of 9 right. Both F1 are 8 / 14.
+    assert scores["recall"] == pytest.approx([4 / 9, 4 / 5])
+    assert scores["macro_f1"] == pytest.approx(8 / 14)
+    # From hard assignments, AUC is the mean of the two recalls.
+    assert scores["roc_auc_hard"] == pytest.approx((4 / 9 + 4 / 5) / 2)
+    assert scores["roc_auc_soft"] == pytest.approx(scores["roc_auc_hard"]), "only two values, in the same order"
+    assert scores["silhouette"] is None
+    assert scores["matched"] == [1, 0]
+
+
+def test_perfect_and_useless_clusters():
+    labels = np.repeat(np.arange(3), 4)
+    perfect = cluster_scores(labels, (labels + 1) % 3, 3, features=np.eye(3)[labels])
+    assert {perfect[name] for name in ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "silhouette")} == {
+        1.0
+    }
+    useless = cluster_scores(labels, np.zeros(12, int), 3, features=np.eye(3)[labels])
+    assert useless["accuracy"] == pytest.approx(1 / 3)
+    assert useless["nmi"] == useless["ari"] == 0
+    assert useless["silhouette"] is None, "one cluster has none"
+
+
+def test_memberships_of_classes_are_sums():
+    soft = np.array([[0.2, 0.3, 0.5]])
+    assert class_memberships(np.array([1, -1, 1]), soft, 2).tolist() == [[0, 0.7]]
+
+
+def test_pca_keeps_the_variance_asked_for():
+    features = np.random.default_rng(0).normal(size=(200, 20)) * 0.8 ** np.arange(20)
+    reduced = reduce_dimensions(features, 0.95)
+    share = np.cumsum(PCA().fit(features).explained_variance_ratio_)
+    assert reduced.shape[1] == np.argmax(share >= 0.95) + 1
+    total = features.var(axis=0).sum()
+    assert 0.95 <= reduced.var(axis=0).sum() / total < 1
+    assert reduced[:, :-1].var(axis=0).sum() / total < 0.95, "one component fewer would do"
+    assert reduced.dtype == np.float32
+    assert np.abs(reduced.mean(axis=0)).max() < 1e-5
+    assert reduce_dimensions(features, 7).shape == (200, 7)
+    assert reduce_dimensions(features, 1.0).shape == (200, 20)
+    assert reduce_dimensions(features[:5], 50).shape == (5, 5)
+    for wrong in (0, 1.5, -0.1):
+        with pytest.raises(GalutilsError, match="give a share"):
+            reduce_dimensions(features, wrong)
+
+
+def test_soft_memberships_by_hand():
+    features, centers = np.array([[0.0], [1.0], [4.0]]), np.array([[0.5], [4.0]])
+    soft = memberships(features, centers, np.array([0, 0, 1]))
+    variance = (0.25 + 0.25 + 0) / 3
+    expected = np.exp(-np.array([[0.25, 16], [0.25, 9], [12.25, 0]]) / (2 * variance))
+    assert soft == pytest.approx(expected / expected.sum(axis=1, keepdims=True))
+    assert soft.sum(axis=1) == pytest.approx(np.ones(3))
+    assert soft.argmax(axis=1).tolist() == [0, 0, 1]
+    assert np.isfinite(memberships(centers, centers, np.array([0, 1]))).all(), "no spread at all"
+
+
+def test_the_reported_seed_has_the_lowest_inertia():
+    features = np.random.default_rng(0).normal(size=(150, 5)).astype(np.float32)
+    labels = np.arange(150) % 10
+    table, best = kmeans_over_seeds(features, labels, seeds=range(5), n_init=1)
+    assert table["seed"].tolist() == list(range(5))
+    assert table["inertia"].nunique() > 1, "this case would show nothing"
+    assert table["reported"].sum() == 1
+    reported = table[table["reported"]].iloc[0]
+    assert reported["inertia"] == table["inertia"].min() == best.inertia
+    assert reported["accuracy"] == score(best, labels)["accuracy"]
+    again = kmeans(features, seed=int(reported["seed"]), n_init=1)
+    assert np.array_equal(again.clusters, best.clusters)
+    permuted, same = kmeans_over_seeds(features, labels[::-1], seeds=range(5), n_init=1)
+    assert np.array_equal(same.clusters, best.clusters), "the choice has seen labels"
+    assert permuted["inertia"].tolist() == table["inertia"].tolist()
+
+
+@pytest.mark.filterwarnings("ignore:Graph is not fully connected")
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_finds_separate_blobs(method):
+    features, labels = blobs()
+    found = cluster(features, method)
+    assert found.clusters.shape == (300,)
+    assert found.clusters.dtype == np.int64
+    scores = score(found, labels, features)
+    assert found.count == 10
+    assert scores["accuracy"] > (0.9 if method == "hdbscan" else 0.999)  # hdbscan leaves edges as noise
+    assert scores["silhouette"] > 0.6
+    if found.soft is not None:
+        assert found.soft.shape == (300, 10)
+        assert found.soft.sum(axis=1) == pytest.approx(np.ones(300))
+        assert np.mean(found.soft.argmax(axis=1) == found.clusters) > 0.99
+        assert scores["roc_auc_soft"] > 0.999
+    again = cluster(features, method)
+    assert np.array_equal(again.clusters, found.clusters)
+
+
+def test_spherical_kmeans_looks_at_directions_alone():
+    features, labels = blobs(classes=3, dimensions=3)
+    lengths = np.random.default_rng(1).uniform(0.1, 10, (len(labels), 1))
+    assert score(cluster(features * lengths, "spherical", 3), labels)["accuracy"] > 0.999
+    assert score(cluster(features * lengths, "kmeans", 3), labels)["accuracy"] < 0.999
+
+
+def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
+    features, labels = blobs()
+    monkeypatch.setattr("galutils.clustering.methods._WARD_ROWS", 10)
+    with pytest.warns(UserWarning, match="number of connected components"):
+        found = cluster(features, "ward")
+    assert score(found, labels)["accuracy"] > 0.999
+
+
+def test_predictions_follow_the_matching():
+    features, labels = blobs()
+    predicted, probabilities = predictions(kmeans(features), labels)
+    assert np.array_equal(predicted, labels)
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(300))
+    assert np.array_equal(probabilities.argmax(axis=1), labels)
+    noise = Clustering(np.where(np.arange(300) < 10, -1, labels))
+    predicted, probabilities = predictions(noise, labels)
+    assert predicted[:10].tolist() == [-1] * 10
+    assert probabilities[:10].sum() == 0
+    assert macro_roc_auc(labels, probabilities) > 0.9
+
+
+def test_wrong_arguments_are_named():
+    features, labels = blobs(per_class=1, classes=4)
+    with pytest.raises(GalutilsError, match="choose kmeans"):
+        cluster(features, "dbscan", 2)
+    with pytest.raises(GalutilsError, match="4 rows cannot be put into 10 clusters"):
+        kmeans_over_seeds(features, labels)

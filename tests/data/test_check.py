@@ -1,0 +1,29 @@
+import h5py
+import numpy as np
+
+from galutils.data.check import survey_file
+from galutils.data.splits import contradicting_groups
+
+
+def test_survey_says_what_the_file_holds(tmp_path, layout):
+    layout["images"][3] = layout["images"][6] = 32  # blank: no galaxies, so not one galaxy twice
+    layout["images"][5] = layout["images"][4]  # one galaxy, classes 4 and 5
+    layout["ra"][12], layout["dec"][12] = layout["ra"][2], layout["dec"][2]  # one galaxy, class 2 twice
+    layout["redshift"] = np.where(np.arange(20) < 3, np.nan, 0.1)
+    with h5py.File(tmp_path / "sky.h5", "w") as file:
+        for name, values in layout.items():
+            file[name] = values
+    lines = survey_file(tmp_path / "sky.h5").splitlines()
+    assert lines[0].endswith("sky.h5: 20 galaxies, 16 pixels wide")
+    assert lines[1] == "  0 Disturbed: 2"
+    assert "Blank images: 2 (rows 3, 6)" in lines
+    assert "Pairs of rows at the same position: 1" in lines
+    assert "Galaxies with several rows: 2, with contradicting labels: 1" in lines
+    assert "  rows 4, 5: Cigar-shaped smooth, Barred spiral" in lines
+    assert "Missing redshifts: 3" in lines
+    assert lines[-1] == "Checksum: not that of a published file"
+
+
+def test_contradicting_groups_by_hand():
+    found = contradicting_groups(np.array([1, 2, 1, 1, 3]), np.array([0, 1, 0, 1, 2]))
+    assert [rows.tolist() for rows in found] == [[1, 3]]

@@ -1,0 +1,133 @@
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import SHARED
+
+from galutils.data.galaxies import DataError, Galaxies, open_galaxies
+from galutils.data.galaxy10 import CLASS_COUNTS
+from galutils.data.splits import group_rows, position_pairs, read_split, scan_images, split_rows
+
+
+def galaxies_with(labels, ra=None, dec=None):
+    return Galaxies(path="memory.h5", labels=np.asarray(labels), image_size=8, simulated=False, ra=ra, dec=dec)
+
+
+def distinct(count):
+    return np.zeros(count, bool), np.array([f"{row:04d}" for row in range(count)])
+
+
+def test_groups_join_pairs_and_equal_pixels_transitively():
+    digest = np.array(["a", "b", "c", "b", "d", "e"])
+    group = group_rows(np.array([[0, 1], [4, 5]]), digest)
+    assert group.tolist() == [0, 0, 1, 0, 2, 2]
+
+
+def test_position_pairs_by_hand():
+    arcsec = 1 / 3600
+    ra = np.array([10.0, 10.0, 10.0, 200.0, np.nan, 359.9999])
+    dec = np.array([0.0, 0.9 * arcsec, 1.5 * arcsec, 0.0, 0.0, 0.0])
+    # 0-1 are 0.9 arcsec apart and 1-2 are 0.6; 0-2 are 1.5 apart, but belong together through 1.
+    assert sorted(map(tuple, position_pairs(ra, dec))) == [(0, 1), (1, 2)]
+    assert len(position_pairs(None, None)) == 0
+    with pytest.raises(DataError, match="90 degrees"):
+        position_pairs(np.array([0.0, 1.0]), np.array([0.0, 91.0]))
+
+
+def test_scan_finds_blank_and_identical_images(tmp_path, layout):
+    layout["images"][3] = 32
+    layout["images"][17] = layout["images"][5]
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, values in layout.items():
+            file[name] = values
+    galaxies = open_galaxies(tmp_path / "a.h5")
+    blank, digest = scan_images(galaxies, block=7)
+    assert np.flatnonzero(blank).tolist() == [3]
+    assert digest[17] == digest[5]
+    assert len(set(digest)) == 19
+
+
+def test_split_is_stratified_complete_and_keeps_galaxies_whole():
+    labels = np.repeat(np.arange(10), 40)
+    blank, digest = distinct(400)
+    blank[[0, 1]] = True
+    digest[7] = digest[300]  # one galaxy with labels 0 and 7
+    split = split_rows(galaxies_with(labels), test_size=0.2, seed=3, scan=(blank, digest))
+    assert np.flatnonzero(split.part == "blank").tolist() == [0, 1]
+    assert split.part[7] == split.part[300]
+    assert len(split.train) + len(split.test) == 398
+    for label in range(10):
+        assert abs(np.sum(labels[split.test] == label) - 8) <= 1
+    again = split_rows(galaxies_with(labels), test_size=0.2, seed=3, scan=(blank, digest))
+    other = split_rows(galaxies_with(labels), test_size=0.2, seed=4, scan=(blank, digest))
+    assert np.array_equal(split.part, again.part)
+    assert not np.array_equal(split.part, other.part)
+
+
+def test_two_blank_images_do_not_tie_their_rows_together():
+    labels = np.repeat(np.arange(10), 4)
+    blank, digest = distinct(40)
+    blank[[0, 39]], digest[[0, 39]] = True, "same"
+    split = split_rows(galaxies_with(labels), scan=(blank, digest))
+    assert split.group[0] != split.group[39]
+
+
+def test_training_fraction_leaves_the_test_rows_alone():
+    labels = np.repeat(np.arange(10), 50)
+    whole = split_rows(galaxies_with(labels), scan=distinct(500))
+    quarter = split_rows(galaxies_with(labels), scan=distinct(500), train_fraction=0.25)
+    assert np.array_equal(whole.test, quarter.test)
+    assert len(quarter.train) == 100
+    assert set(quarter.train) < set(whole.train)
+
+
+def test_galaxies_set_aside_to_calibrate_come_from_the_training_part():
+    labels = np.repeat(np.arange(10), 50)
+    whole = split_rows(galaxies_with(labels), scan=distinct(500))
+    aside = split_rows(galaxies_with(labels), scan=distinct(500), calibration_fraction=0.2)
+    assert len(whole.calibration) == 0
+    assert np.array_equal(whole.test, aside.test)
+    assert sorted([*aside.train, *aside.calibration]) == whole.train.tolist()
+    assert np.bincount(labels[aside.calibration]).tolist() == [8] * 10  # a fifth of 40
+    with pytest.raises(ValueError, match="calibration_fraction"):
+        split_rows(galaxies_with(labels), scan=distinct(500), calibration_fraction=1.0)
+
+
+def test_split_survives_writing(tmp_path):
+    split = split_rows(galaxies_with(np.repeat(np.arange(10), 5)), scan=distinct(50))
+    split.write(tmp_path / "split.csv")
+    back = read_split(tmp_path / "split.csv")
+    assert np.array_equal(back.part, split.part)
+    assert np.array_equal(back.group, split.group)
+
+
+def test_a_class_with_one_galaxy_is_refused():
+    labels = np.repeat(np.arange(10), 5)[:-4]
+    with pytest.raises(DataError, match="class 9"):
+        split_rows(galaxies_with(labels), scan=distinct(46))
+    with pytest.raises(ValueError, match="test_size"):
+        split_rows(galaxies_with(labels), test_size=1.5, scan=distinct(46))
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the real coordinates are not here")
+def test_real_coordinates_have_59_pairs_and_none_across_the_split():
+    table = pd.read_csv(SHARED / "data" / "galaxy10_coordinates.csv")
+    ra, dec = table["ra"].to_numpy(), table["dec"].to_numpy()
+    pairs = position_pairs(ra, dec)
+    exact = table.duplicated(["ra", "dec"]).sum()
+    assert exact == 59
+    assert len(pairs) >= exact
+    labels = np.repeat(np.arange(10), CLASS_COUNTS)
+    for seed in range(5):
+        split = split_rows(galaxies_with(labels, ra, dec), seed=seed, scan=distinct(len(labels)))
+        assert (split.part[pairs[:, 0]] == split.part[pairs[:, 1]]).all()
+        assert abs(len(split.test) / len(labels) - 0.2) < 0.001
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the real coordinates are not here")
+def test_a_plain_random_split_would_leak():
+    """The guard is needed: without it pairs do end up on both sides."""
+    table = pd.read_csv(SHARED / "data" / "galaxy10_coordinates.csv")
+    pairs = position_pairs(table["ra"].to_numpy(), table["dec"].to_numpy())
+    tested = np.random.default_rng(0).random(len(table)) < 0.2
+    assert (tested[pairs[:, 0]] != tested[pairs[:, 1]]).sum() > 5

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import special
+from sklearn.metrics import brier_score_loss
+
+from galutils.evaluation import calibration
+from galutils.evaluation.bootstrap import Graded
+from galutils.report import tables
+
+
+def two_classes(confidence, right):
+    """Probabilities of two classes, class 0 always predicted, with labels."""
+    confidence = np.asarray(confidence, float)
+    return np.where(right, 0, 1), np.stack([confidence, 1 - confidence], axis=1)
+
+
+def draw(count=4000, sharpness=1.0, seed=0):
+    """Probabilities of ten classes, and labels drawn from them; then the logits are multiplied."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 2, (count, 10))
+    honest = special.softmax(logits, axis=1)
+    labels = (honest.cumsum(axis=1) < rng.random((count, 1))).sum(axis=1).clip(max=9)
+    return labels, special.softmax(sharpness * logits, axis=1)
+
+
+def test_calibration_error_and_bins_by_hand():
+    # Two bins of 15: around 0.7 three of four are right, around 0.9 one of two.
+    labels, probabilities = two_classes([0.70, 0.70, 0.72, 0.72, 0.9, 0.9], [1, 1, 1, 0, 1, 0])
+    expected = (4 * abs(0.75 - 0.71) + 2 * abs(0.5 - 0.9)) / 6
+    assert calibration.calibration_error(labels, probabilities) == pytest.approx(expected, abs=1e-6)
+    bins = calibration.reliability(labels, probabilities)
+    assert bins["confidence"].tolist() == pytest.approx([0.71, 0.9])
+    assert bins["accuracy"].tolist() == pytest.approx([0.75, 0.5])
+    assert bins["count"].tolist() == [4, 2]
+
+
+def test_bins_and_error_agree():
+    labels, probabilities = draw(sharpness=3)
+    bins = calibration.reliability(labels, probabilities)
+    mean = (bins["count"] * (bins["accuracy"] - bins["confidence"]).abs()).sum() / bins["count"].sum()
+    assert calibration.calibration_error(labels, probabilities) == pytest.approx(mean, abs=1e-5)
+
+
+def test_brier_score_by_hand_and_by_scikit_learn():
+    labels, probabilities = two_classes([0.8, 0.6], [True, False])
+    assert calibration.squared_errors(labels, probabilities) == pytest.approx([2 * 0.2**2, 2 * 0.6**2])
+    # scikit-learn's score of two classes counts one of the two terms.
+    half = brier_score_loss(labels, probabilities[:, 1], pos_label=1)
+    assert calibration.squared_errors(labels, probabilities).mean() == pytest.approx(2 * half)
+
+
+def test_honest_probabilities_have_the_error_of_chance():
+    labels, probabilities = draw(400)
+    assert calibration.calibration_error(labels, probabilities) < 1.7 * calibration.chance_calibration_error(
+        probabilities
+    )
+    labels, boasting = draw(400, sharpness=4)
+    assert calibration.calibration_error(labels, boasting) > 5 * calibration.chance_calibration_error(boasting)
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
+def test_temperature_is_found_and_mends(sharpness):
+    fitted = calibration.fit_temperature(*draw(sharpness=sharpness))
+    assert fitted == pytest.approx(sharpness, rel=0.05)
+    labels, probabilities = draw(sharpness=sharpness, seed=1)
+    mended = calibration.scale(probabilities, fitted)
+    np.testing.assert_array_equal(mended.argmax(axis=1), probabilities.argmax(axis=1))
+    np.testing.assert_allclose(mended.sum(axis=1), 1)
+    assert calibration.calibration_error(labels, mended) < 0.025
+    if sharpness == 3:
+        assert calibration.calibration_error(labels, probabilities) > 0.15
+
+
+def test_probabilities_of_zero_do_no_harm():
+    labels, probabilities = np.array([1, 0]), np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert np.isfinite(calibration.fit_temperature(labels, probabilities))
+    assert np.isfinite(calibration.scale(probabilities, 2.0)).all()
+
+
+def test_accuracy_by_coverage_by_hand():
+    curve = calibration.accuracy_by_coverage(*two_classes([0.6, 0.9, 0.8, 0.7], [0, 1, 1, 0]))
+    assert curve["coverage"].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert curve["accuracy"].tolist() == pytest.approx([1, 1, 2 / 3, 1 / 2])
+
+
+def test_table_gives_brier_with_an_interval_that_holds_it():
+    labels, probabilities = draw(300, sharpness=2)
+    run = Graded(np.arange(300), np.arange(300), labels, probabilities.argmax(axis=1), probabilities)
+    row = calibration.calibration_table({"A": {0: run}}).loc["A"]
+    errors = calibration.squared_errors(labels, probabilities)
+    assert row["brier"] == pytest.approx(errors.mean())
+    assert row["brier_high"] - row["brier_low"] == pytest.approx(2 * 1.968 * errors.std() / 300**0.5, rel=0.1)
+    assert row["confidence"] > row["accuracy"]
+
+
+def test_temperatures_stand_before_and_after_scaling_side_by_side():
+    row = {"approach": "A", "seed": 0, "set_aside": 161, "temperature": 1.199}
+    shown = tables.format_temperatures(
+        pd.DataFrame([row | {"ece": 0.0854, "brier": 0.6671, "ece_scaled": 0.08, "brier_scaled": 0.6}])
+    )
+    assert shown.iloc[0].tolist() == ["A", "0", "161", "1.20", "8.5%", "8.0%", "0.667", "0.600"]
+    assert tables.format_temperatures(pd.DataFrame()).empty  # a profile that sets no galaxies aside

@@ -1,0 +1,103 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from galutils.evaluation import label_noise
+from galutils.evaluation.bootstrap import Graded
+from galutils.study.runs import RunError
+
+
+def networks(spoilt_share, count=1000, own_noise=0.0, seed=0):
+    """Three networks that see the true classes well, and labels of which a share is spoilt; (graded, spoilt rows)."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(count) % 10
+    spoilt = rng.random(count) < spoilt_share
+    labels = np.where(spoilt, (true + rng.integers(1, 10, count)) % 10, true)
+    graded = {}
+    for title in "ABC":
+        seen = np.where(rng.random(count) < own_noise, rng.integers(0, 10, count), true)
+        probabilities = rng.dirichlet(np.ones(10), count) + 4 * np.eye(10)[seen]
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        rows = np.arange(count)
+        graded[title] = {0: Graded(rows, rows, labels, probabilities.argmax(axis=1), probabilities)}
+    return graded, np.flatnonzero(spoilt)
+
+
+def test_contradicting_copies_by_hand():
+    labels, group = np.array([7, 3, 8, 3, 1]), np.array([4, 5, 4, 5, 6])
+    table = label_noise.contradictions(labels, group)
+    assert table["rows"].tolist() == [[0, 2]]
+    assert table["labels"].tolist() == [[7, 8]]
+    text = label_noise.describe_contradictions(labels, group)
+    assert text.startswith("2 galaxies occur more than once, 1 of them with labels that contradict")
+    assert "too few for a rate" in text
+    many = label_noise.describe_contradictions(np.tile([0, 1, 2, 2], 10), np.repeat(np.arange(20), 2))
+    assert "20 galaxies occur more than once, 10 of them" in many
+    assert "error rate of 29%" in many  # 1 - sqrt(1 - 1/2)
+    assert "No galaxy occurs twice" in label_noise.describe_contradictions(labels, np.arange(5))
+
+
+def test_spoilt_labels_are_found_and_sound_ones_left_alone():
+    graded, spoilt = networks(0.05)
+    suspects = label_noise.find_suspects(label_noise.consensus(graded))
+    found = np.isin(spoilt, suspects["row"]).mean()
+    assert found > 0.9
+    assert np.isin(suspects["row"], spoilt).mean() > 0.9
+    assert suspects["quality"].is_monotonic_increasing
+    assert (suspects["label"] != suspects["suggested"]).all()
+    clean, _ = networks(0.0)
+    assert len(label_noise.find_suspects(label_noise.consensus(clean))) == 0
+
+
+def test_errors_on_spoilt_labels_are_explained_and_own_errors_are_not():
+    spoilt = label_noise.explain_errors(networks(0.1)[0])
+    assert (spoilt["explained"] > 0.9).all()
+    assert (spoilt["agreed"] > 0.9).all()
+    assert (spoilt["error_without"] < 0.02).all()
+    own = label_noise.explain_errors(networks(0.0, own_noise=0.1)[0])
+    assert (own["error"] > 0.05).all()
+    assert (own["explained"] < 0.2).all()
+    assert (own["among_right"] < 0.05).all()
+
+
+def test_an_approach_does_not_judge_itself():
+    """One network errs alone and firmly: its errors must not become suspects that excuse it."""
+    graded, _ = networks(0.0)
+    run = graded["A"][0]
+    turned = np.roll(run.probabilities, 1, axis=1)
+    graded["A"] = {0: Graded(run.row, run.group, run.labels, turned.argmax(axis=1), turned)}
+    row = label_noise.explain_errors(graded).loc["A"]
+    assert row["error"] > 0.9
+    assert row["explained"] < 0.05
+
+
+def test_planted_labels_measure_the_search():
+    found, others = label_noise.find_planted(label_noise.consensus(networks(0.0)[0]))
+    assert found > 0.9
+    assert others < 0.02
+    rng = np.random.default_rng(0)
+    blind = pd.DataFrame(rng.dirichlet(np.ones(10), 1000)).assign(label=np.arange(1000) % 10)
+    found, others = label_noise.find_planted(blind)
+    assert found == pytest.approx(others, abs=0.2)  # a classifier that knows nothing finds nothing
+
+
+def test_seeds_are_averaged_over_the_galaxies_they_tested():
+    first, second = np.eye(10)[[1, 2]], np.eye(10)[[3, 4]]
+    seeds = {
+        0: Graded(np.array([5, 6]), np.array([5, 6]), np.array([1, 2]), np.array([1, 2]), first),
+        1: Graded(np.array([6, 7]), np.array([6, 7]), np.array([2, 4]), np.array([3, 4]), second),
+    }
+    table = label_noise.out_of_sample(seeds)
+    assert table.index.tolist() == [5, 6, 7]
+    assert table.loc[6, [2, 3]].tolist() == [0.5, 0.5]
+    assert table["label"].tolist() == [1, 2, 4]
+
+
+def test_one_approach_alone_is_one_sentence():
+    graded, _ = networks(0.0)
+    with pytest.raises(RunError, match="run another of 02 to 05"):
+        label_noise.explain_errors({"A": graded["A"]})
+    run = graded["B"][0]
+    apart = Graded(run.row + 5000, run.group, run.labels, run.predicted, run.probabilities)
+    with pytest.raises(RunError, match="same split_seed"):
+        label_noise.consensus({"A": graded["A"], "B": {0: apart}})

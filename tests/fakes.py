@@ -1,0 +1,58 @@
+"""Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
+
+import numpy as np
+import pandas as pd
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from galutils.data.splits import Split
+from galutils.files import write_json
+from galutils.models.vit import Backbone
+from galutils.models.weights import WeightsSource
+
+
+def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
+    """A run as far as the results read it; its first ``right`` test galaxies are classified correctly."""
+    run_dir = runs_dir / experiment / f"seed{seed}"
+    run_dir.mkdir(parents=True)
+    labels = np.arange(n_test) % 10
+    predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10)
+    table = pd.DataFrame({"row": np.arange(n_test), "y_true": labels, "y_pred": predicted})
+    table[[f"p{label}" for label in range(10)]] = np.eye(10)[predicted]
+    table.to_csv(run_dir / "predictions.csv", index=False)
+    Split(np.full(n_test, "test", dtype=object), np.arange(n_test)).write(run_dir / "split.csv")
+    write_json(
+        run_dir / "metrics.json",
+        {
+            "experiment": experiment, "settings": {"seed": seed}, "model": {}, "weights": weights,
+            "scores": {"accuracy": right / n_test, "roc_auc": 0.5, "macro_f1": 0.5}, "rows": {"test": n_test},
+            "parameters": 10, "trained_parameters": 10, "multiply_adds": 20,
+            "timing": {
+                "setup_seconds": 1.0, "train_seconds": 1.0, "train_images_per_second": 1.0,
+                "predict_images_per_second": 1.0,
+            },
+        },
+    )  # fmt: skip
+
+
+def blobs(per_class: int = 30, classes: int = 10, dimensions: int = 12, spread: float = 0.05, seed: int = 0):
+    """Well-separated round clusters at unit vectors: (features float32, labels), classes in turn."""
+    labels = np.tile(np.arange(classes), per_class)
+    noise = np.random.default_rng(seed).normal(scale=spread, size=(len(labels), dimensions))
+    return (np.eye(dimensions)[labels] + noise).astype(np.float32), labels
+
+
+def tiny_backbone(seed: int = 0, **options) -> Backbone:
+    """Four blocks of 32 numbers and two heads on patches of 8 pixels; made for 32 pixels, takes any whole patches."""
+    torch.manual_seed(seed)
+    shape = {"img_size": 32, "patch_size": 8, "embed_dim": 32, "depth": 4, "num_heads": 2} | options
+    vit = VisionTransformer(**shape, num_classes=0, dynamic_img_size=True)
+    # As initialised, the blocks hardly do anything; make them matter.
+    for parameter in vit.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return Backbone(vit, "tiny", WeightsSource("random")).eval().requires_grad_(False)
+
+
+def grey_levels(count: int = 3, size: int = 32, seed: int = 0) -> torch.Tensor:
+    """(count, 3, size, size) uint8."""
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=torch.manual_seed(seed))

@@ -1,0 +1,185 @@
+import numpy as np
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+from torch import nn
+
+from galutils.data import download
+from galutils.data.download import FetchError
+from galutils.models import cnn
+from galutils.models.cnn import Normalize
+from galutils.models.weights import WeightsError, vgg_convolutions
+
+
+def batch(size=64, count=4, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
+
+
+def test_normalisation_by_hand():
+    image = torch.tensor([[[[0]], [[51]], [[255]]]], dtype=torch.uint8)
+    out = Normalize((0.5, 0.5, 0.5), (0.1, 0.2, 0.25))(image)
+    assert out.flatten().tolist() == pytest.approx([-5, -1.5, 2], abs=1e-5)
+
+
+def test_vgg11_agrees_with_torchvision(tmp_path):
+    """Same convolutions, same normalisation: same features as torchvision's own VGG11 with its own transform."""
+    torch.manual_seed(0)
+    reference = torchvision.models.vgg11(weights=None).eval()
+    assert sum(p.numel() for p in reference.parameters()) == 132_863_336
+    save_file(
+        {name: tensor.contiguous() for name, tensor in reference.state_dict().items()}, tmp_path / "v.safetensors"
+    )
+    network = cnn.vgg_finetuned("vgg11", str(tmp_path / "v.safetensors"), "all").eval()
+    assert sum(p.numel() for p in network.frozen.parameters()) == 9_220_480
+    images = batch()
+    transform = torchvision.transforms.Normalize(cnn.IMAGENET_MEAN, cnn.IMAGENET_STD)
+    with torch.inference_mode():
+        expected = reference.features(transform(images / 255))
+        torch.testing.assert_close(network.frozen(images), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("vgg_scratch", 23_314_538), ("custom_cnn", 47_850)])
+def test_parameter_counts_of_networks_built_from_scratch(name, expected):
+    # VGG: 896 + 7 * 9248 convolutions, 1568 * 4096 + 4096, 4096 * 4096 + 4096, 4096 * 10 + 10.
+    # Custom: 896 + 5 * 9248 convolutions, 6 * 64 batch normalisations, 32 * 10 + 10.
+    assert cnn.build(name).count_parameters() == (expected, expected)
+
+
+def test_doubling_widths_are_half_of_vgg11s():
+    network = cnn.vgg_scratch(widths="doubling")
+    convolutions = [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)]
+    original = [layer.out_channels for layer in torchvision.models.vgg11().modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions == [width // 2 for width in original]
+    assert network.eval()(batch(32)).shape == (4, 10)
+    with pytest.raises(ValueError, match="choose constant or doubling"):
+        cnn.vgg_scratch(widths="halving")
+
+
+def test_paper_initialisation_is_normal_with_variance_one_hundredth():
+    torch.manual_seed(0)
+    for layer in cnn.vgg_scratch().modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            assert layer.bias.abs().max() == 0
+            assert layer.weight.mean().item() == pytest.approx(0, abs=0.02)
+            assert layer.weight.std().item() == pytest.approx(0.1, rel=0.08)
+    with pytest.raises(ValueError, match="choose paper or kaiming"):
+        cnn.vgg_scratch(init="zero")
+
+
+@pytest.mark.parametrize("arguments", [
+    {"name": "vgg_scratch", "channels": 8},
+    {"name": "custom_cnn"},
+    {"name": "custom_cnn", "average_pool": 1},
+    {"name": "vgg_finetuned", "weights": "random"},
+    {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "three-blocks"},
+    {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 0, "later_layers": "pretrained"},
+    {"name": "vgg_finetuned", "weights": "random", "arch": "vgg13", "frozen_convs": 3},
+])  # fmt: skip
+@pytest.mark.parametrize("size", [32, 70])
+def test_any_image_size_gives_ten_logits_and_gradients_only_where_trained(arguments, size):
+    network = cnn.build(**arguments).train()
+    logits = network(batch(size))
+    assert logits.shape == (4, 10)
+    logits.sum().backward()
+    assert all(p.grad is not None for p in network.trained.parameters())
+    assert all(p.grad is None and not p.requires_grad for p in network.frozen.parameters())
+    assert not network.frozen.training
+
+
+def test_frozen_convolutions_are_counted():
+    for frozen, expected in ((0, 0), (3, 3), ("three-blocks", 4), ("all", 8)):
+        network = cnn.vgg_finetuned("vgg11", "random", frozen)
+        assert sum(isinstance(layer, nn.Conv2d) for layer in network.frozen) == expected
+        assert sum(isinstance(layer, nn.Conv2d) for layer in network.trained) == 8 - expected
+        assert network.recipe["frozen_convs"] == expected
+    for wrong in (9, "some"):
+        with pytest.raises(ValueError, match="frozen_convs"):
+            cnn.vgg_finetuned("vgg11", "random", wrong)
+
+
+def test_two_readings_of_deep_fine_tuning(tmp_path):
+    state = {f"features.{k}": v.contiguous() for k, v in torchvision.models.vgg11().features.state_dict().items()}
+    save_file(state, tmp_path / "v.safetensors", metadata={"architecture": "vgg11"})
+    kept, new = (
+        cnn.vgg_finetuned("auto", str(tmp_path / "v.safetensors"), "three-blocks", reading)
+        for reading in ("pretrained", "new")
+    )
+    last = "features.18.weight"
+    of = {net: [p for p in net.trained.modules() if isinstance(p, nn.Conv2d)][-1].weight for net in (kept, new)}
+    assert torch.equal(of[kept], state[last])
+    assert of[new].shape == state[last].shape
+    assert not torch.equal(of[new], state[last])
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in new.trained) == 4
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    features = {f"features.{k}": v.contiguous() for k, v in torchvision.models.vgg13().features.state_dict().items()}
+    save_file(features, tmp_path / "v13.safetensors")
+    save_file(features, tmp_path / "named.safetensors", metadata={"architecture": "vgg13"})
+    with pytest.raises(WeightsError, match="does not fit vgg11"):
+        vgg_convolutions("vgg11", str(tmp_path / "v13.safetensors"))
+    with pytest.raises(WeightsError, match="holds vgg13, but the network is vgg11"):
+        vgg_convolutions("vgg11", str(tmp_path / "named.safetensors"))
+    assert vgg_convolutions("auto", str(tmp_path / "named.safetensors"))[1] == "vgg13"
+    with pytest.raises(WeightsError, match="no such weights file"):
+        vgg_convolutions("vgg11", str(tmp_path / "absent.safetensors"))
+    (tmp_path / "text.safetensors").write_text("hello")
+    with pytest.raises(WeightsError, match="not a readable weights file"):
+        vgg_convolutions("vgg11", str(tmp_path / "text.safetensors"))
+    with pytest.raises(WeightsError, match="is not a VGG"):
+        vgg_convolutions("resnet18", "random")
+
+
+class _Harmful:
+    """Unpickling this would raise the alarm."""
+
+    def __reduce__(self):
+        return (eval, ("(_ for _ in ()).throw(SystemExit('code ran'))",))
+
+
+def test_a_pickle_with_code_in_it_does_not_run(tmp_path):
+    torch.save({"features.0.weight": _Harmful()}, tmp_path / "bad.pth")
+    with pytest.raises(WeightsError, match="not a readable weights file"):
+        vgg_convolutions("vgg11", str(tmp_path / "bad.pth"))
+
+
+def test_auto_never_downloads_and_says_that_it_is_random(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def no_download(*_args, **_kwargs):
+        raise AssertionError("auto must not download")
+
+    monkeypatch.setattr("torch.hub.download_url_to_file", no_download)
+    assert vgg_convolutions("auto", "auto")[2].source == "random"
+
+
+def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens on the discard port
+    monkeypatch.setattr(download, "BACKOFF", 0.001)
+    with pytest.raises(FetchError, match="could not be downloaded") as caught:
+        vgg_convolutions("vgg11", "imagenet")
+    assert "\n" not in str(caught.value)
+    assert "give the path of a copy" in str(caught.value)
+
+
+def test_diagram_shows_the_module_itself():
+    network = cnn.custom_cnn()
+    trace = network.trace_layers(network, 64)
+    assert isinstance(trace[0]["layer"], nn.AvgPool2d)
+    assert trace[0]["shape"] == (3, 32, 32)
+    assert sum(step["parameters"] for step in trace) == network.count_parameters()[0]
+    figure = network.network_diagram(network, 64)
+    assert len(figure.axes[0].patches) == len(trace)
+    frozen = network.trace_layers(cnn.vgg_finetuned("vgg11", "random", "all"), 64)
+    assert [step["frozen"] for step in frozen] == [True] * 13 + [False] * (len(frozen) - 13)
+
+
+def test_gradients_reach_the_input_layer_of_the_scratch_network():
+    """The paper's wide initialisation may train badly, but its loss must be finite from the start."""
+    torch.manual_seed(0)
+    loss = nn.functional.cross_entropy(cnn.vgg_scratch()(batch(64)), torch.arange(4))
+    loss.backward()
+    assert np.isfinite(loss.item())

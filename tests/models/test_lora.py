@@ -1,0 +1,138 @@
+import json
+
+import pytest
+import torch
+from fakes import grey_levels, tiny_backbone
+from safetensors.torch import save_file
+
+from galutils.errors import GalutilsError
+from galutils.models.lora import SplitQKV, add_lora, load_lora, merge_lora, plain_state, save_lora, trainable
+from galutils.models.vit import load_backbone, save_backbone
+from galutils.models.weights import WeightsError
+
+
+def stepped(backbone, steps: int = 2, rate: float = 0.1):
+    """Two steps, since the first moves only the adapters' second factor."""
+    optimizer = torch.optim.SGD(trainable(backbone).values(), rate)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        backbone(grey_levels()).pow(2).mean().backward()
+        optimizer.step()
+    return backbone
+
+
+def test_the_split_layer_computes_the_same():
+    fused = torch.nn.Linear(6, 18)
+    x = torch.randn(2, 5, 6)
+    assert torch.allclose(SplitQKV(fused)(x), fused(x), atol=1e-6)
+
+
+def test_adapters_are_the_identity_at_first_and_change_the_output_after_a_step():
+    plain, images = tiny_backbone(), grey_levels()
+    adapted = add_lora(plain, rank=4)
+    before = plain(images)
+    assert torch.allclose(adapted(images), before, atol=1e-5)
+    assert not torch.allclose(stepped(adapted)(images), before, atol=1e-3)
+    assert torch.equal(plain(images), before), "the plain network was changed"
+
+
+@pytest.mark.parametrize("train_biases", [True, False])
+def test_what_is_trained(train_biases):
+    adapted = add_lora(tiny_backbone(), rank=4, train_biases=train_biases)
+    names = set(trainable(adapted))
+    factors = {name for name in names if "lora_" in name}
+    assert len(factors) == 4 * 3 * 2  # blocks; queries, values, projection; two factors
+    assert all(any(part in name for part in ("qkv.q.", "qkv.v.", "attn.proj.")) for name in factors)
+    biases = {name for name, _ in adapted.named_parameters() if name.endswith("bias") and ".qkv.k." not in name}
+    assert names - factors == (biases if train_biases else set())
+
+
+def test_keys_stay_frozen_to_the_bit():
+    plain = tiny_backbone()
+    before = {name: tensor.clone() for name, tensor in plain.vit.state_dict().items()}
+    merged = merge_lora(stepped(add_lora(plain, rank=4, alpha=4))).vit.state_dict()
+    for i in range(4):
+        for kind in ("weight", "bias"):
+            old, new = (state[f"blocks.{i}.attn.qkv.{kind}"].chunk(3) for state in (before, merged))
+            assert torch.equal(old[1], new[1]), "keys moved"
+            assert not torch.equal(old[0], new[0]), "queries did not move"
+            assert not torch.equal(old[2], new[2]), "values did not move"
+    assert torch.equal(before["blocks.0.mlp.fc1.weight"], merged["blocks.0.mlp.fc1.weight"])
+    assert torch.equal(before["patch_embed.proj.weight"], merged["patch_embed.proj.weight"])
+
+
+def test_a_keys_bias_has_no_effect_on_attention():
+    plain, images = tiny_backbone(), grey_levels()
+    shifted = plain.copy()
+    for block in shifted.vit.blocks:
+        block.attn.qkv.bias[32:64] += 1.0
+    assert torch.allclose(shifted(images), plain(images), atol=1e-4)
+
+
+@pytest.mark.parametrize(("alpha", "scaling"), [(1.0, 1 / 32), (32.0, 1.0)])
+def test_scaling_is_alpha_over_rank(alpha, scaling):
+    layer = add_lora(tiny_backbone(), rank=32, alpha=alpha).vit.blocks[0].attn.qkv.q
+    assert layer.scaling["default"] == pytest.approx(scaling)
+    torch.nn.init.normal_(layer.lora_B["default"].weight)
+    product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
+    assert torch.allclose(layer.get_delta_weight("default"), scaling * product, atol=1e-6)
+
+
+def test_merging_gives_a_plain_network_with_equal_output():
+    adapted, images = stepped(add_lora(tiny_backbone(), rank=4, alpha=4)), grey_levels()
+    merged = merge_lora(adapted)
+    assert set(merged.vit.state_dict()) == set(tiny_backbone().vit.state_dict())
+    assert torch.allclose(merged(images), adapted(images), atol=1e-4)
+    assert adapted.lora is not None, "the adapted network was changed"
+    assert merge_lora(merged).digest() == merged.digest()
+
+
+def test_merging_agrees_with_pefts_own():
+    adapted = stepped(add_lora(tiny_backbone(), rank=4, alpha=4))
+    state = plain_state(adapted)
+    projection = adapted.copy().vit.blocks[2].attn.proj
+    projection.merge()
+    assert torch.allclose(projection.base_layer.weight, state["blocks.2.attn.proj.weight"], atol=1e-6)
+
+
+def test_adapters_survive_saving_and_loading(tmp_path):
+    plain, images = tiny_backbone(), grey_levels()
+    adapted = stepped(add_lora(plain, rank=4, alpha=2))
+    save_lora(adapted, tmp_path / "lora.safetensors")
+    again = load_lora(tmp_path / "lora.safetensors", plain)
+    assert torch.equal(again(images), adapted(images))
+    assert again.lora == {"rank": 4, "alpha": 2, "train_biases": True}
+
+
+def test_adapters_cannot_get_lost(tmp_path):
+    plain = tiny_backbone()
+    adapted = stepped(add_lora(plain, rank=4))
+    path = tmp_path / "lora.safetensors"
+    save_lora(adapted, path)
+    with pytest.raises(WeightsError, match="holds LoRA adapters"):
+        load_backbone(str(path), "test_vit")
+    with pytest.raises(WeightsError, match="other weights"):
+        load_lora(path, tiny_backbone(seed=1))
+    with pytest.raises(WeightsError, match="do not fit"):
+        load_lora(path, tiny_backbone(depth=3))
+    with pytest.raises(GalutilsError, match="save merge_lora"):
+        save_backbone(adapted, tmp_path / "model.safetensors")
+    with pytest.raises(GalutilsError, match="no adapters"):
+        save_lora(plain, path)
+    state = {name: tensor.detach() for name, tensor in trainable(adapted).items()}
+    metadata = {"kind": "lora", "architecture": "tiny", "frozen": "", "lora": json.dumps(adapted.lora)}
+    for name in list(state)[:3]:
+        save_file({other: state[other] for other in state if other != name}, path, metadata=metadata)
+        with pytest.raises(WeightsError, match="do not fit"):
+            load_lora(path, plain)
+    save_backbone(plain, path)
+    with pytest.raises(WeightsError, match="holds no LoRA"):
+        load_lora(path, plain)
+
+
+def test_settings_are_checked():
+    with pytest.raises(GalutilsError, match="already"):
+        add_lora(add_lora(tiny_backbone()))
+    for wrong in ({"rank": 0}, {"alpha": 0}):
+        with pytest.raises(GalutilsError, match="rank must"):
+            add_lora(tiny_backbone(), **wrong)

@@ -1,0 +1,368 @@
+"""The report of the smoke graph in Debian's Chromium: what a reader sees, clicks and hears.
+
+Screenshots of every page are kept in ``reports/screenshots``. Where there is no Chromium these tests are skipped,
+except where ``CI=true`` says that there has to be one.
+"""
+
+import os
+import re
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from conftest import CHROMIUM, ROOT
+from playwright.sync_api import sync_playwright
+
+from galutils.data.galaxies import open_galaxies
+from galutils.data.simulate.cutouts import simulate
+from galutils.data.splits import Split
+from galutils.models import cnn
+from galutils.report.build import make_environment
+from galutils.report.explorer import explorer_data
+from galutils.study import runs
+from galutils.study.results import collect_runs
+from galutils.training.settings import Settings
+from galutils.training.supervised import TrainResult
+
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SCREENSHOTS = ROOT / "reports" / "screenshots"
+
+if not CHROMIUM and os.environ.get("CI") != "true":
+    pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    assert CHROMIUM, "CI=true, but there is no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+
+@pytest.fixture
+def tab(browser):
+    """Open tabs that note each console error and each request to elsewhere; there may be none at the end."""
+    opened, faults = [], []
+
+    def open_tab(path, **settings):
+        context = browser.new_context(**{"viewport": DESKTOP} | settings)
+        page = context.new_page()
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("request", lambda request: faults.append(request.url) if is_elsewhere(request.url) else None)
+        page.goto(path if isinstance(path, str) else path.as_uri())
+        opened.append(context)
+        return page
+
+    yield open_tab
+    for context in opened:
+        context.close()
+    assert faults == []
+
+
+def is_elsewhere(url):
+    return not url.startswith(("file:", "data:", "blob:", "http://127.0.0.1:"))
+
+
+@pytest.fixture(scope="module")
+def report(checkout):
+    return checkout / "reports" / "smoke"
+
+
+def pages(report):
+    return sorted(report.glob("*.html"))
+
+
+def wait_for_map(page):
+    page.wait_for_function("document.querySelector('#map canvas') && document.querySelector('#gallery button')")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_is_readable_by_all(report, tab, scheme):
+    """axe-core finds nothing at desktop and phone width; nothing is wider than the screen; pictures are kept."""
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for path in pages(report):
+        page = tab(path, color_scheme=scheme, reduced_motion="reduce")
+        if path.stem == "explorer":
+            wait_for_map(page)
+        for name, size in (("desktop", DESKTOP), ("phone", PHONE)):
+            page.set_viewport_size(size)
+            page.wait_for_timeout(100)
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path.name
+            page.screenshot(path=SCREENSHOTS / f"{path.stem}-{name}-{scheme}.png", full_page=True)
+            violations = Axe().run(page).response["violations"]
+            found |= {(path.stem, name, one["id"]): one["nodes"][0]["html"][:200] for one in violations}
+        page.context.close()
+    assert found == {}
+
+
+def test_axe_would_find_what_is_wrong(tab, tmp_path):
+    page = '<html><body><h3>a</h3><img src="data:,"><p style="color: #ccc">pale</p></body></html>'
+    (tmp_path / "bad.html").write_text(page)
+    violations = {one["id"] for one in Axe().run(tab(tmp_path / "bad.html")).response["violations"]}
+    assert {"image-alt", "color-contrast", "html-has-lang"} <= violations
+
+
+def test_links_lead_somewhere(report, tab):
+    page = tab(report / "index.html")
+    for path in pages(report):
+        page.goto(path.as_uri())
+        for href in page.eval_on_selector_all("a[href]", "links => links.map(link => link.getAttribute('href'))"):
+            name, _, place = href.partition("#")
+            assert not name or (report / name).is_file(), f"{path.name}: {href}"
+            assert name or not place or page.locator(f"[id='{place}']").count(), f"{path.name}: {href}"
+
+
+def test_figures_are_sharp_and_described(report, tab):
+    for path in pages(report):
+        page = tab(path, device_scale_factor=2)
+        for image in page.query_selector_all("figure.photograph img"):
+            natural, shown = image.evaluate("i => [i.naturalWidth, i.getBoundingClientRect().width]")
+            assert natural >= 2 * shown - 2, f"{path.name}: {natural} pixels for {shown} at two per pixel"
+        for figure in page.query_selector_all("figure.drawing, figure.gallery"):
+            assert len(figure.get_attribute("aria-label")) > 20, path.name
+        page.context.close()
+
+
+def test_nothing_moves_while_a_page_loads(report, tab):
+    shift = """() => new Promise(done => { let sum = 0;
+        new PerformanceObserver(list => { for (const e of list.getEntries()) sum += e.value; })
+            .observe({ type: 'layout-shift', buffered: true });
+        setTimeout(() => done(sum), 300); })"""
+    for name in ("index", "05_custom_cnn", "explorer"):
+        assert tab(report / f"{name}.html").evaluate(shift) < 0.02, name
+
+
+def test_the_code_switch_is_remembered(report, tab):
+    page = tab(report / "05_custom_cnn.html")
+    code = page.locator(".code_cell .input").first
+    assert not code.is_visible()
+    page.get_by_label("Show code").check()
+    assert code.is_visible()
+    page.goto((report / "02_vgg_scratch.html").as_uri())
+    assert page.get_by_label("Show code").is_checked()
+    assert page.locator(".code_cell .input").first.is_visible()
+    page.get_by_label("Show code").uncheck()
+    page.reload()
+    assert not page.get_by_label("Show code").is_checked()
+
+
+def test_the_results_table_sorts(report, checkout, tab):
+    page = tab(report / "index.html")
+    heading = page.get_by_role("columnheader", name=re.compile("Accuracy: simulated"))
+    column = heading.evaluate("cell => cell.cellIndex")
+    cells = f".results tbody td:nth-child({column + 1})"
+    found = sorted(collect_runs(checkout / "runs" / "smoke").groupby("experiment")["accuracy"].mean())
+    for wanted in (found[::-1], found):
+        heading.get_by_role("button").click()
+        assert [float(text.split("%")[0]) for text in page.locator(cells).all_inner_texts()] == pytest.approx(
+            [100 * value for value in wanted], abs=0.05
+        )
+    assert heading.get_attribute("aria-sort") == "ascending"
+    heading = page.get_by_role("columnheader", name="Accuracy: paper")
+    heading.get_by_role("button").press("Enter")
+    column = heading.evaluate("cell => cell.cellIndex")
+    papers = page.locator(f".results tbody td:nth-child({column + 1})").all_inner_texts()
+    assert papers == ["76%", "74%", "73%", "58%", "16%", "16%", "–"]  # noqa: RUF001
+
+
+def test_a_confusion_matrix_shows_the_galaxies_of_a_cell(report, checkout, tab):
+    page = tab(report / "05_custom_cnn.html")
+    predictions = runs.read_predictions(checkout / "runs" / "smoke" / "custom_cnn" / "seed0")
+    (true, predicted), count = max(predictions.groupby(["y_true", "y_pred"]).size().items(), key=lambda item: item[1])
+    cell = page.locator(f'[data-cell="{true} {predicted} {count}"]')
+    cell.hover()
+    assert page.locator(".tip").inner_text().startswith(f"{count} ")
+    cell.click()
+    dialog = page.locator("dialog")
+    assert dialog.locator(".thumb").count() == count
+    rows = {int(text.split()[-1]) for text in dialog.locator(".thumb").evaluate_all("all => all.map(one => one.title)")}
+    own = predictions[(predictions["y_true"] == true) & (predictions["y_pred"] == predicted)]
+    assert rows == set(own["row"])
+    assert "data:image/webp" in dialog.locator(".thumb").first.evaluate("one => getComputedStyle(one).backgroundImage")
+    page.keyboard.press("Escape")
+    assert not dialog.is_visible()
+    cell.focus()
+    page.keyboard.press("Enter")
+    dialog.get_by_role("link").click()
+    wait_for_map(page)
+    assert page.locator("#shown").inner_text().startswith(f"{count} galaxies shown")
+    assert page.locator("#gallery button").count() == count
+
+
+def test_every_matrix_has_its_cells(checkout, report, tab):
+    scored = collect_runs(checkout / "runs" / "smoke").groupby("approach")["n_test"].sum()
+    page = tab(report / "09_confusion_matrices.html")
+    matrices = page.locator("[data-matrix]")
+    assert matrices.count() == len(scored) == 7
+    for number in range(7):
+        matrix = matrices.nth(number)
+        assert matrix.locator("[data-cell]").count() == 100
+        counts = matrix.locator("[data-cell]").evaluate_all(
+            "cells => cells.map(c => Number(c.dataset.cell.split(' ')[2]))"
+        )
+        assert sum(counts) == scored[matrix.get_attribute("data-matrix")]  # of all seeds together
+        full = matrix.locator("[data-cell]").nth(int(np.argmax(counts)))
+        full.dispatch_event("click")
+        assert 0 < page.locator("dialog .thumb").count() <= max(counts)
+        page.locator("dialog .close").click()
+
+
+def test_the_explorer_selects_and_filters(report, checkout, tab):
+    page = tab(report / "explorer.html")
+    wait_for_map(page)
+    found = runs.read_predictions(checkout / "runs" / "smoke" / "vgg11_deep" / "seed0")
+    page.locator("#approach").select_option("vgg11_deep")
+    right = int((found["y_true"] == found["y_pred"]).sum())
+    assert page.locator("#shown").inner_text() == f"20 galaxies shown, {right} of them recognised"
+    page.locator("#outcome").select_option("wrong")
+    assert page.locator("#gallery button").count() == 20 - right
+    page.locator("#outcome").select_option("all")
+    page.get_by_role("checkbox", name=re.compile("^Merging")).uncheck()
+    assert page.locator("#gallery button").count() == 18
+    page.get_by_role("button", name="Start again").click()
+    page.wait_for_function("document.querySelectorAll('#gallery button').length === 20")
+    # The probabilities of the galaxy that is chosen are those of the run.
+    page.locator("#approach").select_option("custom_cnn")
+    button = page.locator("#gallery button").nth(3)
+    button.click()
+    row = int(re.match(r"Row (\d+)", button.get_attribute("title")).group(1))
+    run = runs.read_predictions(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").set_index("row").loc[row]
+    shown = [int(text.rstrip("%")) for text in page.locator("#probabilities .percent").all_inner_texts()]
+    np.testing.assert_allclose(shown, 100 * run[runs.PROBABILITIES].to_numpy(float), atol=0.8)
+    assert page.locator("#neighbours button").count() == 8
+    before = page.locator("#verdict").inner_text()
+    page.locator("#neighbours button").first.click()
+    assert page.locator("#verdict").inner_text() != before
+    page.locator("#map").focus()
+    changed = set()
+    for key in ("ArrowLeft", "ArrowUp", "ArrowRight", "ArrowDown"):
+        page.keyboard.press(key)
+        changed.add(page.locator("#verdict").inner_text())
+    assert len(changed) > 1
+
+
+def test_every_colour_and_map_of_the_explorer_draws(report, tab):
+    page = tab(report / "explorer.html")
+    wait_for_map(page)
+    for projection in ("principal components", "neighbourhoods"):
+        page.locator("#projection").select_option(projection)
+        for colour in ("true", "predicted", "outcome", "cluster"):
+            page.locator("#colour").select_option(colour)
+            traces = page.evaluate("document.getElementById('map').data.map(trace => trace.x.length)")
+            assert traces == [0, 20, 8, 1]
+            sides = page.locator("#key svg, .swatch").evaluate_all("all => all.map(one => one.clientHeight)")
+            assert max(sides) < 25  # marks of a key, no larger than its words
+
+
+def test_pointing_at_the_map_shows_a_galaxy_and_clicking_chooses_it(report, tab):
+    page = tab(report / "explorer.html")
+    wait_for_map(page)
+    x, y, index = page.evaluate(
+        """() => {
+            const map = document.getElementById("map"), shown = map.data[1], box = map.getBoundingClientRect();
+            const { xaxis, yaxis } = map._fullLayout;
+            const place = [xaxis._offset + xaxis.d2p(shown.x[7]), yaxis._offset + yaxis.d2p(shown.y[7])];
+            return [box.x + place[0], box.y + place[1], shown.customdata[7]];
+        }"""
+    )
+    row = page.evaluate("index => data.rows[index]", index)
+    page.mouse.move(x + 40, y + 40)
+    page.mouse.move(x, y, steps=5)
+    page.wait_for_function(f"document.getElementById('verdict').textContent.startsWith('Row {row}:')")
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_function(f"state.chosen === {index}")
+
+
+def test_pages_open_from_a_web_server_too(report, tab):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=report))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        page = tab(f"http://127.0.0.1:{server.server_port}/index.html")
+        page.get_by_role("link", name="Galaxy explorer").last.click()
+        wait_for_map(page)
+    finally:
+        server.shutdown()
+
+
+def test_a_page_prints(report, tab):
+    pdf = tab(report / "05_custom_cnn.html").pdf(format="A4")
+    assert pdf.startswith(b"%PDF")
+    assert len(pdf) > 20_000
+
+
+@pytest.fixture(scope="module")
+def crowd(tmp_path_factory):
+    """An explorer of 3,500 galaxies: simulated ones, mirrored and turned, with made-up predictions."""
+    folder = tmp_path_factory.mktemp("crowd")
+    rng = np.random.default_rng(0)
+    count, drawn = 3500, simulate(100, 96)
+    copies = np.arange(count) % 100
+    with h5py.File(folder / "sky.h5", "w") as file:
+        file.attrs["simulated"] = True
+        file["images"] = np.stack([np.rot90(drawn.images[i], k=turn) for turn, i in enumerate(copies)])
+        file["ans"] = drawn.ans[copies]
+    galaxies = open_galaxies(folder / "sky.h5")
+    network = cnn.build("custom_cnn", channels=4)
+    split = Split(np.full(count, "test", dtype=object), np.arange(count))
+    for name in ("custom_cnn", "another"):
+        logits = rng.normal(size=(count, 10)) + 3 * np.eye(10)[galaxies.labels]
+        history = pd.DataFrame({"epoch": [1], "seconds": [1.0], "images_per_second": [1.0]})
+        probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        runs.write_run(
+            folder / "runs" / name / "seed0", experiment=name, network=network, galaxies=galaxies, split=split,
+            settings=Settings(image_size=32, device="cpu"),
+            result=TrainResult(history, probabilities, 1.0, 0.0, "cpu", "32-true"),
+        )  # fmt: skip
+    explorer, sheets = explorer_data(collect_runs(folder / "runs"), galaxies, folder)
+    environment = make_environment(navigation=[], warnings=[], profile="made up")
+    path = folder / "explorer.html"
+    path.write_text(
+        environment.get_template("explorer.html").render(explorer=explorer, sheets=sheets, current=path.name)
+    )
+    return path
+
+
+def script_seconds(chrome):
+    return {one["name"]: one["value"] for one in chrome.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
+
+
+def test_the_explorer_keeps_pace_with_3500_galaxies(crowd, tab):
+    assert crowd.stat().st_size < 15e6
+    page = tab(crowd)
+    wait_for_map(page)
+    assert page.evaluate("document.getElementById('map').data[1].x.length") == 3500
+    box = page.locator("#map").bounding_box()
+    page.evaluate(
+        """() => {
+            window.drawn = [];
+            const tick = now => { drawn.push(now); requestAnimationFrame(tick); };
+            requestAnimationFrame(tick);
+        }"""
+    )
+    chrome = page.context.new_cdp_session(page)
+    chrome.send("Performance.enable")
+    before = script_seconds(chrome)
+    page.mouse.move(box["x"] + 300, box["y"] + 200)
+    page.mouse.down()
+    for step in range(60):
+        page.mouse.move(box["x"] + 300 + 2 * step, box["y"] + 200 + step)
+    page.mouse.up()
+    gaps = np.diff(page.evaluate("drawn"))
+    script = 1000 * (script_seconds(chrome) - before) / len(gaps)
+    print(f"while dragging: {1000 / np.mean(gaps):.0f} frames per second, {script:.1f} ms of script for each")
+    # How fast pixels are filled depends on the machine; what the page itself takes must leave room for 60 a second.
+    assert script < 1000 / 60 / 2
+    started = page.evaluate("performance.now()")
+    page.locator("#colour").select_option("predicted")
+    assert page.evaluate("performance.now()") - started < 2000

@@ -1,0 +1,304 @@
+"""The whole graph with the smoke profile, and the report that it makes."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import time
+from html.parser import HTMLParser
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from checkout import copy_checkout, make_report
+from conftest import ROOT
+from filelock import FileLock
+
+from galutils.data.galaxies import open_galaxies
+from galutils.data.loader import load_images
+from galutils.models.embedding import embed
+from galutils.report.build import build_report
+from galutils.study import networks, runs
+from galutils.study.execute import ReportError, execute
+from galutils.study.profile import load_study
+from galutils.study.results import classifiers, clusterings, collect_runs
+from galutils.training.supervised import predict_logits
+
+
+class Page(HTMLParser):
+    def __init__(self, path):
+        super().__init__()
+        self.requests, self.links, self.images, self.headings = [], [], [], []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        if tag in ("script", "img", "iframe", "source", "video"):
+            self.requests.append(attributes.get("src") or "")
+        if tag == "link":
+            self.requests.append(attributes.get("href"))
+        if tag == "a":
+            self.links.append(attributes.get("href"))
+        if tag == "img":
+            self.images.append(attributes.get("alt"))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+
+
+def report_pages(checkout):
+    return sorted((checkout / "reports" / "smoke").glob("*.html"))
+
+
+def test_every_page_is_there(checkout):
+    expected = {f"{page.slug}.html" for page in load_study(checkout, "smoke").pages} | {"index.html", "explorer.html"}
+    assert {path.name for path in report_pages(checkout)} == expected
+
+
+def test_pages_open_anywhere(checkout):
+    names = {path.name for path in report_pages(checkout)}
+    for path in report_pages(checkout):
+        page, text = Page(path), path.read_text()
+        assert all(source == "" or source.startswith("data:") for source in page.requests), path.name
+        assert not re.search(r"@import|url\(\s*['\"]?https?:", text), path.name
+        assert all(link.startswith("#") or link in names for link in page.links), path.name
+        assert all(page.images), f"{path.name} has an image without alternative text"
+        assert page.headings[0] == 1
+        assert page.headings.count(1) == 1
+        assert path.stat().st_size < (15e6 if path.stem == "explorer" else 3e6)
+
+
+def test_simulated_data_and_controls_are_marked_on_every_page(checkout):
+    for path in report_pages(checkout):
+        assert "Simulated galaxies: these numbers show that the study runs" in path.read_text(), path.name
+        assert "random-initialisation control" in path.read_text(), path.name
+
+
+def test_no_page_shows_an_error_or_a_progress_bar(checkout):
+    for path in report_pages(checkout):
+        assert "Traceback (most recent" not in path.read_text()
+        assert "it/s]" not in path.read_text()
+
+
+def test_runs_hold_what_they_promise(checkout):
+    table = collect_runs(checkout / "runs" / "smoke")
+    study = load_study(checkout, "smoke")
+    assert table["experiment"].unique().tolist() == list(study.config["experiments"])
+    assert len(table) == len(study.experiments)
+    for run in table.itertuples():
+        metrics = runs.read_metrics(run.run_dir)
+        predictions = runs.read_predictions(run.run_dir)
+        np.testing.assert_allclose(predictions[runs.PROBABILITIES].sum(axis=1), 1, rtol=1e-6)
+        assert metrics["scores"]["accuracy"] == pytest.approx((predictions["y_true"] == predictions["y_pred"]).mean())
+        assert len(metrics["data"]["sha256"]) == 64
+        assert metrics["environment"]["device"] == "cpu"
+        if run.supervised:
+            assert predictions["row"].tolist() == runs.read_run_split(run.run_dir).test.tolist()
+        else:
+            assert predictions["row"].tolist() == list(range(120))
+            assert predictions.groupby("cluster")["y_pred"].nunique().max() == 1
+        if run.experiment != "dino_kmeans":
+            assert len(runs.read_history(run.run_dir)) == metrics["settings"]["epochs"] == 2
+
+
+def test_saved_network_gives_the_saved_predictions(checkout):
+    galaxies = open_galaxies(checkout / "runs" / "smoke" / "simulated.h5")
+    for run_dir in classifiers(collect_runs(checkout / "runs" / "smoke"))["run_dir"]:
+        predictions = runs.read_predictions(run_dir)
+        rows = predictions["row"].to_numpy()
+        images = load_images(galaxies, rows, runs.read_metrics(run_dir)["settings"]["image_size"], torch.device("cpu"))
+        probabilities = predict_logits(networks.load_network(run_dir), images, rows).double().softmax(1).numpy()
+        np.testing.assert_allclose(probabilities, predictions[runs.PROBABILITIES], atol=1e-5)
+
+
+def test_saved_transformer_gives_the_embedding_that_was_clustered(checkout):
+    smoke = checkout / "runs" / "smoke"
+    galaxies = open_galaxies(smoke / "simulated.h5")
+    kept = sorted((smoke / "embeddings").iterdir())
+    for run_dir in clusterings(collect_runs(smoke))["run_dir"]:
+        backbone, preprocessing = networks.load_backbone(run_dir), networks.read_preprocessing(run_dir)
+        found = embed(backbone, galaxies, preprocessing, cache_dir=smoke / "embeddings").values
+        assert sorted((smoke / "embeddings").iterdir()) == kept  # it is known: the very same network and key
+        np.testing.assert_allclose(embed(backbone, galaxies, preprocessing).values, found, atol=1e-5)
+
+
+def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
+    table, times = pd.read_html(checkout / "reports" / "smoke" / "index.html")
+    found = collect_runs(checkout / "runs" / "smoke").groupby("experiment", sort=False)["accuracy"].mean()
+    assert len(table) == len(times) == len(found)
+    for shown, accuracy in zip(table.filter(like="Accuracy: simulated").iloc[:, 0], found, strict=True):
+        assert shown.startswith(f"{accuracy:.1%} ±")
+    papers = [str(value) for value in table["Accuracy: paper"]]
+    assert papers == ["73%", "74%", "–", "58%", "76%", "16%", "16%"]  # noqa: RUF001
+
+
+def test_ablations_are_shown_on_their_pages_and_nowhere_among_the_results(checkout):
+    names = ("index", "10_results", "12_calibration", "14_ablations")
+    text = {name: (checkout / "reports" / "smoke" / f"{name}.html").read_text() for name in names}
+    assert "calibration_fraction = 0.25" in text["14_ablations"]
+    assert "Galaxies set aside" in text["12_calibration"]
+    assert not any("calibration_fraction" in text[name] for name in ("index", "10_results"))
+    metrics = runs.read_metrics(checkout / "runs/smoke/ablations/custom_cnn/calibration_fraction=0.25/seed0")
+    assert metrics["rows"]["calibration"] > 0
+
+
+def test_a_finished_study_is_not_run_again_and_a_changed_notebook_is(checkout):
+    def executed_at():
+        return {page.slug: page.executed.stat().st_mtime_ns for page in load_study(checkout, "smoke").pages}
+
+    before = executed_at()
+    assert make_report(checkout).returncode == 0
+    assert executed_at() == before
+    source = checkout / "notebooks" / "10_results.ipynb"
+    notebook = nbformat.read(source, as_version=4)
+    notebook.cells[0].source += "\n\nOne more sentence."
+    nbformat.write(notebook, source)
+    assert make_report(checkout).returncode == 0
+    after = executed_at()
+    assert [slug for slug in after if after[slug] != before[slug]] == ["10_results"]
+
+
+def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
+    broken = copy_checkout(tmp_path)
+    shutil.copytree(checkout / "runs", broken / "runs")
+    path = broken / "notebooks" / "10_results.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell("raise RuntimeError('the sky fell')", id="broken"))
+    nbformat.write(notebook, path)
+    done = make_report(broken)
+    assert done.returncode != 0
+    assert re.search(r"10_results\.ipynb, cell \d+: RuntimeError: the sky fell", done.stderr)
+    assert "no report was made" in done.stderr
+    assert not (broken / "reports" / "smoke" / "index.html").exists()
+    assert not (broken / "runs" / "smoke" / "10_results" / "notebook.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ("data=absent.h5", "DATA=absent.h5: there is no such file"),
+        ("data=page.txt", "page.txt: is not an HDF5 file"),
+        ("vgg_weights=page.txt", "page.txt: is not a readable weights file"),
+        ("dino_weights=page.txt", "page.txt: is not a readable weights file"),
+    ],
+)
+def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, message):
+    checkout = copy_checkout(tmp_path)
+    (checkout / "page.txt").write_text("<html>Sign in to go on</html>")
+    done = make_report(checkout, choice)
+    assert done.returncode != 0
+    assert message in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert not (checkout / "runs").exists()
+
+
+def test_a_second_run_at_once_says_so_and_stops(checkout):
+    with FileLock(checkout / "runs" / "smoke" / ".lock"):
+        done = make_report(checkout)
+    assert done.returncode != 0
+    assert "profile smoke is being run in this checkout" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert make_report(checkout).returncode == 0
+
+
+@pytest.mark.parametrize("folder", [".", "runs", "runs/smoke", "runs/smoke/custom_cnn/seed0", "reports/smoke"])
+def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path, folder):
+    checkout = copy_checkout(tmp_path)
+    (checkout / folder).mkdir(parents=True, exist_ok=True)
+    kept = checkout / folder / "metrics.json"
+    kept.write_text("{}")
+    (checkout / folder).chmod(0o555)
+    try:
+        done = make_report(checkout, powerless=True)
+    finally:
+        (checkout / folder).chmod(0o755)
+    assert done.returncode != 0
+    assert f"{checkout / folder}: cannot be written to".replace("/.:", ":") in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert [path for path in (checkout / "runs").rglob("*") if path.is_file() and path != kept] == []
+    assert kept.read_text() == "{}"
+
+
+def write_notebook(path, *cells):
+    parameters = nbformat.v4.new_code_cell("x = 1  # a number", metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_executed_notebook_appears_only_when_it_is_complete(tmp_path):
+    good = write_notebook(tmp_path / "good.ipynb", "print(x + 1)")
+    execute(good, tmp_path / "out.ipynb", {"x": 41})
+    outputs = [out for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for out in cell.get("outputs", [])]
+    assert outputs[0]["text"] == "42\n"
+    bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0")
+    with pytest.raises(ReportError, match=r"bad\.ipynb, cell 2: ZeroDivisionError: division by zero"):
+        execute(bad, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()  # an older success does not pass for this failure
+    assert (tmp_path / "out.failed.ipynb").exists()
+
+
+@pytest.mark.parametrize("greedy", ["bytearray(1 << 60)", "numpy.ones(1 << 55)", "torch.ones(1 << 55)"])
+def test_a_full_memory_is_told_as_that(tmp_path, greedy):
+    earlier = tmp_path / "run" / "metrics.json"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    notebook = write_notebook(tmp_path / "greedy.ipynb", f"import numpy, torch; {greedy}")
+    with pytest.raises(
+        ReportError, match=r"greedy\.ipynb, cell 2: the memory is full \(.*\); lower image_size"
+    ) as told:
+        execute(notebook, tmp_path / "run" / "out.ipynb", {})
+    assert "\n" not in str(told.value)
+    assert earlier.read_text() == "{}"
+    assert not (tmp_path / "run" / "out.ipynb").exists()
+
+
+def test_a_kernel_that_dies_is_named(tmp_path):
+    dying = write_notebook(tmp_path / "dying.ipynb", "import os; os._exit(9)")
+    with pytest.raises(ReportError, match=r"dying\.ipynb: its kernel died"):
+        execute(dying, tmp_path / "out.ipynb", {})
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):
+    """kill -9 twice, at any moment; then the same numbers as undisturbed, and no finished epoch again."""
+    source = ROOT / "notebooks" / "05_custom_cnn.ipynb"
+    data = str(checkout / "runs" / "smoke" / "simulated.h5")
+    scores = {}
+    for name, kills in (("undisturbed", []), ("killed", [6.0, 8.0])):
+        given = {"data_path": data, "run_dir": str(tmp_path / name), "image_size": 32, "epochs": 40, "batch_size": 8}
+        command = [sys.executable, "-m", "galutils.cli", "execute", source, tmp_path / name / "n.ipynb"]
+        command += ["-p", json.dumps(given)]
+        for seconds in kills:
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(seconds)
+            assert process.poll() is None, "the run ended before it could be killed; give it more epochs"
+            process.kill()
+            process.wait()
+            assert not (tmp_path / name / "metrics.json").exists()
+        subprocess.run(command, check=True, capture_output=True)
+        scores[name] = runs.read_metrics(tmp_path / name)["scores"], runs.read_history(tmp_path / name)
+    assert scores["killed"][0] == scores["undisturbed"][0]
+    numbers = [column for column in scores["killed"][1] if column not in ("seconds", "images_per_second")]
+    pd.testing.assert_frame_equal(scores["killed"][1][numbers], scores["undisturbed"][1][numbers])
+
+
+def test_nothing_from_a_file_becomes_markup(checkout, tmp_path):
+    evil = "<script>alert(1)</script>.h5"
+    copied = copy_checkout(tmp_path)
+    shutil.copytree(checkout / "runs", copied / "runs")
+    for path in (copied / "runs" / "smoke").glob("*/seed0/metrics.json"):
+        metrics = json.loads(path.read_text())
+        metrics["data"] |= {"file": evil, "simulated": False}
+        path.write_text(json.dumps(metrics))
+    study = load_study(copied, "smoke")
+    (results_page,) = [page for page in study.pages if page.notebook == "10_results"]
+    execute(study.source(results_page), results_page.executed, {"runs_dir": str(study.runs_dir)})
+    build_report(study)
+    for name in ("index", "10_results"):
+        text = (copied / "reports" / "smoke" / f"{name}.html").read_text()
+        assert "<script>alert" not in text
+        assert "&lt;script&gt;alert" in text

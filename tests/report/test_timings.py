@@ -1,0 +1,84 @@
+import json
+
+import pytest
+
+from galutils.report import timings
+
+ENVIRONMENT = {"device": "cpu", "cpu_cores": 2, "packages": {"torch": "2.14"}, "git_commit": "abc"}
+CASE = {"usual_images_per_second": 10.0, "our_images_per_second": 40.0, "usual_seconds": 80.0, "our_seconds": 20.0}
+USUAL = {
+    "epochs": 30,
+    "repeats": 5,
+    "environment": ENVIRONMENT,
+    "cases": [
+        {"row": row, "size": size, "images": 100, "ratio": ratio, **CASE}
+        for row, size, ratio in [("custom_cnn", 64, 2.0), ("custom_cnn", 128, 4.0), ("vgg11_shallow", 64, 20.0),
+                                 ("vgg11_shallow", 128, 30.0)]
+    ],
+}  # fmt: skip
+BARE = {"cases": [{"row": "custom_cnn", "size": 128, "ratio": 0.987}]}
+FROZEN = {"cases": [{"row": "vgg11_deep", "size": 128, "ratio": 2.5}]}
+EMBEDDING = {"ratio_to_loop": 3.0, "ratio_to_DataLoader": 1.5}
+MEMORY = {
+    "size": 256,
+    "cases": [
+        {"count": count, "resident": mode, "image_bytes": count * 196_608, "peak_bytes": 1e9 + count * 2e5,
+         "seconds": 3 + count / 100, "import_seconds": 3.0}
+        for count in (100, 200)
+        for mode in (True, False)
+    ],
+}  # fmt: skip
+
+
+def test_missing_and_damaged_measurements_are_one_sentence(tmp_path):
+    with pytest.raises(timings.TimingsError, match=r"absent\.json: nothing has been measured there; run make bench"):
+        timings.read_timings(tmp_path / "absent.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(timings.TimingsError, match=r"bad\.json: is not JSON"):
+        timings.read_timings(tmp_path / "bad.json")
+    (tmp_path / "good.json").write_text(json.dumps({"usual": USUAL}))
+    assert timings.read_timings(tmp_path / "good.json")["usual"] == USUAL
+
+
+def test_tables_show_what_was_measured():
+    table = timings.usual_table(USUAL)
+    assert table["Times faster"].tolist() == [2.0, 4.0, 20.0, 30.0]
+    assert table["Approach"].iloc[0] == "Custom CNN, average pooling first"
+    assert table["Usual, s for 30 epochs"].tolist() == [80.0] * 4
+    assert timings.own_table(BARE, FROZEN, EMBEDDING)["Ratio of speeds"].tolist() == [0.99, 2.5, 3.0, 1.5]
+    compiled = {"cases": [{"row": "custom_cnn", "size": 64, "ratio": 0.8}]}
+    assert timings.own_table(BARE, FROZEN, EMBEDDING, compiled)["Ratio of speeds"].tolist()[-1] == 0.8
+    startup = {"imports": {"galutils": 0.01}, "kernel": 1.5, "graph": {"seconds": 60.0, "notebooks": {"a": 5, "b": 9}}}
+    shown = timings.startup_table(startup)
+    assert shown["What"].tolist()[-2:] == ["of which notebook b", "of which notebook a"]
+    assert timings.conditions(USUAL) == "cpu, 2 cores, torch 2.14, commit abc, medians of 5"
+    assert timings.conditions({"environment": ENVIRONMENT}) == "cpu, 2 cores, torch 2.14, commit abc"
+    rows = {
+        "a": {"images_per_second": 1000.0, "seconds": 90.0, "share_of_arithmetic": 0.25, "share_of_bandwidth": None}
+    }
+    table = timings.full_size_table({"epochs": 100, "rows": rows})
+    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known"]
+
+
+def test_precision_is_told_in_words_that_follow_from_it():
+    """Accuracies 0.50 and 0.54 against 0.52 and 0.54: differences 2 and 0 points, t(1) = 12.7, so +1 +- 12.7."""
+    precision = {
+        "row": "custom_cnn", "size": 64, "crop": 0.5, "epochs": 30, "n_test": 200, "simulated": False,
+        "accuracy": {"32-true": [0.50, 0.54], "bf16-mixed": [0.52, 0.54]},
+        "difference": 0.01, "interval": [-0.117, 0.137],
+    }  # fmt: skip
+    line = timings.precision_line(precision)
+    assert "2 seeds, 200 real galaxies" in line
+    assert "+1.0 points (95% interval -11.7 to +13.7), so no difference is seen" in line
+    assert "2.8 in 32-true, 1.4 in bf16-mixed" in line
+    assert "so the two differ" in timings.precision_line(precision | {"interval": [0.001, 0.02]})
+    (ax,) = timings.precision_chart(precision).axes
+    assert ax.lines[1].get_xydata().tolist() == [[50.0, 52.0], [54.0, 54.0]]
+
+
+def test_charts_draw_every_measurement():
+    (ax,) = timings.ratio_chart(USUAL).axes
+    assert sorted(bar.get_width() for bar in ax.patches) == [2.0, 4.0, 20.0, 30.0]
+    left, right = timings.growth_chart(MEMORY).axes
+    assert [line.get_label() for line in left.lines] == ["resident", "streamed", "the images alone"]
+    assert right.lines[0].get_ydata().tolist() == [1.0, 2.0]

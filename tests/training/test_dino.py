@@ -1,0 +1,338 @@
+import math
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from fakes import grey_levels, tiny_backbone
+
+from galutils.clustering.methods import kmeans_over_seeds, reduce_dimensions
+from galutils.data.galaxies import open_galaxies
+from galutils.errors import GalutilsError
+from galutils.models.embedding import Preprocessing, embed
+from galutils.models.lora import add_lora, load_lora, merge_lora, trainable
+from galutils.models.vit import load_backbone
+from galutils.study.networks import load_backbone as read_backbone
+from galutils.study.networks import read_preprocessing
+from galutils.study.runs import read_history, read_metrics, read_predictions, write_clustering_run
+from galutils.training import dino
+from galutils.training.dino import DistillSettings, distill
+from galutils.training.dino_loss import (
+    DinoNetwork,
+    Head,
+    collapse_signs,
+    dino_loss,
+    effective_rank,
+    entropy,
+    update_center,
+    update_teacher,
+)
+from galutils.training.multicrop import MultiCrop
+from galutils.training.schedule import schedule
+from galutils.training.settings import TrainingError
+
+# So small a network on so few images does collapse, which is of no matter here.
+pytestmark = pytest.mark.filterwarnings("ignore:Collapse in epoch")
+
+QUICK = {
+    "epochs": 2,
+    "batch_size": 40,
+    "rank": 4,
+    "alpha": 4.0,
+    "prototypes": 64,
+    "head_width": 32,
+    "image_size": 32,
+    "local_size": 16,
+    "local_crops": 2,
+    "momentum": 0.9,
+    "learning_rate": 1e-2,
+    "device": "cpu",
+}
+
+
+def test_loss_is_the_papers_formula():
+    """Equation 3 of Caron et al. written out: all teacher views x, all other views x', every image."""
+    rng = np.random.default_rng(0)
+    student, teacher, center = rng.normal(size=(5, 3, 7)), rng.normal(size=(2, 3, 7)), rng.normal(size=7)
+    terms = []
+    for x in range(2):
+        for other in range(5):
+            if other == x:
+                continue
+            for image in range(3):
+                p_teacher = np.exp((teacher[x, image] - center) / 0.04)
+                p_student = np.exp(student[other, image] / 0.1)
+                p_teacher, p_student = p_teacher / p_teacher.sum(), p_student / p_student.sum()
+                terms.append(-np.sum(p_teacher * np.log(p_student)))
+    loss = dino_loss(*(torch.from_numpy(array) for array in (student, teacher, center)), 0.1, 0.04)
+    assert loss.dtype == torch.float64
+    assert loss.item() == pytest.approx(np.mean(terms), rel=1e-12)
+
+
+def test_only_the_student_gets_gradients():
+    student, teacher = (torch.randn(2, 3, 5, requires_grad=True) for _ in range(2))
+    dino_loss(student, teacher, torch.zeros(5)).backward()
+    assert teacher.grad is None
+    assert student.grad.abs().sum() > 0
+
+
+def test_center_by_hand():
+    center = torch.tensor([1.0, 0.0])
+    update_center(center, torch.tensor([[[2.0, 4.0]], [[4.0, 0.0]]]), momentum=0.9)
+    assert center.tolist() == pytest.approx([0.9 * 1 + 0.1 * 3, 0.1 * 2])
+
+
+def test_teacher_is_the_moving_average_of_the_merged_student():
+    plain = tiny_backbone()
+    student = DinoNetwork(add_lora(plain, rank=4, alpha=4), Head(32, 8, 16))
+    teacher = DinoNetwork(plain.copy(), Head(32, 8, 16))
+    with torch.no_grad():
+        for parameter in trainable(student).values():
+            parameter += 0.1
+    merged = merge_lora(student.backbone).vit.state_dict()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    update_teacher(teacher, student, momentum=0.75)
+    for name, tensor in teacher.backbone.vit.state_dict().items():
+        expected = 0.75 * before[f"backbone.vit.{name}"] + 0.25 * merged[name]
+        assert torch.allclose(tensor, expected, atol=1e-6), name
+    old, new = before["head.prototypes"], student.head.prototypes
+    assert torch.allclose(teacher.head.prototypes, 0.75 * old + 0.25 * new, atol=1e-6)
+
+
+def test_teacher_stays_at_momentum_one():
+    student, teacher = (DinoNetwork(tiny_backbone(seed), Head(32, 8, 16)) for seed in (0, 1))
+    before = [tensor.clone() for tensor in teacher.parameters()]
+    update_teacher(teacher, student, momentum=1.0)
+    assert all(map(torch.equal, before, teacher.parameters()))
+
+
+def test_head_gives_cosines():
+    head = Head(32, 8, 16)
+    logits = head(torch.randn(5, 32) * 100)
+    assert logits.shape == (5, 8)
+    assert logits.abs().max() <= 1 + 1e-6
+    with torch.no_grad():
+        tokens = torch.randn(5, 32)
+        before = head(tokens)
+        head.prototypes *= 3  # only their directions count
+        assert torch.allclose(head(tokens), before, atol=1e-6)
+
+
+def test_multicrop_shapes_and_ranges():
+    torch.manual_seed(0)
+    large, small = MultiCrop(32, 15, 3, patch=8)(grey_levels(4, 40))
+    assert large.shape == (2 * 4, 3, 32, 32)
+    assert small.shape == (3 * 4, 3, 16, 16), "15 pixels are not whole patches"
+    assert large.dtype == torch.float32
+    assert 0 <= small.min() < small.max() <= 255
+    assert len(MultiCrop(32, local_crops=0, patch=8)(grey_levels(2, 40))) == 1
+
+
+def test_views_are_ordered_view_by_view():
+    images = torch.stack([torch.full((3, 24, 24), level, dtype=torch.uint8) for level in (40, 200)])
+    for views in MultiCrop(16, 8, 3, patch=8, jitter=0.0, blur=0.0)(images):
+        levels = views.mean((1, 2, 3)).unflatten(0, (-1, 2))
+        assert torch.allclose(levels, torch.tensor([40.0, 200.0]).expand_as(levels), atol=1.0)
+
+
+def test_without_augmentation_a_large_view_is_the_image():
+    images = grey_levels(2, 32)
+    crops = MultiCrop(32, 8, 0, patch=8, global_scale=(1, 1), rotation=0, flip=0, jitter=0, blur=0)
+    assert torch.allclose(crops(images)[0], images.repeat(2, 1, 1, 1).float(), atol=0.1)
+
+
+def test_a_turned_frame_has_no_black_corners():
+    images = torch.full((8, 3, 32, 32), 100, dtype=torch.uint8)
+    torch.manual_seed(0)
+    (large,) = MultiCrop(32, local_crops=0, patch=8, jitter=0.0, blur=0.0)(images)
+    assert large.min() > 99
+
+
+def test_schedules_by_hand():
+    assert [schedule(1.0, 0.0, step, 3) for step in range(3)] == pytest.approx([1, 0.5, 0])
+    assert [schedule(1.0, 0.0, step, 5, warmup=2) for step in range(5)] == pytest.approx([0.5, 1, 1, 0.5, 0])
+    assert schedule(0.996, 1.0, 9, 10) == pytest.approx(1.0)
+    assert schedule(1.0, 0.1, 0, 1) == 1.0
+
+
+def test_entropy_and_rank_by_hand():
+    assert entropy(torch.tensor([0.5, 0.5, 0.0])).item() == pytest.approx(math.log(2))
+    cross = torch.tensor([[1.0, 0, 5], [-1, 0, 5], [0, 1, 5], [0, -1, 5]])
+    assert effective_rank(cross) == pytest.approx(2)
+    assert effective_rank(torch.tensor([[1.0, 2], [2, 4], [3, 6]])) == pytest.approx(1, abs=1e-5)
+    assert effective_rank(torch.ones(5, 3)) == 0
+    assert math.isnan(effective_rank(torch.full((5, 3), math.inf)))
+
+
+def test_each_collapse_is_named_once():
+    sound = {"epoch": 1, "teacher_entropy": 3.0, "marginal_entropy": 4.0, "embedding_rank": 20.0}
+    largest = math.log(100)
+    assert collapse_signs([sound], 20.0, 100) == []
+    uniform = sound | {"epoch": 2, "teacher_entropy": largest}
+    constant = sound | {"epoch": 3, "marginal_entropy": 0.01, "embedding_rank": 2.0}
+    signs = collapse_signs([sound, uniform, uniform, constant], 20.0, 100)
+    assert len(signs) == 3
+    assert "epoch 2" in signs[0]
+    assert "uniform" in signs[0]
+    assert "epoch 3" in signs[1]
+    assert "same prototypes" in signs[1]
+    assert "rank fell from 20.0 to 2.0" in signs[2]
+
+
+@pytest.fixture(scope="module")
+def trained(simulated):
+    return distill(tiny_backbone(), simulated, DistillSettings(**QUICK))
+
+
+def weights(result) -> torch.Tensor:
+    tensors = [*result.teacher.vit.state_dict().values(), *trainable(result.student).values()]
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
+
+
+def test_history_and_networks(trained):
+    history = trained.history
+    assert history["epoch"].tolist() == [1, 2]
+    assert np.isfinite(history.to_numpy(float)).all()
+    assert history["learning_rate"].iloc[-1] == pytest.approx(1e-6)
+    assert history["momentum"].iloc[-1] == 1
+    assert 0 < history["teacher_entropy"].max() <= math.log(64)
+    images = grey_levels()
+    plain = tiny_backbone()(images)
+    assert not torch.allclose(trained.network("teacher")(images), plain, atol=1e-3)
+    student = trained.network("student")
+    assert student.lora is None
+    assert torch.allclose(student(images), trained.student(images), atol=1e-3)
+    with pytest.raises(GalutilsError, match="teacher or student"):
+        trained.network("head")
+
+
+def test_same_seed_same_numbers_and_other_seed_others(trained, simulated):
+    again = distill(tiny_backbone(), simulated, DistillSettings(**QUICK))
+    assert torch.equal(weights(again), weights(trained))
+    other = distill(tiny_backbone(), simulated, DistillSettings(**QUICK, seed=1))
+    assert not torch.equal(weights(other), weights(trained))
+
+
+def test_no_labels_are_touched(trained, simulated, tmp_path):
+    path = tmp_path / "permuted.h5"
+    path.write_bytes(simulated.path.read_bytes())
+    with h5py.File(path, "r+") as file:
+        file["ans"][:] = np.random.default_rng(0).permutation(file["ans"][:])
+    permuted = open_galaxies(path)
+    assert not np.array_equal(permuted.labels, simulated.labels)
+    assert torch.equal(weights(distill(tiny_backbone(), permuted, DistillSettings(**QUICK))), weights(trained))
+
+
+def test_interrupted_training_goes_on_with_equal_numbers(trained, simulated, tmp_path, monkeypatch):
+    path, settings, train_epoch = tmp_path / "checkpoint.pt", DistillSettings(**QUICK), dino._train_epoch
+
+    def interrupted(*arguments):
+        if arguments[-1] == 1:
+            raise KeyboardInterrupt
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(dino, "_train_epoch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        distill(tiny_backbone(), simulated, settings, path)
+    epochs = []
+    monkeypatch.setattr(dino, "_train_epoch", lambda *a: epochs.append(a[-1]) or train_epoch(*a))
+    resumed = distill(tiny_backbone(), simulated, settings, path)
+    assert epochs == [1]
+    assert torch.equal(weights(resumed), weights(trained))
+    assert resumed.history["loss"].tolist() == trained.history["loss"].tolist()
+    finished = distill(tiny_backbone(), simulated, settings, path)
+    assert epochs == [1], "a finished run was trained again"
+    assert torch.equal(weights(finished), weights(trained))
+
+
+def test_another_runs_checkpoint_is_left_aside(simulated, tmp_path, monkeypatch):
+    path = tmp_path / "checkpoint.pt"
+    once = QUICK | {"epochs": 1}
+    distill(tiny_backbone(), simulated, DistillSettings(**once), path)
+    epochs, train_epoch = [], dino._train_epoch
+    monkeypatch.setattr(dino, "_train_epoch", lambda *a: epochs.append(a[-1]) or train_epoch(*a))
+    distill(tiny_backbone(), simulated, DistillSettings(**once | {"alpha": 1.0}), path)
+    assert epochs == [0]
+
+
+def test_the_last_layer_is_frozen_at_first_and_the_head_if_asked(simulated, monkeypatch):
+    seen = []
+
+    class Watched(Head):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            seen.append((self, self.prototypes.detach().clone(), self.mlp[0].weight.detach().clone()))
+
+    monkeypatch.setattr(dino, "Head", Watched)
+    once = QUICK | {"epochs": 1}
+    distill(tiny_backbone(), simulated, DistillSettings(**once))
+    distill(tiny_backbone(), simulated, DistillSettings(**once, freeze_prototypes=0))
+    distill(tiny_backbone(), simulated, DistillSettings(**once, freeze_prototypes=0, train_head=False))
+    moved = [
+        (not torch.equal(head.prototypes, prototypes), not torch.equal(head.mlp[0].weight, first))
+        for head, prototypes, first in seen
+    ]
+    assert moved == [(False, True), (True, True), (False, False)]
+
+
+def test_collapse_warns(simulated):
+    collapsing = QUICK | {"epochs": 1, "teacher_temperature": 100.0}
+    with pytest.warns(UserWarning, match="all but uniform"):
+        result = distill(tiny_backbone(), simulated, DistillSettings(**collapsing))
+    assert len(result.warnings) == 1
+
+
+def test_an_infinite_loss_is_an_error(simulated):
+    backbone = tiny_backbone()
+    backbone.vit.norm.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="epoch 1, batch 1 of 3"):
+        distill(backbone, simulated, DistillSettings(**QUICK))
+
+
+def test_settings_are_checked(simulated):
+    wrong_ones = ({"epochs": 0}, {"min_learning_rate": 1.0}, {"momentum": 2.0}, {"student_temperature": 0.0})
+    for wrong in wrong_ones:
+        with pytest.raises(GalutilsError, match="must"):
+            DistillSettings(**wrong)
+    with pytest.raises(GalutilsError, match="set image_size to"):
+        distill(tiny_backbone(), simulated, DistillSettings(**QUICK | {"image_size": 30}))
+
+
+def test_runs_without_labels_are_written_and_read_back(simulated, tmp_path):
+    plain = load_backbone("random", "test_vit")
+    distilled = distill(plain, simulated, DistillSettings(**QUICK | {"epochs": 1}))
+    preprocessing = Preprocessing(image_size=32, crop=1.0, blocks=2)
+    for name, backbone, result in (("plain", plain, None), ("adapted", distilled.network(), distilled)):
+        features = reduce_dimensions(embed(backbone, simulated, preprocessing).values)
+        table, best = kmeans_over_seeds(features, simulated.labels, seeds=range(2), n_init=1)
+        written = write_clustering_run(
+            tmp_path / name,
+            experiment=name,
+            backbone=backbone,
+            preprocessing=preprocessing,
+            galaxies=simulated,
+            clustering=best,
+            features=features,
+            table=table,
+            settings={"seed": 0},
+            seconds=2.0,
+            distilled=result,
+        )
+        metrics = read_metrics(tmp_path / name)
+        assert metrics == written
+        predicted = read_predictions(tmp_path / name)
+        assert metrics["scores"]["accuracy"] == np.mean(predicted["y_true"] == predicted["y_pred"])
+        assert metrics["scores"]["roc_auc"] == metrics["scores"]["roc_auc_hard"]
+        assert metrics["scores"]["accuracy"] == table.loc[table["reported"], "accuracy"].item()
+        assert metrics["over_seeds"]["nmi"]["mean"] == pytest.approx(table["nmi"].mean())
+        assert metrics["weights"]["source"] == "random"
+        assert metrics["timing"]["predict_images_per_second"] == 50
+        assert predicted["cluster"].tolist() == best.clusters.tolist()
+        assert read_preprocessing(tmp_path / name) == preprocessing
+        again = read_backbone(tmp_path / name)
+        assert again.digest() == backbone.digest()
+    assert metrics["trained_parameters"] == distilled.trained_parameters > 0
+    assert read_history(tmp_path / "adapted")["loss"].tolist() == pytest.approx(distilled.history["loss"].tolist())
+    assert not (tmp_path / "plain" / "history.csv").exists()
+    student = load_lora(tmp_path / "adapted" / "lora.safetensors", plain)
+    assert torch.equal(student(grey_levels()), distilled.student(grey_levels()))

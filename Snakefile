@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError
 from galutils.study.execute import FAILURE_SUFFIX
-from galutils.study.profile import load_study
+from galutils.study.pages import load_study
 
 try:
     study = load_study(
@@ -34,8 +34,7 @@ if workflow.is_main_process:
     except Timeout:
         sys.exit(f"make report: profile {study.profile} is being run in this checkout; wait for it, or stop it.")
 
-THREADS = study.config["threads"]
-DATA = [study.data_path] if os.path.sep in study.data_path else []
+THREADS = study.config.threads
 
 rule all:
     input:
@@ -50,20 +49,18 @@ if study.simulated:
         output:
             study.data_path,
         params:
-            options=" ".join(f"--{name} {value}" for name, value in study.config["simulate"].items()),
+            options=" ".join(f"--{name} {value}" for name, value in dict(study.config.simulate).items()),
         shell:
             "galutils mock {output:q} {params.options}"
 
 
 for page in [*study.pages, *study.ablations]:
-    # Notebooks about the results read every run; the others read the data only.
-    runs = [p.directory / "metrics.json" for p in study.read_by(page)]
 
     rule:
         name:
             page.slug.replace("-", "_")
         input:
-            [str(study.source(page)), *(map(str, runs) if runs else DATA)],
+            list(map(str, study.inputs(page))),
         output:
             [str(page.executed), *([str(page.directory / "metrics.json")] if page.experiment else [])],
         log:
@@ -78,6 +75,17 @@ for page in [*study.pages, *study.ablations]:
             # The number of threads changes the order of additions, so it belongs to the run. The log takes
             # the kernel's chatter; why a notebook failed is told at the end.
             "OMP_NUM_THREADS={threads} galutils execute {input[0]:q} {output[0]:q} -p {params.given:q} 2> {log:q}"
+
+
+rule results:
+    input:
+        [str(page.directory / "metrics.json") for page in [*study.experiments, *study.ablations]],
+    output:
+        str(study.results_file),
+    params:
+        runs=str(study.runs_dir),
+    shell:
+        "galutils results {params.runs:q}"
 
 
 rule report:

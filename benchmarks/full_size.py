@@ -5,7 +5,6 @@ Bytes are those of the layers' inputs and outputs, read and written once in the 
 backward pass: what no fusion of layers would leave. The larger of the two shares is the limit that is nearer.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,9 @@ from galutils.data.galaxies import open_galaxies
 from galutils.data.splits import split_rows
 from galutils.models import cnn, embedding, vit
 from galutils.models.weights import DINO_ARCH
-from galutils.study.profile import load_study
-from galutils.training.dino import DistillSettings, distill
-from galutils.training.settings import Settings
+from galutils.study.pages import load_study
+from galutils.training.dino import distill
+from galutils.training.settings import DinoSettings, Settings
 from galutils.training.supervised import train
 
 #: Dense bf16 operations and bytes of memory per second, from NVIDIA's data sheets (SXM).
@@ -50,7 +49,7 @@ def work_per_image(network: cnn.GalaxyNet, size: int, element_bytes: int = 2) ->
 def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count: int) -> dict:
     """Every experiment of the paper profile on ``count`` simulated galaxies, its epochs computed from ``epochs``."""
     study = load_study(root, "paper", data="simulated", vgg_weights="random", dino_weights="random")
-    common = study.config["common"]
+    common = study.config.common
     size, wanted = common["image_size"], common["epochs"]
     path, _ = full_file(folder, size, count)
     galaxies = open_galaxies(path)
@@ -86,13 +85,7 @@ def _unsupervised(galaxies, study, device: str, epochs: int, wanted: int) -> dic
     backbone = vit.load_backbone("random", DINO_ARCH)
     preprocessing = embedding.Preprocessing(image_size=given["image_size"])
     embedded = embedding.embed(backbone, galaxies, preprocessing, device=device)
-    settings = replace(
-        DistillSettings(epochs=epochs, device=device),
-        image_size=given["train_size"],
-        local_size=given["local_size"],
-        local_crops=given["local_crops"],
-        prototypes=given["prototypes"],
-    )
+    settings = DinoSettings.pick(given, epochs=epochs, device=device, image_size=given["train_size"])
     distilled = distill(backbone, galaxies, settings)
     speed = float(np.median(distilled.history["images_per_second"].iloc[1:]))
     print(f"dino_kmeans      {len(galaxies) / embedded.seconds:8.0f} images/s embedded")

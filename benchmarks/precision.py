@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from scipy import stats
 from speed import ROWS
+from timings import precision_line
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.splits import split_rows
 from galutils.models import cnn
-from galutils.report.timings import precision_line
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from sklearn.metrics import confusion_matrix
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
 from galutils.data.loader import load_images
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
-from galutils.evaluation.metrics import confusion_counts
 from galutils.models import cnn
 from galutils.training.settings import Settings
 from galutils.training.supervised import predict_logits, train
@@ -55,7 +55,7 @@ def main() -> None:
     rows = np.arange(len(real))
     images = load_images(real, rows, options.size, torch.device("cpu"))
     predicted = predict_logits(network, images, rows).argmax(1).numpy()
-    confusion = confusion_counts(real.labels, predicted, NUM_CLASSES)
+    confusion = confusion_matrix(real.labels, predicted, labels=np.arange(NUM_CLASSES))
     print(f"\naccuracy on {len(real)} real galaxies: {np.mean(predicted == real.labels):.1%}")
     print("per class, and how many were taken for each of the ten:")
     for name, row, hits in zip(CLASS_NAMES, confusion, confusion.diagonal(), strict=True):

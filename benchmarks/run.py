@@ -7,11 +7,7 @@ many threads as PyTorch takes by default; close other programs first. The parts:
 
     usual      the supervised rows against the notebook that people write
     bare       the trainer against its network alone
-    embedding  DINO's embedding against a loop and a DataLoader
-    frozen     frozen layers computed once against in every epoch
-    compiled   layers fused by torch.compile against as they are; a CPU needs a C++ compiler
     memory     peak memory and time against the number of galaxies
-    startup    imports, a kernel's first cell, the smoke graph
     full_size  on a GPU: the paper's rows at full size
     precision  given galaxies with --data: bf16 against float32
 """
@@ -19,27 +15,27 @@ many threads as PyTorch takes by default; close other programs first. The parts:
 import argparse
 import json
 from pathlib import Path
-from shutil import which
 
 import torch
 from full_size import measure_full_size
 from memory import FULL, measure_memory
 from precision import measure_precision
-from speed import measure_bare, measure_compiled, measure_embedding, measure_frozen, measure_usual
-from startup import ROOT, measure_startup
+from speed import measure_bare, measure_usual
 
 from galutils.device import device_name
 from galutils.files import write_json
 from galutils.study.provenance import describe_environment
 from galutils.training.settings import Settings
 
-PARTS = ("usual", "bare", "embedding", "frozen", "compiled", "memory", "startup", "full_size", "precision")
+ROOT = Path(__file__).resolve().parents[1]
+
+PARTS = ("usual", "bare", "memory", "full_size", "precision")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--repeats", type=int, default=5, help="rounds that count")
+    parser.add_argument("--repeats", type=int, help="rounds that count; 5, or 1 with --quick")
     parser.add_argument("--parts", nargs="+", choices=PARTS, help="all that suit the device if not given")
     parser.add_argument("--data", type=Path, help="HDF5 file in Galaxy10's layout, for the part precision")
     parser.add_argument("--seeds", type=int, default=12, help="of the part precision")
@@ -50,35 +46,28 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here; leave --device out to measure the CPU.")
     on_gpu = options.device == "cuda"
-    suitable = {"full_size": on_gpu, "precision": options.data is not None, "compiled": on_gpu or which("g++")}
+    suitable = {"full_size": on_gpu, "precision": options.data is not None}
     parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
     if "precision" in parts and not options.data:
         parser.error("precision compares runs on real galaxies; name their file with --data.")
-    if "compiled" in parts and not suitable["compiled"]:
-        parser.error("torch.compile needs a C++ compiler on a CPU; install g++, or leave compiled out of --parts.")
     target = options.json or ROOT / "benchmarks" / f"measured-{options.device}.json"
 
     # A part that is not measured now keeps what was measured before, and says when that was.
     stored = json.loads(target.read_text()) if target.exists() else {}
+    repeats = options.repeats or (1 if options.quick else 5)
     if options.quick:
-        counts = longer = {64: 20, 128: 20}
+        counts = longer = {32: 80, 64: 80}  # a whole batch to train on, else the usual notebook trains on none
     elif options.device == "cuda":
         counts = longer = dict.fromkeys((64, 128, 256), 4000)
     else:  # whole batches to train on, and several where what an epoch costs must not show
         counts, longer = {64: 320, 128: 160, 256: 80}, {64: 640, 128: 320, 256: 320}
     measures = {
-        "usual": lambda: measure_usual(options.repeats, counts, options.device),
-        "bare": lambda: measure_bare(options.repeats, longer, options.device),
-        "embedding": lambda: measure_embedding(options.repeats, min(counts.values()), options.device),
-        "frozen": lambda: measure_frozen(
-            options.repeats, {size: count for size, count in counts.items() if size <= 128}, options.device
-        ),
-        "compiled": lambda: measure_compiled(options.repeats, {64: longer[64]}, options.device),
+        "usual": lambda: measure_usual(repeats, counts, options.device),
+        "bare": lambda: measure_bare(repeats, longer, options.device),
         "memory": lambda: measure_memory(
             options.folder, [100, 200] if options.quick else [2000, 8000, FULL], 32 if options.quick else 256,
             options.device,
         ),
-        "startup": lambda: measure_startup(options.repeats),
         "full_size": lambda: measure_full_size(
             options.folder, ROOT, options.device, 2 if options.quick else 3, 200 if options.quick else FULL
         ),

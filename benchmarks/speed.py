@@ -1,23 +1,21 @@
 """Ratios of speed: the study's way against the usual notebook's, and against the bare network."""
 
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from timing import Measured, in_turn, middle, ratio, stopwatch
-from usual import usual_embedding, usual_training
+from timing import in_turn, middle, ratio, stopwatch
+from usual import usual_training
 
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import Split
+from galutils.device import autocast, pick_device, pick_precision
 from galutils.memory import freed_memory_kept
-from galutils.models import cnn, embedding, vit
-from galutils.models.weights import DINO_ARCH
-from galutils.training.fabric import make_fabric
+from galutils.models import cnn
 from galutils.training.schedule import epoch_batches
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
@@ -62,17 +60,18 @@ def our_training(row: str, galaxies: Galaxies, split: Split, settings: Settings)
 def bare_training(row: str, size: int, count: int, settings: Settings) -> dict[str, float]:
     """Images per second of the network alone, on random tensors in memory in the best layout, same precision
     and memory kept alike."""
-    fabric = make_fabric(settings)
-    network = cnn.build(**ROWS[row]).to(fabric.device).train()
-    stage, optimizer = fabric.setup(
-        network.trained, torch.optim.AdamW(network.trained.parameters(), settings.learning_rate, fused=True)
-    )
-    sizes = [len(batch) for batch in epoch_batches(np.arange(count), settings, 0)]
-    inputs = torch.rand(max(sizes), 3, size, size, device=fabric.device).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 10, (max(sizes),), device=fabric.device)
+    device = pick_device(settings.device)
+    precision = pick_precision(settings.precision, device)
+    network = cnn.build(**ROWS[row]).to(device).train()
+    optimizer = torch.optim.AdamW(network.trained.parameters(), settings.learning_rate, fused=True)
+    sizes = [len(batch) for batch in epoch_batches(np.arange(count), settings.batch_size, settings.seed, 0)]
+    inputs = torch.rand(max(sizes), 3, size, size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(0, 10, (max(sizes),), device=device)
     with stopwatch(settings.device) as elapsed:
         for length in sizes * settings.epochs:
-            fabric.backward(torch.nn.functional.cross_entropy(stage(inputs[:length]), labels[:length]))
+            with autocast(device, precision):
+                logits = network.trained(inputs[:length]).float()
+            torch.nn.functional.cross_entropy(logits, labels[:length]).backward()
             optimizer.step()
             optimizer.zero_grad()
         return {"images_per_second": count * settings.epochs / elapsed()}
@@ -121,88 +120,21 @@ def measure_usual(repeats: int, counts: dict[int, int], device: str) -> dict:
     return {"epochs": EPOCHS, "repeats": repeats, "cases": table}
 
 
-def compare_speeds(title: str, ways: dict[str, Callable[[], Measured]], repeats: int) -> dict[str, float]:
-    """Images per second of two ways, as ``<name>_speed``, and the ``ratio`` of the first to the second."""
-    measured, key = in_turn(ways, repeats), "images_per_second"
-    first, second = measured
-    speeds = {name: middle(results, key) for name, results in measured.items()}
-    reached = ratio(measured[first], measured[second], key)
-    print(f"{title}: {first} {speeds[first]:6.0f}, {second} {speeds[second]:6.0f} images/s, ratio {reached:.2f}")
-    return {**{f"{name}_speed": speed for name, speed in speeds.items()}, "ratio": reached}
-
-
 def measure_bare(repeats: int, counts: dict[int, int], device: str) -> dict:
     """How much of the bare network's speed the trainer reaches, for the rows without a frozen part."""
-    table = []
+    table, key = [], "images_per_second"
     for size, galaxies, split in simulated_cases(counts):
         for row in ("vgg_scratch", "custom_cnn"):
-            settings = Settings(epochs=2, image_size=size, device=device)
-            ways = {
-                "our": partial(our_training, row, galaxies, split, settings),
-                "bare": partial(bare_training, row, size, len(split.train), settings),
-            }
-            table.append({"row": row, "size": size, **compare_speeds(f"{row:14} {size:4} px", ways, repeats)})
-    return {"repeats": repeats, "cases": table}
-
-
-def measure_embedding(repeats: int, count: int, device: str, size: int = 224) -> dict:
-    """ViT-S/16 at 224 pixels, ours against a loop over images and against a DataLoader."""
-    cases = simulated_cases({256: count})  # the file is there as long as this is
-    _, galaxies, _ = next(cases)
-    backbone = vit.load_backbone("random", DINO_ARCH)
-    preprocessing = embedding.Preprocessing(image_size=size)
-    rows = np.arange(count)
-
-    def ours() -> dict[str, float]:
-        seconds = embedding.embed(backbone, galaxies, preprocessing, device=device).seconds
-        return {"images_per_second": count / seconds}
-
-    transformer = vit.load_backbone("random", DINO_ARCH).vit.to(device)
-    measured = in_turn(
-        {
-            "ours": ours,
-            "loop": partial(usual_embedding, transformer, galaxies.path, rows, size, 1, device),
-            "DataLoader": partial(usual_embedding, transformer, galaxies.path, rows, size, 64, device),
-        },
-        repeats,
-    )
-    result = {name: middle(results, "images_per_second") for name, results in measured.items()}
-    for name in ("loop", "DataLoader"):
-        result[f"ratio_to_{name}"] = ratio(measured["ours"], measured[name], "images_per_second")
-    print("embedding: ours {ours:.1f}, loop {loop:.1f}, DataLoader {DataLoader:.1f} images/s".format(**result))
-    return {"repeats": repeats, **result}
-
-
-def measure_frozen(repeats: int, counts: dict[int, int], device: str) -> dict:
-    """The frozen layers computed once against in every epoch, in our trainer."""
-    table = []
-    for size, galaxies, split in simulated_cases(counts):
-        for row in ("vgg11_shallow", "vgg11_deep"):
             settings = Settings(epochs=2, image_size=size, device=device)
             measured = in_turn(
                 {
-                    "once": partial(our_training, row, galaxies, split, replace(settings, keep_frozen=True)),
-                    "every": partial(our_training, row, galaxies, split, replace(settings, keep_frozen=False)),
+                    "ours": partial(our_training, row, galaxies, split, settings),
+                    "bare": partial(bare_training, row, size, len(split.train), settings),
                 },
                 repeats,
             )
-            add_totals(measured)
-            once, every = middle(measured["once"], "total"), middle(measured["every"], "total")
-            gain = ratio(measured["every"], measured["once"], "total")
-            table.append({"row": row, "size": size, "once_seconds": once, "every_seconds": every, "ratio": gain})
-            print(f"{row:14} {size:4} px: frozen layers in every epoch {every:.1f} s, once {once:.1f} s, {gain:.2f}")
-    return {"repeats": repeats, "cases": table}
-
-
-def measure_compiled(repeats: int, counts: dict[int, int], device: str) -> dict:
-    """Our trainer with its layers fused by torch.compile against as they are; the compilation is not counted."""
-    table = []
-    for size, galaxies, split in simulated_cases(counts):
-        for row in ("vgg_scratch", "custom_cnn"):
-            settings = Settings(epochs=3, image_size=size, device=device)  # one of the three compiles
-            ways = {
-                "compiled": partial(our_training, row, galaxies, split, replace(settings, compile=True)),
-                "plain": partial(our_training, row, galaxies, split, settings),
-            }
-            table.append({"row": row, "size": size, **compare_speeds(f"{row:14} {size:4} px", ways, repeats)})
+            ours, bare = middle(measured["ours"], key), middle(measured["bare"], key)
+            reached = ratio(measured["ours"], measured["bare"], key)
+            table.append({"row": row, "size": size, "our_speed": ours, "bare_speed": bare, "ratio": reached})
+            print(f"{row:14} {size:4} px: ours {ours:6.0f}, bare {bare:6.0f} images/s, ratio {reached:.2f}")
     return {"repeats": repeats, "cases": table}

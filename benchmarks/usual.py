@@ -15,7 +15,6 @@ from torchvision import transforms
 from galutils.data.splits import Split
 from galutils.models import cnn
 from galutils.models.cnn import GALAXY_MEAN, GALAXY_STD
-from galutils.training.schedule import learning_rate_at
 from galutils.training.settings import Settings
 
 WORKERS = 2
@@ -36,10 +35,9 @@ class GalaxyDataset(Dataset):
         return self.transform(Image.fromarray(image)), label
 
 
-def loader(path, rows, batch_size: int, shuffle: bool = False, transform=None) -> DataLoader:
+def loader(path, rows, batch_size: int, shuffle: bool = False) -> DataLoader:
     """A DataLoader over some rows, normalised."""
-    if transform is None:
-        transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(GALAXY_MEAN, GALAXY_STD)])
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(GALAXY_MEAN, GALAXY_STD)])
     dataset = GalaxyDataset(path, rows, transform)
     return DataLoader(dataset, batch_size=batch_size, shuffle=shuffle, num_workers=WORKERS, drop_last=shuffle)
 
@@ -60,7 +58,7 @@ def usual_training(recipe: dict, path, split: Split, settings: Settings) -> Meas
     with stopwatch(device) as elapsed:
         for epoch in range(settings.epochs):
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate_at(epoch, settings)
+                group["lr"] = settings.rate(epoch)
             began = elapsed()
             model.train()
             running_loss, correct, total = 0.0, 0, 0
@@ -87,27 +85,3 @@ def usual_training(recipe: dict, path, split: Split, settings: Settings) -> Meas
         "epoch": seconds / settings.epochs,
         "images_per_second": total * settings.epochs / training,
     }
-
-
-def usual_embedding(vit: nn.Module, path, rows, size: int, batch_size: int, device: str) -> Measured:
-    """Embed with a DataLoader; ``images_per_second``. A batch size of one is the plain loop over images."""
-    transform = transforms.Compose(
-        [
-            transforms.Resize(size * 8 // 7, interpolation=transforms.InterpolationMode.BICUBIC),
-            transforms.CenterCrop(size),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    with stopwatch(device) as elapsed, torch.no_grad():
-        if batch_size == 1:
-            dataset = GalaxyDataset(path, rows, transform)
-            batches = (dataset[index][0].unsqueeze(0) for index in range(len(rows)))
-        else:
-            batches = (images for images, _ in loader(path, rows, batch_size, transform=transform))
-        tokens = []
-        for images in batches:
-            layers = vit.get_intermediate_layers(images.to(device), n=4, return_prefix_tokens=True, norm=True)
-            tokens.append(torch.cat([prefix[:, 0] for _, prefix in layers], dim=1).cpu())
-        torch.cat(tokens)
-        return {"images_per_second": len(rows) / elapsed()}

@@ -43,7 +43,8 @@ def execute(
     import json
 
     from galutils.study.execute import execute as run_notebook
-    from galutils.study.profile import StudyError, check_files, check_parameters
+    from galutils.study.parameters import check_files, check_parameters
+    from galutils.study.profile import StudyError
 
     try:
         given = json.loads(parameters)
@@ -65,7 +66,7 @@ def report(
 ) -> None:
     """Render the report of a study whose notebooks have run (make report runs them first)."""
     from galutils.report.build import build_report
-    from galutils.study.profile import load_study
+    from galutils.study.pages import load_study
 
     typer.echo(build_report(load_study(root, profile)))
 
@@ -91,7 +92,7 @@ def predict(
     """
     import json
 
-    from galutils.predict.classify.classify import as_records, as_text, classify
+    from galutils.predict.classify import as_records, as_text, classify
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
@@ -134,9 +135,20 @@ def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),
 ) -> None:
     """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
-    from galutils.study.results import list_scores
+    from galutils.study.collect import list_scores
 
     typer.echo(list_scores(folder).to_string(index=False, float_format="{:.3f}".format))
+
+
+@app.command()
+def results(
+    folder: Annotated[Path, typer.Argument(help="A profile's runs, such as runs/quick.")],
+) -> None:
+    """Compute the statistics of a profile's runs and print its table, for example: galutils results runs/quick"""
+    from galutils.report.tables import format_table
+    from galutils.study.results import load_results
+
+    typer.echo(format_table(load_results(folder).table, "these runs").to_string(index=False))
 
 
 @app.command()
@@ -160,15 +172,14 @@ app.add_typer(fetch_app, name="fetch")
 def fetch_data(
     no_duplicates: Annotated[bool, typer.Option("--no-duplicates", help="The version without duplicates.")] = False,
     copy: Annotated[Path | None, typer.Option("--from", help="A copy to check and take; no download.")] = None,
-    mirror: Annotated[list[str], typer.Option(help="A further URL of the file, tried first; repeatable.")] = [],  # noqa: B006 (typer copies it)
     to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
 ) -> None:
     """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
     from galutils.data.download import GALAXY10, GALAXY10_NO_DUPLICATES, fetch
-    from galutils.data.sources import data_home
+    from galutils.files import data_home
 
     file = GALAXY10_NO_DUPLICATES if no_duplicates else GALAXY10
-    typer.echo(fetch(file, to or data_home(), mirror, copy))
+    typer.echo(fetch(file, to or data_home(), copy))
 
 
 @fetch_app.command("weights")

@@ -1,8 +1,4 @@
-"""Files that are either complete or absent.
-
-Everything that the study writes goes through :func:`atomic_path`: a reader never meets a half-written
-file under its final name, however the writer ended.
-"""
+"""Files that are either complete or absent: all that the study writes goes through :func:`atomic_path`."""
 
 import hashlib
 import json
@@ -10,6 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from platformdirs import user_data_path
 
 from galutils.errors import GalutilsError
 
@@ -26,11 +24,8 @@ _REFUSALS = ("errno", "no space left", "file too large", "os error", "streamwrit
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; rename it to ``path`` if the block succeeds.
 
-    The temporary name keeps the suffix of ``path``, since some writers choose their format by it.
-    If the block raises, the temporary file is removed and an earlier ``path`` stays as it was.
-
-    Raises:
-        WriteError: the disk is full, the folder cannot be written to, or the like.
+    The temporary name keeps the suffix of ``path``, since some writers choose their format by it. If the block
+    raises, the temporary file is removed and an earlier ``path`` stays; a disk that refuses is a WriteError.
     """
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
@@ -42,10 +37,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
         if not refused or isinstance(error, GalutilsError):
             raise
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
-        raise WriteError(
-            f"{path}: could not be written ({reason[:160]}); make room there, or mend the folder."
-        ) from error
+        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0][:160]
+        raise WriteError(f"{path}: could not be written ({reason}); make room there, or mend the folder.") from error
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -72,6 +65,12 @@ def code_digest(*parts: str) -> str:
         for path in found:
             digest.update(f"{path.relative_to(home)} ".encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def data_home() -> Path:
+    """Where data files are kept: ``$GALUTILS_DATA``, else the platform's folder for user data."""
+    named = os.environ.get("GALUTILS_DATA")
+    return Path(named).expanduser() if named else user_data_path("galutils")
 
 
 def sha256(path: str | Path) -> str:

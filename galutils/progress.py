@@ -2,34 +2,22 @@
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-T = TypeVar("T")
-
 
 def is_watched() -> bool:
-    """Whether a person sees the output as it appears.
-
-    A notebook run by papermill or nbconvert has a kernel that may not ask for input; one in JupyterLab
-    may. Outside a notebook it is a matter of the terminal.
-    """
-    if "IPython" in sys.modules:
-        shell = sys.modules["IPython"].get_ipython()
-        kernel = getattr(shell, "kernel", None)
-        if kernel is not None:
-            return bool(getattr(kernel, "_allow_stdin", False))
+    """Whether a person sees the output: a kernel that papermill or nbconvert runs may not ask for input."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if (kernel := getattr(shell, "kernel", None)) is not None:
+        return bool(getattr(kernel, "_allow_stdin", False))
     return sys.stderr.isatty()
 
 
-def tracked(items: Iterable[T], total: int, unit: str, weight=lambda item: 1) -> Iterator[T]:
+def tracked(items: Iterable, total: int, unit: str, weight=lambda item: 1) -> Iterator:
     """Pass the items on; with a watcher, and after two seconds, a bar shows rate and remaining time.
 
-    Args:
-        total: sum of the weights.
-        unit: what is counted.
-        weight: how many units an item is.
+    ``total`` counts units, and ``weight`` says how many of them an item is.
     """
     with tqdm(total=total, unit=unit, delay=2, leave=False, disable=not is_watched()) as bar:
         for item in items:
@@ -38,10 +26,7 @@ def tracked(items: Iterable[T], total: int, unit: str, weight=lambda item: 1) ->
 
 
 class Steps:
-    """Iterate over steps; :meth:`note` says how the current one went.
-
-    With a watcher the notes stand beside a live bar, else each is printed on a line of its own.
-    """
+    """Iterate over steps; :meth:`note` says how one went: beside a live bar, or without a watcher on a line."""
 
     def __init__(self, steps: Iterable[int], total: int, done: int = 0, unit: str = "epoch"):
         self.unit, self.total = unit, total

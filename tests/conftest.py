@@ -1,9 +1,11 @@
+import os
 import shutil
+import tempfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from fakes import small_layout
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
@@ -15,6 +17,13 @@ SHARED = ROOT.parent / "shared"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 torch.set_num_threads(1)
+
+
+def pytest_configure(config):
+    """Nothing that a test keeps goes into the user's folder of data files."""
+    folder = tempfile.mkdtemp(prefix="galutils-")
+    os.environ["GALUTILS_DATA"] = folder
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 @pytest.fixture(scope="session")
@@ -43,11 +52,4 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture
 def layout():
-    """The datasets of a small valid file, to be spoilt."""
-    rng = np.random.default_rng(0)
-    return {
-        "images": rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8),
-        "ans": np.arange(20, dtype=np.uint8) % 10,
-        "ra": rng.uniform(0, 360, 20),
-        "dec": rng.uniform(-20, 30, 20),
-    }
+    return small_layout()

@@ -1,5 +1,6 @@
 """Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
@@ -33,6 +34,26 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
             },
         },
     )  # fmt: skip
+
+
+def small_layout() -> dict[str, np.ndarray]:
+    """The datasets of a small valid file of 20 galaxies, to be spoilt."""
+    rng = np.random.default_rng(0)
+    return {
+        "images": rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8),
+        "ans": np.arange(20, dtype=np.uint8) % 10,
+        "ra": rng.uniform(0, 360, 20),
+        "dec": rng.uniform(-20, 30, 20),
+    }
+
+
+def write_layout(path, datasets):
+    """Write datasets as an HDF5 file, those that are None left out; its path."""
+    with h5py.File(path, "w") as file:
+        for name, values in datasets.items():
+            if values is not None:
+                file[name] = values
+    return path
 
 
 def blobs(per_class: int = 30, classes: int = 10, dimensions: int = 12, spread: float = 0.05, seed: int = 0):

@@ -1,7 +1,12 @@
-"""Every kind of bad input, through the command line: one sentence, a non-zero exit, nothing written."""
+"""Every kind of bad input, through the command line: one sentence, a non-zero exit, nothing written.
+
+In the sentences {path} stands for the file as it was named, and … for the words of another library.
+"""
 
 import json
 import pickle
+import re
+import shlex
 import sys
 
 import h5py
@@ -9,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
+from fakes import small_layout, write_layout
 from safetensors.torch import save_file
 
 from galutils import cli
@@ -20,17 +26,7 @@ def hdf5(**changes):
     """A writer of a small valid file with some datasets changed; None leaves one out."""
 
     def write(path):
-        rng = np.random.default_rng(0)
-        datasets = {
-            "images": rng.integers(0, 256, (20, 16, 16, 3), dtype=np.uint8),
-            "ans": np.arange(20, dtype=np.uint8) % 10,
-            "ra": rng.uniform(0, 360, 20),
-            "dec": rng.uniform(-20, 30, 20),
-        }
-        with h5py.File(path, "w") as file:
-            for name, values in (datasets | changes).items():
-                if values is not None:
-                    file[name] = values
+        write_layout(path, small_layout() | changes)
 
     return write
 
@@ -52,38 +48,47 @@ def group_for_images(path):
         file.create_group("images")
 
 
+GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout."
+NO_HDF5 = "{path}: is not an HDF5 file; " + GET_IT
+CUT_SHORT = "{path}: cannot be read as HDF5, perhaps cut short (…); get it again."
+NO_IMAGES = "{path}: has no dataset 'images'; " + GET_IT
+NO_COLUMN = "{path}: '%s' is not a column of 20 numbers; give one for each image or leave it out."
+IMAGE_DTYPE = "{path}: 'images' has dtype %s, not uint8; store grey levels from 0 to 255 as uint8."
+IMAGE_SHAPE = "{path}: 'images' has shape %s, not (N, size, size, 3) with a size of 8 or more; "
+IMAGE_SHAPE += "store square RGB images with the channels last."
+LABEL_DTYPE = "{path}: 'ans' has dtype %s, not an integer; store the classes as uint8."
+LABEL_SHAPE = "{path}: 'ans' has shape %s but there are 20 images; store one label for each image."
+LABEL_RANGE = "{path}: 'ans' has labels from %s to %s, not 0 to 9; number the classes as Galaxy10 does."
+
 GALAXIES = {
-    "missing": (lambda path: None, "there is no such file"),
-    "directory": (lambda path: path.mkdir(), "is a folder"),
-    "empty": (lambda path: path.touch(), "is not an HDF5 file"),
-    "text": (lambda path: path.write_text("ra,dec\n1,2\n"), "is not an HDF5 file"),
-    "HTML": (lambda path: path.write_text(PAGE), "is not an HDF5 file"),
-    "a tenth": (cut(hdf5(), 0.1), "cut short"),
-    "half": (cut(hdf5(), 0.5), "cut short"),
-    "all but the end": (cut(hdf5(), 0.98), "cut short"),
-    "no images": (hdf5(images=None), "has no dataset 'images'"),
-    "a group for images": (group_for_images, "has no dataset 'images'"),
-    "no labels": (hdf5(ans=None), "has no dataset 'ans'"),
-    "float images": (hdf5(images=np.zeros((20, 16, 16, 3))), "dtype float64"),
-    "signed images": (hdf5(images=np.zeros((20, 16, 16, 3), np.int16)), "dtype int16"),
-    "grey": (hdf5(images=np.zeros((20, 16, 16), np.uint8)), "(20, 16, 16)"),
-    "one channel": (hdf5(images=np.zeros((20, 16, 16, 1), np.uint8)), "(20, 16, 16, 1)"),
-    "channels first": (hdf5(images=np.zeros((20, 3, 16, 16), np.uint8)), "channels last"),
-    "oblong": (hdf5(images=np.zeros((20, 16, 12, 3), np.uint8)), "(20, 16, 12, 3)"),
-    "too small": (hdf5(images=np.zeros((20, 4, 4, 3), np.uint8)), "(20, 4, 4, 3)"),
+    "missing": (lambda path: None, "{path}: there is no such file; " + GET_IT),
+    "directory": (lambda path: path.mkdir(), "{path}: is a folder, not an HDF5 file; name the file inside it."),
+    "empty": (lambda path: path.touch(), NO_HDF5),
+    "HTML": (lambda path: path.write_text(PAGE), NO_HDF5),
+    "a tenth": (cut(hdf5(), 0.1), CUT_SHORT),
+    "all but the end": (cut(hdf5(), 0.98), CUT_SHORT),
+    "no images": (hdf5(images=None), NO_IMAGES),
+    "a group for images": (group_for_images, NO_IMAGES),
+    "no labels": (hdf5(ans=None), "{path}: has no dataset 'ans'; " + GET_IT),
+    "float images": (hdf5(images=np.zeros((20, 16, 16, 3))), IMAGE_DTYPE % "float64"),
+    "grey": (hdf5(images=np.zeros((20, 16, 16), np.uint8)), IMAGE_SHAPE % "(20, 16, 16)"),
+    "one channel": (hdf5(images=np.zeros((20, 16, 16, 1), np.uint8)), IMAGE_SHAPE % "(20, 16, 16, 1)"),
+    "channels first": (hdf5(images=np.zeros((20, 3, 16, 16), np.uint8)), IMAGE_SHAPE % "(20, 3, 16, 16)"),
+    "oblong": (hdf5(images=np.zeros((20, 16, 12, 3), np.uint8)), IMAGE_SHAPE % "(20, 16, 12, 3)"),
+    "too small": (hdf5(images=np.zeros((20, 4, 4, 3), np.uint8)), IMAGE_SHAPE % "(20, 4, 4, 3)"),
     "no rows": (
         hdf5(images=np.zeros((0, 16, 16, 3), np.uint8), ans=np.zeros(0, np.uint8), ra=None, dec=None),
-        "no rows",
+        "{path}: 'images' has no rows; " + GET_IT,
     ),
-    "label 10": (hdf5(ans=np.full(20, 10)), "labels from 10 to 10"),
-    "label -1": (hdf5(ans=np.full(20, -1)), "labels from -1 to -1"),
-    "float labels": (hdf5(ans=np.zeros(20)), "'ans' has dtype float64"),
-    "text labels": (hdf5(ans=np.array([b"spiral"] * 20)), "'ans' has dtype"),
-    "one-hot labels": (hdf5(ans=np.eye(20, 10, dtype=np.uint8)), "'ans' has shape (20, 10)"),
-    "fewer labels": (hdf5(ans=np.zeros(19, np.uint8)), "there are 20 images"),
-    "more labels": (hdf5(ans=np.zeros(21, np.uint8)), "there are 20 images"),
-    "short ra": (hdf5(ra=np.zeros(3)), "'ra' is not a column of 20 numbers"),
-    "text dec": (hdf5(dec=np.array([b"north"] * 20)), "'dec' is not a column of 20 numbers"),
+    "label 10": (hdf5(ans=np.full(20, 10)), LABEL_RANGE % (10, 10)),
+    "label -1": (hdf5(ans=np.full(20, -1)), LABEL_RANGE % (-1, -1)),
+    "float labels": (hdf5(ans=np.zeros(20)), LABEL_DTYPE % "float64"),
+    "text labels": (hdf5(ans=np.array([b"spiral"] * 20)), LABEL_DTYPE % "|S6"),
+    "one-hot labels": (hdf5(ans=np.eye(20, 10, dtype=np.uint8)), LABEL_SHAPE % "(20, 10)"),
+    "fewer labels": (hdf5(ans=np.zeros(19, np.uint8)), LABEL_SHAPE % "(19,)"),
+    "more labels": (hdf5(ans=np.zeros(21, np.uint8)), LABEL_SHAPE % "(21,)"),
+    "short ra": (hdf5(ra=np.zeros(3)), NO_COLUMN % "ra"),
+    "text dec": (hdf5(dec=np.array([b"north"] * 20)), NO_COLUMN % "dec"),
 }
 
 
@@ -98,70 +103,92 @@ def tensors(metadata=None, **state):
     return lambda path: save_file(state or {"a": torch.zeros(3)}, path, metadata=metadata)
 
 
+NO_WEIGHTS = "{path}: there is no such weights file; give imagenet, random, auto or a path."
+UNREADABLE = "{path}: is not a readable weights file (…); get it again."
+NO_FIT = "{path}: does not fit ARCH (…); give a file of ARCH or set arch to match the file."
+NO_VGG = "'ARCH' is not a VGG; choose vgg11, vgg13, vgg16, vgg19."
+TINY = "vit_tiny_patch16_224"
+NO_VIT = "'ARCH' is not a vision transformer of timm; choose one such as vit_small_patch16_224.dino."
+
 WEIGHTS = {
-    "missing": ("w.pth", lambda path: None, "there is no such weights file"),
-    "directory": ("w.pth", lambda path: path.mkdir(), "there is no such weights file"),
-    "empty": ("w.safetensors", lambda path: path.touch(), "not a readable weights file"),
-    "empty pth": ("w.pth", lambda path: path.touch(), "not a readable weights file"),
-    "text": ("w.safetensors", lambda path: path.write_text("weights"), "not a readable weights file"),
-    "HTML": ("w.pth", lambda path: path.write_text(PAGE), "not a readable weights file"),
-    "truncated": ("w.safetensors", cut(tensors(a=torch.zeros(999)), 0.5), "not a readable weights file"),
-    "truncated pth": (
+    "missing": ("w.pth", lambda path: None, NO_WEIGHTS),
+    "directory": ("w.pth", lambda path: path.mkdir(), NO_WEIGHTS),
+    "empty": ("w.safetensors", lambda path: path.touch(), UNREADABLE),
+    "empty pth": ("w.pth", lambda path: path.touch(), UNREADABLE),
+    "HTML": ("w.pth", lambda path: path.write_text(PAGE), UNREADABLE),
+    "truncated": ("w.safetensors", cut(tensors(a=torch.zeros(999)), 0.5), UNREADABLE),
+    "truncated pth": ("w.pth", cut(lambda path: torch.save({"a": torch.zeros(999)}, path), 0.5), UNREADABLE),
+    "a pickle with code": ("w.pth", lambda path: path.write_bytes(pickle.dumps(Evil())), UNREADABLE),
+    "torch with code": ("w.pth", lambda path: torch.save({"a": Evil()}, path), UNREADABLE),
+    "a whole module": ("w.pth", lambda path: torch.save(torch.nn.Linear(2, 2), path), UNREADABLE),
+    "a checkpoint": (
         "w.pth",
-        cut(lambda p: torch.save({"a": torch.zeros(999)}, p), 0.5),
-        "not a readable weights file",
+        lambda path: torch.save({"epoch": 3}, path),
+        "{path}: does not hold a plain table of tensors; save the network's state_dict().",
     ),
-    "a pickle with code": ("w.pth", lambda path: path.write_bytes(pickle.dumps(Evil())), "not a readable weights file"),
-    "torch with code": ("w.pth", lambda path: torch.save({"a": Evil()}, path), "not a readable weights file"),
-    "a whole module": ("w.pth", lambda path: torch.save(torch.nn.Linear(2, 2), path), "not a readable weights file"),
-    "a checkpoint": ("w.pth", lambda path: torch.save({"epoch": 3}, path), "does not hold a plain table of tensors"),
-    "another VGG": ("w.safetensors", tensors({"architecture": "vgg11"}), "does not fit vgg11"),
-    "another ViT": ("w.safetensors", tensors({"architecture": "vit_tiny_patch16_224"}), "does not fit vit_tiny"),
-    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), "not a vision transformer of timm"),
+    "another VGG": ("w.safetensors", tensors({"architecture": "vgg11"}), NO_FIT.replace("ARCH", "vgg11")),
+    "another ViT": ("w.safetensors", tensors({"architecture": TINY}), NO_FIT.replace("ARCH", TINY)),
+    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), NO_VIT.replace("ARCH", "resnet9000")),
 }
 
+EXAMPLE = "write for example '{\"epochs\": 2}'."
+#: {notebook} stands for one that is there, {root} for the checkout.
 COMMANDS = {
-    "unknown parameter": (
-        ["execute", "{root}/notebooks/05_custom_cnn.ipynb", "o.ipynb", "-p", '{"epoch": 1}'],
-        "'epoch'",
+    "execute {notebook} o.ipynb -p '{\"epoch\": 1}'": (
+        "05_custom_cnn.ipynb has no parameter 'epoch'; it declares …, epochs, …."
     ),
-    "no JSON": (["execute", "{root}/notebooks/05_custom_cnn.ipynb", "o.ipynb", "-p", "epochs=1"], "is not JSON"),
-    "no object": (["execute", "{root}/notebooks/05_custom_cnn.ipynb", "o.ipynb", "-p", "[1]"], "not a JSON object"),
-    "no notebook": (["execute", "absent.ipynb", "o.ipynb"], "there is no such notebook"),
-    "no profile": (["report", "huge", "--root", "{root}"], "no profile 'huge'"),
-    "no run": (["report", "paper", "--root", "{root}"], "has not run"),
-    "proportions": (["mock", "m.h5", "--proportions", "odd"], "'odd'"),
-    "no copy": (["fetch", "data", "--from", "absent.h5", "--to", "d"], "there is no such file"),
-    "another copy": (["fetch", "data", "--from", __file__, "--to", "d"], "by its checksum"),
+    "execute {notebook} o.ipynb -p epochs=1": "--parameters is not JSON (…); " + EXAMPLE,
+    "execute {notebook} o.ipynb -p [1]": "--parameters is not a JSON object; " + EXAMPLE,
+    "execute absent.ipynb o.ipynb": "absent.ipynb: there is no such notebook; …",
+    "report huge --root {root}": "There is no profile 'huge'; choose one of paper, quick, small, smoke.",
+    "report paper --root {root}": "01_data_exploration has not run ({root}/runs/… is missing); run make report.",
+    "mock m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",
+    "fetch data --from absent.h5 --to d": (
+        "absent.h5: there is no such file; give the path of your copy of Galaxy10_DECals.h5."
+    ),
+    "fetch data --from {root}/README.md --to d": (
+        "{root}/README.md: is not Galaxy10_DECals.h5, by its checksum; nothing was taken, get the file again."
+    ),
 }
 
 
-def refuse(monkeypatch, capsys, folder, arguments, message):
-    """Run the command in ``folder``: it must fail with one sentence and write nothing."""
-    before = sorted(folder.rglob("*"))
+def run(monkeypatch, capsys, folder, arguments):
+    """What the command in ``folder`` says on standard output and error, and its exit status."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "argv", ["galutils", *arguments])
     with pytest.raises(SystemExit) as stopped:
         cli.main()
-    said = capsys.readouterr()
-    assert stopped.value.code == 1
-    assert message in said.err
-    assert said.err.startswith("galutils: ")
-    assert said.err.count("\n") == 1
-    assert said.out == ""
+    return *capsys.readouterr(), stopped.value.code
+
+
+def assert_said(err, sentence, path=""):
+    pattern = re.escape(f"galutils: {sentence}\n".replace("{path}", str(path))).replace("…", ".+")
+    assert re.fullmatch(pattern, err), f"said {err}, not {sentence}"
+
+
+def refuse(monkeypatch, capsys, folder, arguments, sentence, path=""):
+    """Run the command in ``folder``: it must fail with this sentence alone and write nothing."""
+    before = sorted(folder.rglob("*"))
+    out, err, status = run(monkeypatch, capsys, folder, arguments)
+    assert_said(err, sentence, path)
+    assert (out, status) == ("", 1)
     assert [path for path in sorted(folder.rglob("*")) if path.suffix != ".lock" and path.name != "d"] == before
 
 
-@pytest.mark.parametrize(("write", "message"), GALAXIES.values(), ids=GALAXIES)
-def test_galaxies(monkeypatch, capsys, tmp_path, write, message):
+def execution(notebook, **given):
+    return ["execute", str(ROOT / "notebooks" / f"{notebook}.ipynb"), "out.ipynb", "-p", json.dumps(given)]
+
+
+@pytest.mark.parametrize(("write", "sentence"), GALAXIES.values(), ids=GALAXIES)
+def test_galaxies(monkeypatch, capsys, tmp_path, write, sentence):
     write(tmp_path / "sky.h5")
-    refuse(monkeypatch, capsys, tmp_path, ["check", "sky.h5"], message)
+    refuse(monkeypatch, capsys, tmp_path, ["check", "sky.h5"], sentence, "sky.h5")
 
 
-@pytest.mark.parametrize(("name", "write", "message"), WEIGHTS.values(), ids=WEIGHTS)
-def test_weights(monkeypatch, capsys, tmp_path, name, write, message):
+@pytest.mark.parametrize(("name", "write", "sentence"), WEIGHTS.values(), ids=WEIGHTS)
+def test_weights(monkeypatch, capsys, tmp_path, name, write, sentence):
     write(tmp_path / name)
-    refuse(monkeypatch, capsys, tmp_path, ["check", name], message)
+    refuse(monkeypatch, capsys, tmp_path, ["check", name], sentence, name)
 
 
 READERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if "data_path = " in path.read_text())
@@ -172,80 +199,64 @@ def test_there_are_notebooks_that_read_galaxies():
 
 
 @pytest.mark.parametrize("notebook", READERS)
-@pytest.mark.parametrize(("write", "message"), GALAXIES.values(), ids=GALAXIES)
-def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, write, message, notebook):
-    write(tmp_path / "sky.h5")
-    given = json.dumps({"data_path": str(tmp_path / "sky.h5")})
-    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
-    refuse(monkeypatch, capsys, tmp_path, ["execute", source, "out.ipynb", "-p", given], message)
+def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook):
+    path, (write, sentence) = tmp_path / "sky.h5", GALAXIES["label 10"]
+    write(path)
+    refuse(monkeypatch, capsys, tmp_path, execution(notebook, data_path=str(path)), sentence, path)
 
 
-def messages_for(notebook):
-    """What each of WEIGHTS is refused with: a file of the other family is not of this one."""
-    if notebook in ("03_vgg11_deep", "04_vgg11_shallow"):
-        return {name: message for name, (_, _, message) in WEIGHTS.items()} | {
-            "another ViT": "is not a VGG",
-            "no such network": "is not a VGG",
-        }
-    return {name: message for name, (_, _, message) in WEIGHTS.items()} | {"another VGG": "not a vision transformer"}
+VGG, VIT = ("03_vgg11_deep", "04_vgg11_shallow"), ("06_dino_kmeans", "07_dino_lora_kmeans")
+WEIGHTS_FOR_A_NOTEBOOK = [
+    *((notebook, "empty", UNREADABLE) for notebook in VGG + VIT),
+    *((notebook, "another VGG", NO_VIT.replace("ARCH", "vgg11")) for notebook in VIT),
+    *((notebook, "another ViT", NO_VGG.replace("ARCH", TINY)) for notebook in VGG),
+    *((notebook, "no such network", NO_VGG.replace("ARCH", "resnet9000")) for notebook in VGG),
+]
 
 
-@pytest.mark.parametrize("notebook", ["03_vgg11_deep", "04_vgg11_shallow", "06_dino_kmeans", "07_dino_lora_kmeans"])
-@pytest.mark.parametrize("case", WEIGHTS)
-def test_weights_for_a_notebook(monkeypatch, capsys, tmp_path, case, notebook):
+@pytest.mark.parametrize(("notebook", "case", "sentence"), WEIGHTS_FOR_A_NOTEBOOK)
+def test_weights_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, case, sentence):
     name, write, _ = WEIGHTS[case]
     write(tmp_path / name)
-    given = {"weights": str(tmp_path / name)}
-    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
-    arguments = ["execute", source, "out.ipynb", "-p", json.dumps(given)]
-    refuse(monkeypatch, capsys, tmp_path, arguments, messages_for(notebook)[case])
+    path = tmp_path / name
+    refuse(monkeypatch, capsys, tmp_path, execution(notebook, weights=str(path)), sentence, path)
 
 
-TOO_FEW = {
-    "a class is missing": (
-        "05_custom_cnn",
-        20,
-        np.arange(20) % 9,
-        "class 9 (Edge-on with bulge) has 0 usable galaxies",
-    ),
-    "fewer rows than classes": ("05_custom_cnn", 6, np.arange(6), "has 1 usable galaxies"),
-    "fewer rows than clusters": ("06_dino_kmeans", 6, np.arange(6), "10 clusters"),
-}
+TOO_FEW = "05_custom_cnn.ipynb, cell …: DataError: {path}: class 9 (Edge-on with bulge) has 0 usable galaxies; "
+TOO_FEW += "give at least 2 of each class, so that it can be trained and tested."
+NO_CLUSTERS = "06_dino_kmeans.ipynb, cell …: GalutilsError: 6 rows cannot be put into 10 clusters; "
+NO_CLUSTERS += "set clusters to fewer."
 
 
-@pytest.mark.parametrize(("notebook", "rows", "labels", "message"), TOO_FEW.values(), ids=TOO_FEW)
-def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, rows, labels, message):
+@pytest.mark.parametrize(
+    ("notebook", "labels", "sentence"),
+    [("05_custom_cnn", np.arange(20) % 9, TOO_FEW), ("06_dino_kmeans", np.arange(6), NO_CLUSTERS)],
+    ids=["a class is missing", "fewer rows than clusters"],
+)
+def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, labels, sentence):
     """Only the notebook itself can tell. What it had run stays to be looked at, under another name."""
-    images = np.random.default_rng(0).integers(0, 256, (rows, 32, 32, 3), dtype=np.uint8)
-    hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(tmp_path / "sky.h5")
-    given = {"data_path": str(tmp_path / "sky.h5"), "run_dir": str(tmp_path / "run"), "image_size": 32}
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
+    hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(path := tmp_path / "sky.h5")
+    given = {"data_path": str(path), "run_dir": str(tmp_path / "run"), "image_size": 32}
     if notebook == "06_dino_kmeans":
         given |= {"weights": "random", "arch": "vit_tiny_patch16_224", "cache_dir": str(tmp_path / "cache")}
-    source = str(ROOT / "notebooks" / f"{notebook}.ipynb")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["galutils", "execute", source, "out.ipynb", "-p", json.dumps(given)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    said = capsys.readouterr().err
-    assert stopped.value.code == 1
-    assert message in said
-    assert said.count("\n") == 1
+    _, err, status = run(monkeypatch, capsys, tmp_path, execution(notebook, **given))
+    assert_said(err, sentence, path)
+    assert status == 1
     assert not (tmp_path / "out.ipynb").exists()
     assert (tmp_path / "out.failed.ipynb").exists()
     assert not list(tmp_path.glob("run/metrics.json"))
 
 
-@pytest.mark.parametrize(("arguments", "message"), COMMANDS.values(), ids=COMMANDS)
-def test_commands(monkeypatch, capsys, tmp_path, arguments, message):
-    refuse(monkeypatch, capsys, tmp_path, [argument.replace("{root}", str(ROOT)) for argument in arguments], message)
+@pytest.mark.parametrize(("command", "sentence"), COMMANDS.items(), ids=COMMANDS)
+def test_commands(monkeypatch, capsys, tmp_path, command, sentence):
+    command = command.replace("{notebook}", "{root}/notebooks/05_custom_cnn.ipynb").replace("{root}", str(ROOT))
+    refuse(monkeypatch, capsys, tmp_path, shlex.split(command), sentence.replace("{root}", str(ROOT)))
 
 
 def test_odd_but_usable_files_are_read(monkeypatch, capsys, tmp_path):
     hdf5(ra=np.full(20, np.nan), ans=np.full(20, 3, np.uint8))(tmp_path / "sky.h5")
-    monkeypatch.setattr(sys, "argv", ["galutils", "check", str(tmp_path / "sky.h5")])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    said = capsys.readouterr().out
-    assert stopped.value.code == 0
-    assert "3 In-between round smooth: 20" in said
-    assert "Pairs of rows at the same position: 0" in said
+    out, _, status = run(monkeypatch, capsys, tmp_path, ["check", "sky.h5"])
+    assert status == 0
+    assert "3 In-between round smooth: 20" in out
+    assert "Pairs of rows at the same position: 0" in out

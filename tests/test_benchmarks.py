@@ -1,15 +1,20 @@
 """The benchmarks measure what they say; how fast anything is, is no matter of tests."""
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import full_size
+import h5py
 import memory
 import numpy as np
+import pandas as pd
 import precision
 import pytest
+import run
 import speed
 import timing
 import torch
@@ -33,10 +38,49 @@ def test_ways_take_turns_and_the_first_round_does_not_count():
     assert timing.ratio(measured["b"], measured["a"], "seconds") == 2.0  # of 2, 4 and 1
 
 
-def test_speeds_of_two_ways_are_told_by_their_names(capsys):
-    ways = {"our": lambda: {"images_per_second": 300.0}, "bare": lambda: {"images_per_second": 400.0}}
-    assert speed.compare_speeds("row", ways, 2) == {"our_speed": 300.0, "bare_speed": 400.0, "ratio": 0.75}
-    assert "our    300, bare    400 images/s, ratio 0.75" in capsys.readouterr().out
+@pytest.fixture
+def ticks(monkeypatch):
+    """Every look at the stopwatch is a second after the one before, and no other time passes."""
+
+    @contextlib.contextmanager
+    def stopwatch(device):
+        numbers = itertools.count(1)
+        yield lambda: next(numbers)
+
+    monkeypatch.setattr(usual, "stopwatch", stopwatch)
+    monkeypatch.setattr(speed, "stopwatch", stopwatch)
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """The networks that are built, each with its weights from before training."""
+    networks, build = [], cnn.build
+
+    def building(**recipe):
+        network = build(**recipe)
+        networks.append((network, {name: tensor.clone() for name, tensor in network.named_parameters()}))
+        return network
+
+    monkeypatch.setattr(cnn, "build", building)
+    return networks
+
+
+def test_a_ratio_says_how_many_times_faster_the_study_is(monkeypatch):
+    """Thirty epochs: 0 + 30 * 2 = 60 s against 10 + 30 * 1 = 40 s."""
+    monkeypatch.setattr(speed, "usual_training", lambda *_: {"setup": 0, "epoch": 2, "images_per_second": 40})
+    monkeypatch.setattr(speed, "our_training", lambda *_: {"setup": 10, "epoch": 1, "images_per_second": 90})
+    measured = speed.measure_usual(2, {32: 20}, "cpu")
+    assert [case["row"] for case in measured["cases"]] == list(speed.ROWS)
+    for case in measured["cases"]:
+        assert (case["size"], case["images"], case["usual_seconds"], case["our_seconds"]) == (32, 20, 60, 40)
+        assert (case["usual_images_per_second"], case["our_images_per_second"], case["ratio"]) == (40, 90, 1.5)
+
+
+def test_the_trainer_reaches_a_share_of_the_bare_networks_speed(monkeypatch):
+    monkeypatch.setattr(speed, "our_training", lambda *_: {"images_per_second": 300.0})
+    monkeypatch.setattr(speed, "bare_training", lambda *_: {"images_per_second": 400.0})
+    for case in speed.measure_bare(2, {32: 20}, "cpu")["cases"]:
+        assert (case["our_speed"], case["bare_speed"], case["ratio"]) == (300.0, 400.0, 0.75)
 
 
 def test_the_usual_notebook_learns_the_same_network(simulated):
@@ -49,16 +93,64 @@ def test_the_usual_notebook_learns_the_same_network(simulated):
     assert labels.tolist() == simulated.labels[:8].tolist()
 
 
-@pytest.mark.parametrize("row", speed.ROWS)
-def test_both_sides_are_timed(simulated, row):
+def test_the_usual_notebook_trains_the_study_s_layers_and_counts_what_it_trains_on(simulated, ticks, built):
+    """Two epochs of two whole batches, a second each, and one second for each test: five looks at the watch."""
+    settings = Settings(epochs=2, image_size=32, batch_size=32, device="cpu")
     split = split_rows(simulated)
-    settings = Settings(epochs=1, image_size=32, batch_size=32, device="cpu")
-    theirs = usual.usual_training(speed.ROWS[row], simulated.path, split, settings)
-    ours = speed.our_training(row, simulated, split, settings)
-    assert min(theirs["epoch"], ours["epoch"], ours["setup"]) > 0
-    measured = {"usual": [theirs], "ours": [ours]}
-    speed.add_totals(measured)
-    assert ours["total"] == ours["setup"] + 30 * ours["epoch"]
+    assert 64 < len(split.train) < 96
+    measured = usual.usual_training(speed.ROWS["vgg11_deep"], simulated.path, split, settings)
+    assert measured == {"setup": 0.0, "epoch": 5 / 2, "images_per_second": 2 * 64 / 2}
+    ((network, before),) = built
+    changed = {name for name, tensor in network.named_parameters() if not tensor.equal(before[name])}
+    assert changed == {name for name in before if name.startswith("trained.")}
+
+
+def test_neither_set_up_nor_the_last_prediction_counts_as_an_epoch(simulated, monkeypatch):
+    """Of ten seconds three are set-up and one is the prediction, so that each of two epochs took three."""
+    split = split_rows(simulated)
+
+    def train(*_):
+        history = pd.DataFrame({"images_per_second": [1.0, 5.0, 6.0]})
+        return SimpleNamespace(setup_seconds=3.0, predict_images_per_second=len(split.test), history=history)
+
+    monkeypatch.setattr(speed, "train", train)
+    monkeypatch.setattr(speed, "stopwatch", lambda device: contextlib.nullcontext(lambda: 10.0))
+    measured = speed.our_training("custom_cnn", simulated, split, Settings(epochs=2, image_size=32, device="cpu"))
+    assert measured == {"setup": 3.0, "epoch": 3.0, "images_per_second": 5.0}
+
+
+def test_the_bare_network_learns_from_as_many_batches_as_the_trainer(ticks, built, monkeypatch):
+    lengths, forward = [], torch.nn.functional.cross_entropy
+
+    def cross_entropy(logits, labels):
+        lengths.append(len(logits))
+        return forward(logits, labels)
+
+    monkeypatch.setattr(torch.nn.functional, "cross_entropy", cross_entropy)
+    settings = Settings(epochs=2, image_size=32, batch_size=32, device="cpu")
+    assert speed.bare_training("custom_cnn", 32, 80, settings) == {"images_per_second": 2 * 80}
+    assert lengths == [27, 27, 26] * 2
+    ((network, before),) = built
+    assert not any(tensor.equal(before[name]) for name, tensor in network.named_parameters())
+
+
+def test_a_part_that_is_not_measured_keeps_what_was_measured_before(tmp_path, monkeypatch):
+    target = tmp_path / "measured.json"
+    target.write_text(json.dumps({"usual": {"repeats": 3}, "bare": {"repeats": 3}}))
+    monkeypatch.setattr(run, "measure_bare", lambda repeats, counts, device: {"repeats": repeats})
+    monkeypatch.setattr(sys, "argv", ["run.py", "--quick", "--parts", "bare", "--json", str(target)])
+    run.main()
+    stored = json.loads(target.read_text())
+    assert stored["usual"] == {"repeats": 3}
+    assert stored["bare"]["repeats"] == 1
+    assert stored["bare"]["environment"]["device"] == "cpu"
+
+
+def test_precision_needs_galaxies(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["run.py", "--parts", "precision"])
+    with pytest.raises(SystemExit):
+        run.main()
+    assert "name their file with --data" in capsys.readouterr().err
 
 
 def test_precisions_are_compared_pair_by_pair(simulated_path, monkeypatch):
@@ -92,8 +184,6 @@ def test_memory_is_that_of_a_process_of_its_own(simulated_path):
 def test_a_subset_is_spread_evenly(simulated_path, tmp_path):
     full = tmp_path / "full.h5"
     full.write_bytes(simulated_path.read_bytes())
-    import h5py
-
     with h5py.File(memory.subset(full, 10), "r") as file:
         assert file["ans"][:].tolist() == list(range(10))
         assert file.attrs["simulated"]
@@ -107,4 +197,9 @@ def test_operations_are_those_counted_by_hand():
     first = 2 * 32**2 * 9 * 3 * 32
     # Backward: once for the weights and once for the inputs, which the first layer does not need.
     assert operations == 3 * forward - first
-    assert moved > 0
+    # Each layer reads and writes once in the forward pass, and twice as much in the backward pass, two bytes a value.
+    values = 3 * 64**2 + 3 * 32**2  # the averaging
+    values += sum((i + 32) * p + 2 * 64 * p for p, i in zip(pixels, inputs, strict=True))  # with ReLU and batch norm
+    values += sum(32 * (p + p // 4) for p in (32**2, 16**2, 8**2, 4**2))  # the pools
+    values += 32 * (2**2 + 1) + 2 * 32 + (32 + 10)  # average, flatten, linear layer
+    assert moved == 3 * 2 * values

@@ -37,7 +37,7 @@ def test_every_import_of_the_package_is_a_requirement():
     for path in (ROOT / "galutils").rglob("*.py"):
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
     known = {canonicalize_name(requirement.name) for requirement in requirements()}
-    renamed = {"sklearn": "scikit-learn", "yaml": "pyyaml", "pytorch_grad_cam": "grad-cam", "bs4": "beautifulsoup4"}
+    renamed = {"sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4"}
     renamed |= {"PIL": "pillow", "IPython": "ipython"}
     import sys
 

@@ -7,72 +7,53 @@ import numpy as np
 import pandas as pd
 
 from galutils.clustering.diagnostics import null_accuracies
-from galutils.data.galaxy10 import CLASS_COUNTS
+from galutils.data.galaxy10 import CLASS_COUNTS, NUM_CLASSES
 from galutils.evaluation.paper import APPROACHES
 
 _ROW = APPROACHES["dino_kmeans"]
 #: What the paper reports of its fifth row; the sixth differs by 0.001 in ROC AUC.
-PAPER_ACCURACY, PAPER_ROC_AUC = _ROW.paper_accuracy, _ROW.paper_roc_auc
+PAPER_ACCURACY, PAPER_ROC_AUC = _ROW.accuracy, _ROW.roc_auc
 
 
-def paper_null(cluster_shares: np.ndarray, permutations: int = 200, seed: int = 0) -> np.ndarray:
-    """Matched accuracy of meaningless clusters on the labels of the full Galaxy10 DECaLS.
+def paper_null(cluster_shares: np.ndarray, permutations: int = 200) -> np.ndarray:
+    """Matched accuracies (permutations,) of meaningless clusters of these shares (K,) on the full Galaxy10 DECaLS.
 
     Its labels are known by their counts, so this needs no image.
-
-    Args:
-        cluster_shares: (K,) share of the rows in each cluster.
-
-    Returns:
-        (permutations,) float64.
     """
-    labels = np.repeat(np.arange(len(CLASS_COUNTS)), CLASS_COUNTS)
+    labels = np.repeat(np.arange(NUM_CLASSES), CLASS_COUNTS)
     edges = np.round(np.cumsum(cluster_shares) / np.sum(cluster_shares) * len(labels)).astype(int)
     clusters = np.searchsorted(edges, np.arange(len(labels)), side="right")
-    return null_accuracies(labels, clusters, permutations, seed)
+    return null_accuracies(labels, clusters, permutations)
 
 
 def collect_cases(
     assessed: dict[str, pd.DataFrame], clusterers: pd.DataFrame, faults: pd.DataFrame, chance: float
 ) -> pd.DataFrame:
-    """Every case that was tested, in one table.
+    """Every case that was tested: ``cause``, ``case``, ``accuracy``, ``chance``, ``nmi``, ``roc_auc_hard``.
 
     Args:
-        assessed: for each cause a table of :func:`galutils.clustering.diagnostics.assess`, indexed by case.
-        clusterers: from :func:`galutils.clustering.diagnostics.compare_clusterers`.
-        faults: from :func:`galutils.clustering.diagnostics.evaluation_faults`.
+        assessed, clusterers, faults: from ``assess_all``, ``compare_clusterers`` and ``evaluation_faults``.
         chance: accuracy of permuted labels under one-to-one matching.
-
-    Returns:
-        ``cause``, ``case``, ``accuracy``, ``chance`` and, where there are any, ``nmi`` and ``roc_auc_hard``.
     """
-    rows = []
-    for cause, table in assessed.items():
-        for case, scores in table.to_dict("index").items():
-            rows.append({"cause": cause, "case": case, "chance": chance, **_pick(scores)})
-    for scores in clusterers.to_dict("records"):
-        case = f"{scores['method']}, {scores['clusters']} clusters, {scores['matching']}"
-        rows.append({"cause": "clusterer", "case": case, "chance": scores["chance"], **_pick(scores)})
-    for scores in faults.to_dict("records"):
-        if scores["fault"] != "none":
-            rows.append({"cause": "fault of evaluation", "case": scores["fault"], "chance": chance, **_pick(scores)})
-    return pd.DataFrame(rows, columns=["cause", "case", "accuracy", "chance", "nmi", "roc_auc_hard"])
+    parts = [table.rename_axis("case").reset_index().assign(cause=cause) for cause, table in assessed.items()]
+    names = clusterers["method"] + ", " + clusterers["clusters"].astype(str) + " clusters, " + clusterers["matching"]
+    parts.append(clusterers.assign(cause="clusterer", case=names))
+    wrong = faults[faults["fault"] != "none"].rename(columns={"fault": "case"})
+    parts.append(wrong.assign(cause="fault of evaluation"))
+    table = pd.concat(parts, ignore_index=True)[["cause", "case", "accuracy", "chance", "nmi", "roc_auc_hard"]]
+    return table.fillna({"chance": chance})
 
 
-def _pick(scores: dict) -> dict:
-    return {name: scores[name] for name in ("accuracy", "nmi", "roc_auc_hard") if name in scores}
-
-
-def implied_recall(roc_auc: float, accuracy: float, classes: int = 10) -> float:
+def implied_recall(roc_auc: float, accuracy: float) -> float:
     """Mean recall of hard assignments with this macro ROC AUC and accuracy.
 
     With one predicted class per row, the curve of a class has one corner and its area is the mean of recall
     and specificity; the false positives of all classes together are the wrong rows, nearly evenly spread.
     """
-    return 2 * roc_auc - 1 + (1 - accuracy) / (classes - 1)
+    return 2 * roc_auc - 1 + (1 - accuracy) / (NUM_CLASSES - 1)
 
 
-def verdict(
+def conclude(
     null: np.ndarray, full_null: np.ndarray, references: pd.DataFrame, cases: pd.DataFrame, drift: pd.DataFrame
 ) -> list[str]:
     """What the numbers support and what they cannot decide, as sentences.
@@ -80,21 +61,20 @@ def verdict(
     Args:
         null: accuracies of the reported clusters under permuted labels.
         full_null: the same for clusters of those shares on the full set's labels, see :func:`paper_null`.
-        references: table of :func:`diagnostics.assess`, whose row "frozen transformer" is the paper's.
-        cases: from :func:`collect_cases`.
-        drift: one row per fine-tuned network with ``cka``, ``largest_angle`` (degrees) and ``change`` (of the
-            accuracy against the frozen network), indexed by its name.
+        references: table of ``assess``, whose row "frozen transformer" is the paper's.
+        cases, drift: from :func:`collect_cases` and ``drift_table``.
     """
     frozen = references.loc["frozen transformer"]
     excess = (frozen["accuracy"] - null.mean()) / max(null.std(), 1e-9)
-    above = (
-        f"{excess:.0f} standard deviations above"
-        if excess > 5
-        else f"only {excess:.1f} standard deviations above"
-        if excess > 2
-        else "not distinguishable from"
-    )
+    above = "not distinguishable from"
+    if excess > 2:
+        above = f"{excess:.0f}" if excess > 5 else f"only {excess:.1f}"
+        above += " standard deviations above"
     largest = max(CLASS_COUNTS) / sum(CLASS_COUNTS)
+    probes = (
+        f"a linear probe of the very same embedding gets {frozen['linear']:.1%} and its ten nearest neighbours "
+        f"{frozen['knn']:.1%}, k-means {frozen['accuracy']:.1%}"
+    )
     sentences = [
         f"A meaningless clustering of these galaxies gets {null.mean():.1%} from the matching. On the labels of the "
         f"full set, clusters of the same shares would get {full_null.mean():.1%}, and a single cluster {largest:.1%}: "
@@ -105,18 +85,10 @@ def verdict(
         f"{implied_recall(PAPER_ROC_AUC, PAPER_ACCURACY):.0%}, which fits an accuracy of {PAPER_ACCURACY:.0%}. From "
         f"soft assignments the clustering here has {frozen['roc_auc_soft']:.3f}, from hard ones "
         f"{frozen['roc_auc_hard']:.3f}: the paper's way of scoring hides part of what the distances know.",
+        f"The information is there: {probes}. What fails is the step from embedding to clusters, not the embedding."
+        if frozen["linear"] > 1.5 * frozen["accuracy"]
+        else f"A{probes[1:]}: labels find little in it that clusters miss.",
     ]
-    if frozen["linear"] > 1.5 * frozen["accuracy"]:
-        sentences.append(
-            f"The information is there: a linear probe of the very same embedding gets {frozen['linear']:.1%} and its "
-            f"ten nearest neighbours {frozen['knn']:.1%}, k-means {frozen['accuracy']:.1%}. What fails is the "
-            "step from embedding to clusters, not the embedding."
-        )
-    else:
-        sentences.append(
-            f"A linear probe of the very same embedding gets {frozen['linear']:.1%} and its ten nearest neighbours "
-            f"{frozen['knn']:.1%}, k-means {frozen['accuracy']:.1%}: labels find little in it that clusters miss."
-        )
     faulty = cases[(cases["cause"] == "fault of evaluation") & (cases["accuracy"] <= PAPER_ACCURACY)]
     if frozen["accuracy"] > PAPER_ACCURACY and len(faulty):
         names = "; ".join(f"{row.case} ({row.accuracy:.1%})" for row in faulty.itertuples())
@@ -125,28 +97,22 @@ def verdict(
             f"would bring it down to that or below: {names}."
         )
     nearest = cases.loc[(cases["roc_auc_hard"] - PAPER_ROC_AUC).abs().idxmin()]
-    sentences.append(
-        f"Of all cases here whose hard assignments were scored, the ROC AUC nearest to the paper's {PAPER_ROC_AUC} is "
-        f"{nearest['roc_auc_hard']:.3f}: {nearest['cause']}, {nearest['case']}."
-    )
     methods = cases[(cases["cause"] == "clusterer") & ~cases["case"].str.contains("many-to-one")]
     best = methods.loc[methods["accuracy"].idxmax()]
-    sentences.append(
+    matters = "matters" if best["accuracy"] > 1.25 * frozen["accuracy"] else "is not what holds the score down"
+    sentences += [
+        f"Of all cases here whose hard assignments were scored, the ROC AUC nearest to the paper's {PAPER_ROC_AUC} is "
+        f"{nearest['roc_auc_hard']:.3f}: {nearest['cause']}, {nearest['case']}.",
         f"Of the other clusterers with one cluster per class, {best['case'].split(',')[0]} does best with "
-        f"{best['accuracy']:.1%}, against {frozen['accuracy']:.1%} for k-means: "
-        + (
-            "the choice of the clusterer matters."
-            if best["accuracy"] > 1.25 * frozen["accuracy"]
-            else "the choice of the clusterer is not what holds the score down."
-        )
-    )
-    for name, row in drift.iterrows():
-        sentences.append(
-            f"{name}: similarity to the frozen embedding (CKA) {row['cka']:.3f}, largest angle between their leading "
-            f"components {row['largest_angle']:.0f}°, accuracy {row['change'] * 100:+.1f} points."
-        )
-    sentences.append(
+        f"{best['accuracy']:.1%}, against {frozen['accuracy']:.1%} for k-means: the choice of the clusterer {matters}.",
+    ]
+    sentences += [
+        f"{name}: similarity to the frozen embedding (CKA) {row['cka']:.3f}, largest angle between their leading "
+        f"components {row['largest_angle']:.0f}°, accuracy {row['change'] * 100:+.1f} points."
+        for name, row in drift.iterrows()
+    ]
+    return [
+        *sentences,
         "What this cannot decide: which of these happened in the paper, since neither its cluster assignments nor its "
-        "predictions are published; every cause that brings a sound clustering down to its score remains possible."
-    )
-    return sentences
+        "predictions are published; every cause that brings a sound clustering down to its score remains possible.",
+    ]

@@ -1,16 +1,24 @@
 """What the scores of a clustering must be held against.
 
 Other clusterers and classifiers on the same embedding, chance, mistakes of evaluation that resemble chance, and
-how far fine-tuning has moved an embedding.
+how far fine-tuning has moved an embedding. Embeddings and features are (N, D) float, labels (N,) int.
 """
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import linalg
 
-from galutils.clustering.methods import METHODS, Clustering, cluster, kmeans_over_seeds, reduce_dimensions, score
+from galutils.clustering.methods import (
+    METHODS,
+    Clustering,
+    cluster,
+    kmeans_over_seeds,
+    reduce_dimensions,
+    score_clustering,
+)
 from galutils.clustering.scores import apply_match, class_memberships, match_clusters, matched_accuracy, one_hot
 from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.errors import GalutilsError
@@ -39,7 +47,7 @@ def compare_clusterers(
         found = cluster(features, method, count, seed)
         seconds = time.perf_counter() - started
         many = found.count > NUM_CLASSES
-        scores = score(found, labels, many_to_one=many)
+        scores = score_clustering(found, labels, many_to_one=many)
         rows.append(
             {
                 "method": method,
@@ -62,17 +70,13 @@ def probe(
     folds: int = 5,
     groups: np.ndarray | None = None,
     neighbors: int = 10,
-    seed: int = 0,
 ) -> np.ndarray:
-    """Accuracy of a classifier on an embedding by cross-validation: is the class in there at all?
+    """Accuracies (folds,) of a classifier on an embedding by cross-validation: is the class in there at all?
 
     Args:
         kind: "linear": logistic regression on standardised features; "knn": the ``neighbors`` nearest rows
             (Euclidean, equal votes).
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
-
-    Returns:
-        (folds,) accuracies.
 
     Raises:
         GalutilsError: unknown kind, or a class has fewer rows than there are folds.
@@ -83,41 +87,35 @@ def probe(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    if kind == "knn":
-        model = KNeighborsClassifier(neighbors)
-    elif kind == "linear":
-        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    else:
+    models = {
+        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
+        "knn": KNeighborsClassifier(neighbors),
+    }
+    if kind not in models:
         raise GalutilsError(f"kind is '{kind}'; choose linear or knn.")
     fewest = np.bincount(labels)[np.unique(labels)].min()
     if fewest < folds:
         raise GalutilsError(f"The rarest class has {fewest} rows; set folds to at most that.")
     groups = np.arange(len(labels)) if groups is None else groups
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    return cross_val_score(model, features, labels, groups=groups, cv=cut, error_score="raise")
+    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
+    return cross_val_score(models[kind], features, labels, groups=groups, cv=cut, error_score="raise")
 
 
 def assess_clusters(
     embedding: np.ndarray, labels: np.ndarray, variance: float | int = 0.95, seeds: Iterable[int] = range(10)
 ) -> dict:
-    """k-means on an embedding's principal components, as one row of a table.
+    """k-means on an embedding's principal components, see :func:`galutils.clustering.methods.reduce_dimensions`.
 
-    Args:
-        embedding: (N, D). variance: see :func:`galutils.clustering.methods.reduce_dimensions`.
-        seeds: of k-means.
-
-    Returns:
-        ``components``; ``accuracy``, ``nmi``, ``ami``, ``roc_auc_hard`` and ``roc_auc_soft`` of the seed with
-        the lowest inertia; ``accuracy_std`` over the seeds.
+    Scores are those of the seed with the lowest inertia; ``accuracy_std`` is taken over the seeds.
     """
     features = reduce_dimensions(embedding, variance)
-    table, best = kmeans_over_seeds(features, labels, seeds=seeds)
-    scores = score(best, labels)
+    table, _ = kmeans_over_seeds(features, labels, seeds=seeds)
+    reported = table[table["reported"]].iloc[0]
     return {
         "components": features.shape[1],
-        "accuracy": scores["accuracy"],
+        "accuracy": reported["accuracy"],
         "accuracy_std": float(table["accuracy"].std(ddof=0)),
-        **{name: scores[name] for name in ("nmi", "ami", "roc_auc_hard", "roc_auc_soft")},
+        **reported[["nmi", "ami", "roc_auc_hard", "roc_auc_soft"]].to_dict(),
     }
 
 
@@ -128,29 +126,34 @@ def assess(
     seeds: Iterable[int] = range(10),
     groups: np.ndarray | None = None,
 ) -> dict:
-    """:func:`assess_clusters`, with what labels find in the same embedding.
-
-    Args:
-        groups: see :func:`probe`.
-
-    Returns:
-        what :func:`assess_clusters` gives; ``knn`` and ``linear``, mean accuracies of the probes over five folds.
-    """
+    """:func:`assess_clusters`, with ``knn`` and ``linear``, the mean accuracies of :func:`probe` over five folds."""
     return {
         **assess_clusters(embedding, labels, variance, seeds),
-        "knn": float(probe(embedding, labels, "knn", groups=groups).mean()),
-        "linear": float(probe(embedding, labels, "linear", groups=groups).mean()),
+        **{kind: float(probe(embedding, labels, kind, groups=groups).mean()) for kind in ("knn", "linear")},
     }
+
+
+def assess_all(
+    embeddings: Mapping[str, Mapping[str, np.ndarray]], labels: np.ndarray, variance: float, groups: np.ndarray
+) -> dict[str, pd.DataFrame]:
+    """For each cause that has cases the table of :func:`assess`, one row per case; embeddings by cause and case."""
+    return {
+        cause: pd.DataFrame({case: assess(e, labels, variance, groups=groups) for case, e in cases.items()}).T
+        for cause, cases in embeddings.items()
+        if cases
+    }
+
+
+def assess_dimensions(embedding: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """:func:`assess_clusters` of the first 2, 5, ... 200 components alone, as far as there are so many."""
+    kept = [d for d in (2, 5, 10, 20, 50, 100, 200) if d < min(embedding.shape)]
+    return pd.DataFrame({f"first {d} components": assess_clusters(embedding, labels, d) for d in kept}).T
 
 
 def null_accuracies(
     labels: np.ndarray, clusters: np.ndarray, permutations: int = 1000, seed: int = 0, many_to_one: bool = False
 ) -> np.ndarray:
-    """Matched accuracy of the same clusters with permuted labels: what a meaningless clustering gets.
-
-    Returns:
-        (permutations,) float64.
-    """
+    """Matched accuracies (permutations,) of the same clusters with permuted labels: what a meaningless one gets."""
     rng = np.random.default_rng(seed)
     return np.array(
         [matched_accuracy(rng.permutation(labels), clusters, NUM_CLASSES, many_to_one) for _ in range(permutations)]
@@ -158,32 +161,28 @@ def null_accuracies(
 
 
 def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """One clustering with as many clusters as classes, evaluated rightly and with faults that resemble chance.
+    """One clustering evaluated rightly and with faults that resemble chance.
 
-    Returns:
-        one row each: ``fault``, ``accuracy``, ``roc_auc_hard`` (from predicted classes) and ``roc_auc_soft``
-        (from memberships; None where the clustering has none).
+    One row each: ``fault``, ``accuracy``, ``roc_auc_hard`` (from predicted classes) and ``roc_auc_soft`` (from
+    memberships; None where the clustering has none).
 
     Raises:
         GalutilsError: the number of clusters is not that of classes.
     """
     if clustering.count != NUM_CLASSES:
         raise GalutilsError(f"There are {clustering.count} clusters; the inverse assignment needs {NUM_CLASSES}.")
-    shuffled = np.random.default_rng(seed).permutation(labels)
-    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, NUM_CLASSES)
+    clusters, shuffled = clustering.clusters, np.random.default_rng(seed).permutation(labels)
+    match, misled = (match_clusters(given, clusters, NUM_CLASSES, NUM_CLASSES) for given in (labels, shuffled))
     cases = {
         "none": (match, labels),
         "assignment applied in the inverse direction": (np.argsort(match), labels),
         "cluster numbers taken for classes": (np.arange(NUM_CLASSES), labels),
-        "labels shuffled before matching": (
-            match_clusters(shuffled, clustering.clusters, NUM_CLASSES, NUM_CLASSES),
-            shuffled,
-        ),
+        "labels shuffled before matching": (misled, shuffled),
         "labels shuffled after matching": (match, shuffled),
     }
     rows = []
     for fault, (used, truth) in cases.items():
-        predicted = apply_match(used, clustering.clusters)
+        predicted = apply_match(used, clusters)
         soft = None if clustering.soft is None else class_memberships(used, clustering.soft, NUM_CLASSES)
         rows.append(
             {
@@ -200,9 +199,6 @@ def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
     """Linear centred kernel alignment of two embeddings of the same rows (Kornblith et al. 2019, section 3).
 
     One if they differ by rotation, shift and scale alone; near zero if they have nothing in common.
-
-    Args:
-        first: (N, D1). second: (N, D2).
     """
     x, y = (e.astype(np.float64) - e.mean(axis=0, dtype=np.float64) for e in (first, second))
     return float(np.sum((y.T @ x) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
@@ -212,34 +208,30 @@ def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10)
     """Principal angles between what the leading components of two embeddings say about the same rows.
 
     The subspaces are spanned by the components' scores, one number per row: PCA and k-means see these alone,
-    and a mere rotation of an embedding leaves them as they are.
-
-    Args:
-        first: (N, D1). second: (N, D2).
-        dimensions: leading components of each.
-
-    Returns:
-        (dimensions,) degrees from 0 (shared) to 90, increasing.
+    and a mere rotation of an embedding leaves them as they are. Degrees (dimensions,) from 0 (shared) to 90, increasing.
     """
-    from scipy import linalg
-
     scores = [reduce_dimensions(embedding, dimensions).astype(np.float64) for embedding in (first, second)]
     return np.degrees(linalg.subspace_angles(*scores))[::-1]
 
 
 def drift(first: np.ndarray, second: np.ndarray) -> dict:
-    """How far two embeddings of the same rows are apart, as one row of a table.
-
-    Args:
-        first: (N, D1). second: (N, D2).
-
-    Returns:
-        ``cka``, see :func:`linear_cka`; ``median_angle`` and ``largest_angle`` in degrees, see
-        :func:`subspace_angles`.
-    """
+    """How far two embeddings of the same rows are apart: ``cka``, ``median_angle`` and ``largest_angle`` (degrees)."""
     angles = subspace_angles(first, second)
     return {
         "cka": linear_cka(first, second),
         "median_angle": float(np.median(angles)),
         "largest_angle": float(angles.max()),
     }
+
+
+def drift_table(
+    adapted: Mapping[str, np.ndarray], frozen: np.ndarray, assessed: Mapping[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """:func:`drift` of adapted embeddings, by name, from the frozen one, and the ``change`` of the accuracy.
+
+    Assessed comes from :func:`assess_all`, with the causes "reference" and, where anything was adapted, "LoRA".
+    """
+    table = pd.DataFrame({name: drift(frozen, embedding) for name, embedding in adapted.items()}).T
+    if len(table):
+        table["change"] = assessed["LoRA"]["accuracy"] - assessed["reference"].loc["frozen transformer", "accuracy"]
+    return table

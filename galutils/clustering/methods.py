@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
+from sklearn.metrics import euclidean_distances
 
 from galutils.clustering.scores import apply_match, class_memberships, cluster_scores, match_clusters, one_hot
 from galutils.data.galaxy10 import NUM_CLASSES
@@ -23,18 +25,11 @@ _WARD_ROWS = 10_000
 
 @dataclass(frozen=True)
 class Clustering:
-    """Rows put into clusters.
+    """Rows put into clusters."""
 
-    Attributes:
-        clusters: (N,) int64 from 0; -1 where a row has none (HDBSCAN's noise).
-        soft: (N, K) float64 membership of each row in each cluster, rows sum to one; None where the
-            method has none.
-        inertia: sum of squared distances to the cluster centres (k-means), lower is better; else None.
-    """
-
-    clusters: np.ndarray
-    soft: np.ndarray | None = None
-    inertia: float | None = None
+    clusters: np.ndarray  # (N,) int64 from 0; -1 where a row has none (HDBSCAN's noise)
+    soft: np.ndarray | None = None  # (N, K) float64 memberships, rows sum to one; None where the method has none
+    inertia: float | None = None  # of k-means: sum of squared distances to the cluster centres, lower is better
 
     @property
     def count(self) -> int:
@@ -48,17 +43,11 @@ class Clustering:
         return np.bincount(kept, minlength=self.count) / max(1, len(kept))
 
     def typical_rows(self, count: int) -> list[np.ndarray]:
-        """For each cluster up to ``count`` row numbers, those with the highest membership first.
-
-        Raises:
-            GalutilsError: the method has no memberships.
-        """
+        """For each cluster up to ``count`` row numbers, those with the highest membership first."""
         if self.soft is None:
             raise GalutilsError("This clustering has no memberships; use kmeans, gmm or spherical.")
-        return [
-            np.flatnonzero(self.clusters == k)[np.argsort(-self.soft[self.clusters == k, k], kind="stable")][:count]
-            for k in range(self.count)
-        ]
+        ranked = np.argsort(-self.soft, axis=0, kind="stable").T
+        return [rows[self.clusters[rows] == k][:count] for k, rows in enumerate(ranked)]
 
 
 def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np.ndarray:
@@ -80,20 +69,11 @@ def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np
 
 
 def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray) -> np.ndarray:
-    """Soft assignments by distance: softmax over centres of -d² / (2 s²).
+    """Soft assignments (N, K) float64 by distance: softmax over centres (K, D) of -d² / (2 s²).
 
     The posterior of the mixture that k-means stands for: equally likely round Gaussians with one variance
     s², the mean squared distance to the own centre per dimension.
-
-    Args:
-        features: (N, D). centers: (K, D). clusters: (N,) int.
-
-    Returns:
-        (N, K) float64, rows sum to one.
     """
-    from scipy.special import softmax
-    from sklearn.metrics import euclidean_distances
-
     squared = euclidean_distances(features.astype(np.float64), centers.astype(np.float64), squared=True)
     variance = squared[np.arange(len(clusters)), clusters].mean() / features.shape[1]
     smallest = np.finfo(float).eps * squared.max() or 1.0  # where every row is a centre
@@ -120,41 +100,30 @@ def kmeans_over_seeds(
     """k-means from several seeds; the one with the lowest inertia, which needs no labels, is the reported one.
 
     Returns:
-        a table with one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of
+        one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of
         :func:`galutils.clustering.scores.cluster_scores` that are numbers; and the reported clustering.
     """
-    rows, best = [], None
-    for seed in seeds:
-        found = kmeans(features, clusters, seed, n_init)
-        rows.append({"seed": seed, "inertia": found.inertia, **_numbers(score(found, labels))})
-        if best is None or found.inertia < best.inertia:
-            best = found
-    table = pd.DataFrame(rows)
-    table.insert(2, "reported", table.index == table["inertia"].idxmin())
-    return table, best
+    found = {seed: kmeans(features, clusters, seed, n_init) for seed in seeds}
+    best = min(found.values(), key=lambda own: own.inertia)
+    rows = [{"seed": seed, "inertia": own.inertia, "reported": own is best} for seed, own in found.items()]
+    scores = pd.DataFrame([score_clustering(own, labels) for own in found.values()])
+    return pd.DataFrame(rows).join(scores.select_dtypes(float)), best
 
 
-def score(
+def score_clustering(
     clustering: Clustering, labels: np.ndarray, features: np.ndarray | None = None, many_to_one: bool = False
 ) -> dict:
     """:func:`galutils.clustering.scores.cluster_scores` of a clustering; the silhouette only with ``features``."""
-    return cluster_scores(
-        labels,
-        clustering.clusters,
-        NUM_CLASSES,
-        soft=clustering.soft,
-        features=features,
-        many_to_one=many_to_one,
-    )
+    given = {"soft": clustering.soft, "features": features, "many_to_one": many_to_one}
+    return cluster_scores(labels, clustering.clusters, NUM_CLASSES, **given)
 
 
-def predictions(clustering: Clustering, labels: np.ndarray, many_to_one: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Matched class of each row, and its probabilities.
+def predict_classes(clustering: Clustering, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Class of each row by one-to-one matching, (N,) int64, -1 where it has none, and its probabilities.
 
-    Returns:
-        (N,) int64, -1 where a row has no class; (N, 10) float64, soft where the clustering is, else 0 or 1.
+    Those are (N, 10) float64, soft where the clustering is, else 0 or 1.
     """
-    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, clustering.count, many_to_one)
+    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, clustering.count)
     predicted = apply_match(match, clustering.clusters)
     if clustering.soft is None:
         return predicted, one_hot(predicted, NUM_CLASSES)
@@ -162,11 +131,10 @@ def predictions(clustering: Clustering, labels: np.ndarray, many_to_one: bool = 
 
 
 def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed: int = 0) -> Clustering:
-    """Cluster rows by one of :data:`METHODS`.
+    """Cluster rows of features (N, D) by one of :data:`METHODS`.
 
     Args:
-        features: (N, D) float.
-        method: kmeans; gmm (Gaussian mixture, a diagonal covariance each); spherical (k-means by cosine);
+        method: kmeans; gmm (Gaussian mixture, a diagonal covariance each); spherical (k-means of the directions);
             ward (agglomerative; over 15 near neighbours where there are more than 10,000 rows); spectral
             (on the graph of 10 near neighbours); hdbscan (finds the number of clusters itself, none
             smaller than 1% of the rows, and leaves noise without one).
@@ -177,12 +145,13 @@ def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed
     from sklearn import cluster as sk
     from sklearn.mixture import GaussianMixture
     from sklearn.neighbors import kneighbors_graph
+    from sklearn.preprocessing import normalize
 
     _check_count(features, clusters)
     if method == "kmeans":
         return kmeans(features, clusters, seed)
     if method == "spherical":
-        return _spherical_kmeans(features, clusters, seed)
+        return kmeans(normalize(features.astype(np.float64)), clusters, seed)
     if method == "gmm":
         # Principal components are uncorrelated over all rows, and full covariances would have more
         # parameters than a small set has numbers.
@@ -191,49 +160,17 @@ def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed
         return Clustering(soft.argmax(axis=1), soft)
     if method == "ward":
         graph = kneighbors_graph(features, 15) if len(features) > _WARD_ROWS else None
-        found = sk.AgglomerativeClustering(clusters, linkage="ward", connectivity=graph).fit_predict(features)
+        model = sk.AgglomerativeClustering(clusters, linkage="ward", connectivity=graph)
     elif method == "spectral":
         neighbors = min(10, len(features) - 1)
         model = sk.SpectralClustering(clusters, affinity="nearest_neighbors", n_neighbors=neighbors, random_state=seed)
-        found = model.fit_predict(features)
     elif method == "hdbscan":
-        found = sk.HDBSCAN(min_cluster_size=max(5, len(features) // 100), copy=True).fit_predict(features)
+        model = sk.HDBSCAN(min_cluster_size=max(5, len(features) // 100), copy=True)
     else:
         raise GalutilsError(f"method is '{method}'; choose {', '.join(METHODS)}.")
-    return Clustering(found.astype(np.int64))
+    return Clustering(model.fit_predict(features).astype(np.int64))
 
 
 def _check_count(features: np.ndarray, clusters: int) -> None:
     if not 1 <= clusters <= len(features):
         raise GalutilsError(f"{len(features)} rows cannot be put into {clusters} clusters; set clusters to fewer.")
-
-
-def _spherical_kmeans(features: np.ndarray, clusters: int, seed: int, starts: int = 10) -> Clustering:
-    """k-means on the unit sphere (Dhillon & Modha 2001): centres are unit vectors, nearness is the cosine."""
-    from sklearn.preprocessing import normalize
-
-    unit = normalize(features.astype(np.float64))
-    fits = [_spherical_start(unit, clusters, seed * starts + start) for start in range(starts)]
-    found, centers = max(fits, key=lambda fit: (unit * fit[1][fit[0]]).sum())
-    return Clustering(found, memberships(unit, centers, found))
-
-
-def _spherical_start(unit: np.ndarray, clusters: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Clusters (N,) and centres (K, D) of one start on rows of unit length."""
-    from sklearn.cluster import kmeans_plusplus
-    from sklearn.preprocessing import normalize
-
-    centers, _ = kmeans_plusplus(unit, clusters, random_state=seed)
-    found = np.full(len(unit), -1)
-    for _ in range(300):
-        before, found = found, (unit @ centers.T).argmax(axis=1)
-        if np.array_equal(before, found):
-            break
-        sums = one_hot(found, clusters).T @ unit
-        # An empty cluster keeps its centre.
-        centers = np.where(sums.any(axis=1, keepdims=True), normalize(sums), centers)
-    return found, centers
-
-
-def _numbers(scores: dict) -> dict:
-    return {name: value for name, value in scores.items() if isinstance(value, float)}

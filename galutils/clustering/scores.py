@@ -1,10 +1,18 @@
-"""Scores of a clustering: matching of clusters and classes, and what follows from it."""
+"""Scores of a clustering: matching of clusters and classes, and what follows from it.
+
+Labels are (N,) int from 0 to C-1, clusters (N,) int, negative where a row has none (a density clusterer's noise).
+"""
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn import metrics as sk
 
 from galutils.evaluation.metrics import class_recall, macro_roc_auc
+
+#: The scores that k-means gives for every seed, without the features themselves.
+CLUSTER_SCORES = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
+#: Of how many rows the silhouette is taken, whose cost is quadratic.
+_SILHOUETTE_ROWS = 2000
 
 
 def match_clusters(
@@ -14,41 +22,31 @@ def match_clusters(
     num_clusters: int | None = None,
     many_to_one: bool = False,
 ) -> np.ndarray:
-    """Which class each cluster stands for, chosen so that the most rows are right.
+    """Which class each cluster stands for, chosen so that the most rows are right: (K,) int64, -1 for none.
 
-    One-to-one is the assignment problem (Kuhn 1955, "Hungarian method"), solved by
-    :func:`scipy.optimize.linear_sum_assignment`. With more clusters than classes the surplus clusters stay
-    without a class; with fewer, some classes stay without a cluster. Many-to-one gives every cluster the
-    class that most of its rows have.
+    One-to-one is the assignment problem (Kuhn 1955, "Hungarian method"). With more clusters than classes the surplus
+    clusters stay without a class; with fewer, some classes stay without a cluster. Many-to-one gives every cluster
+    the class that most of its rows have. An empty cluster has none in many-to-one matching; in one-to-one it takes
+    a class that is left over, which changes no score.
 
     Args:
-        labels: (N,) int, true classes from 0 to C-1.
-        clusters: (N,) int, cluster of each row; negative where a row has none (a density clusterer's noise).
-        num_classes: C.
         num_clusters: K, where clusters at the end may be empty; the largest number that occurs if None.
-        many_to_one: whether several clusters may stand for one class.
-
-    Returns:
-        (K,) int64, the class of each cluster; -1 for a cluster without one. An empty cluster has none in
-        many-to-one matching; in one-to-one it takes a class that is left over, which changes no score.
 
     Raises:
         ValueError: labels and clusters differ in length.
     """
-    counts = _contingency(labels, clusters, num_classes, num_clusters)
+    if len(labels) != len(clusters):
+        raise ValueError(f"{len(labels)} labels do not go with {len(clusters)} cluster numbers.")
+    kept = clusters >= 0
+    size = num_clusters or int(clusters.max(initial=-1)) + 1
+    flat = np.bincount(clusters[kept] * num_classes + labels[kept], minlength=size * num_classes)
+    counts = flat.reshape(size, num_classes)
     if many_to_one:
         return np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), -1)
-    match = np.full(len(counts), -1)
+    match = np.full(size, -1)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     match[rows] = columns
     return match
-
-
-def matched_accuracy(labels: np.ndarray, clusters: np.ndarray, num_classes: int, many_to_one: bool = False) -> float:
-    """Share of rows that are right under the best matching; see :func:`match_clusters`."""
-    counts = _contingency(labels, clusters, num_classes)
-    right = counts.max(axis=1) if many_to_one else counts[linear_sum_assignment(counts, maximize=True)]
-    return float(right.sum() / len(labels))
 
 
 def apply_match(match: np.ndarray, clusters: np.ndarray) -> np.ndarray:
@@ -56,8 +54,10 @@ def apply_match(match: np.ndarray, clusters: np.ndarray) -> np.ndarray:
     return np.append(match, -1)[np.where(clusters < 0, len(match), clusters)]
 
 
-#: The scores that k-means gives for every seed, without the features themselves.
-CLUSTER_SCORES = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
+def matched_accuracy(labels: np.ndarray, clusters: np.ndarray, num_classes: int, many_to_one: bool = False) -> float:
+    """Share of rows that are right under the best matching; see :func:`match_clusters`."""
+    match = match_clusters(labels, clusters, num_classes, many_to_one=many_to_one)
+    return float(np.mean(apply_match(match, clusters) == labels))
 
 
 def cluster_scores(
@@ -68,16 +68,13 @@ def cluster_scores(
     soft: np.ndarray | None = None,
     features: np.ndarray | None = None,
     many_to_one: bool = False,
-    silhouette_rows: int = 2000,
 ) -> dict:
     """The scores that every clustering reports.
 
     Args:
-        labels: (N,) int, true classes from 0 to C-1.
-        clusters: (N,) int; negative where a row has no cluster.
         soft: (N, K) float, membership of each row in each cluster, if there is one.
-        features: (N, D) what was clustered, for the silhouette (Euclidean; over at most
-            ``silhouette_rows`` rows, drawn with a fixed seed, since its cost is quadratic).
+        features: (N, D) what was clustered, for the silhouette (Euclidean; of at most 2000 rows, drawn with a fixed
+            seed).
         many_to_one: see :func:`match_clusters`.
 
     Returns:
@@ -91,7 +88,7 @@ def cluster_scores(
     classes = np.arange(num_classes)
     silhouette = None
     if features is not None:
-        rows = np.random.default_rng(0).permutation(len(labels))[:silhouette_rows]
+        rows = np.random.default_rng(0).permutation(len(labels))[:_SILHOUETTE_ROWS]
         if 2 <= len(np.unique(clusters[rows])) < len(rows):
             silhouette = float(sk.silhouette_score(features[rows], clusters[rows]))
     return {
@@ -110,25 +107,9 @@ def cluster_scores(
 
 def class_memberships(match: np.ndarray, soft: np.ndarray, num_classes: int) -> np.ndarray:
     """(N, C) float64: memberships (N, K) in clusters summed over the clusters of each class."""
-    out = np.zeros((len(soft), num_classes))
-    for cluster, label in enumerate(match):
-        if label >= 0:
-            out[:, label] += soft[:, cluster]
-    return out
+    return soft @ one_hot(match, num_classes)
 
 
 def one_hot(predicted: np.ndarray, num_classes: int) -> np.ndarray:
     """(N, C) float64 with a one at each predicted class; a row of zeros where that is negative."""
-    return (np.asarray(predicted)[:, None] == np.arange(num_classes)).astype(np.float64)
-
-
-def _contingency(
-    labels: np.ndarray, clusters: np.ndarray, num_classes: int, num_clusters: int | None = None
-) -> np.ndarray:
-    """(K, C) int64: rows of each cluster that have each class; rows without a cluster are left out."""
-    if len(labels) != len(clusters):
-        raise ValueError(f"{len(labels)} labels do not go with {len(clusters)} cluster numbers.")
-    kept = clusters >= 0
-    size = num_clusters or int(clusters.max(initial=-1)) + 1
-    flat = np.bincount(clusters[kept] * num_classes + labels[kept], minlength=size * num_classes)
-    return flat.reshape(size, num_classes)
+    return np.equal.outer(predicted, np.arange(num_classes)).astype(np.float64)

@@ -12,13 +12,11 @@ from galutils.data.splits import contradicting_groups, group_rows, position_pair
 
 
 def survey_file(path: str | Path) -> str:
-    """Read a file in Galaxy10's layout through, in bounded memory, and say what it is, one fact a line.
-
-    Raises:
-        galutils.data.galaxies.DataError: it is not such a file, or its images are damaged.
-    """
+    """Read a file in Galaxy10's layout through, in bounded memory, and say what it is, one fact a line."""
     galaxies = open_galaxies(path)
     blank, digest = scan_images(galaxies)
+    blank_rows = list(map(str, np.flatnonzero(blank)))
+    places = f" (rows {', '.join(blank_rows[:10])}{', ...' if len(blank_rows) > 10 else ''})" if blank_rows else ""
     pairs = position_pairs(galaxies.ra, galaxies.dec)
     groups = group_rows(pairs, digest)
     repeated = int(np.sum(np.bincount(groups) > 1))
@@ -29,43 +27,27 @@ def survey_file(path: str | Path) -> str:
         f"{path}: {len(galaxies):,} {'simulated ' if galaxies.simulated else ''}galaxies, "
         f"{galaxies.image_size} pixels wide",
         *(f"  {label} {name}: {count:,}" for label, (name, count) in enumerate(zip(CLASS_NAMES, counts, strict=True))),
-        f"Blank images: {blank.sum()}{_rows(np.flatnonzero(blank))}",
+        f"Blank images: {len(blank_rows)}{places}",
         f"Pairs of rows at the same position: {len(pairs) if galaxies.ra is not None else 'no positions in this file'}",
         f"Galaxies with several rows: {repeated}, with contradicting labels: {len(contradicting)}",
-        *(f"  rows {', '.join(map(str, rows))}: {_labels(galaxies.labels[rows])}" for rows in contradicting[:10]),
-        f"Missing redshifts: {_missing(galaxies.redshift)}",
-        f"Checksum: {'that of the published ' + known[0] if known else 'not that of a published file'}",
     ]
+    for rows in contradicting[:10]:
+        names = ", ".join(CLASS_NAMES[label] for label in galaxies.labels[rows])
+        lines.append(f"  rows {', '.join(map(str, rows))}: {names}")
+    missing = "no redshifts in this file" if galaxies.redshift is None else np.isnan(galaxies.redshift).sum()
+    lines.append(f"Missing redshifts: {missing}")
+    lines.append(f"Checksum: {'that of the published ' + known[0] if known else 'not that of a published file'}")
     return "\n".join(lines)
 
 
-def _rows(rows: np.ndarray, most: int = 10) -> str:
-    if not len(rows):
-        return ""
-    return f" (rows {', '.join(map(str, rows[:most]))}{', ...' if len(rows) > most else ''})"
-
-
-def _labels(labels: np.ndarray) -> str:
-    return ", ".join(CLASS_NAMES[label] for label in labels)
-
-
-def _missing(redshift: np.ndarray | None) -> str:
-    return "no redshifts in this file" if redshift is None else str(int(np.isnan(redshift).sum()))
-
-
 def measure_images(images: np.ndarray) -> pd.DataFrame:
-    """Measure images of centred galaxies.
+    """Measure images (N, H, W, 3) uint8 of centred galaxies, one row each.
 
-    Args:
-        images: (N, H, W, 3) uint8.
-
-    Returns:
-        one row per image: ``sky`` and ``noise`` (median, and 1.48 times the median absolute deviation, of
-        the frame's outer eighth; grey levels), ``peak`` (brightest pixel of the central quarter; grey
-        levels), ``half_light_radius`` (pixels; the circle around the centre that holds half of the light
-        within half the frame, above the sky) and ``colour`` (red over blue light within that circle; 1 is
-        neutral). Grey levels are a stretched display of the flux, so sizes and colours are those of the
-        picture, not photometry.
+    Columns: ``sky`` and ``noise`` (median, and 1.48 times the median absolute deviation, of the frame's outer
+    eighth; grey levels), ``peak`` (brightest pixel of the central quarter; grey levels), ``half_light_radius``
+    (pixels; the circle around the centre that holds half of the light within half the frame, above the sky) and
+    ``colour`` (red over blue light within that circle; 1 is neutral). Grey levels are a stretched display of the
+    flux, so sizes and colours are those of the picture, not photometry.
     """
     height, width = images.shape[1:3]
     y, x = np.mgrid[:height, :width]
@@ -82,8 +64,7 @@ def measure_images(images: np.ndarray) -> pd.DataFrame:
         sky = np.median(grey[border])
         noise = 1.4826 * np.median(np.abs(grey[border] - sky))
         light = np.clip(grey - sky, 0, None)[inside][order].cumsum()
-        total = light[-1]
-        half = sorted_radius[np.searchsorted(light, total / 2)] if total > 0 else np.nan
+        half = sorted_radius[np.searchsorted(light, light[-1] / 2)] if light[-1] > 0 else np.nan
         body = radius <= (half if np.isfinite(half) else 1)
         red, blue = (np.clip(image[body][:, channel] - sky, 0, None).sum() for channel in (0, 2))
         rows.append((sky, noise, grey[inside].max(), half, red / blue if blue > 0 else np.nan))

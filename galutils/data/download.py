@@ -9,12 +9,14 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from filelock import FileLock
+from tqdm import tqdm
+
 from galutils.errors import GalutilsError
+from galutils.files import atomic_path
 
 
 class FetchError(GalutilsError):
@@ -23,21 +25,13 @@ class FetchError(GalutilsError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download.
+    """A file to download."""
 
-    Attributes:
-        name: under which it is kept.
-        url: where it is.
-        checksum: "sha256:" or "md5:" and the hexadecimal digits, or as many of the first ones as are known.
-        size: in bytes; None if unknown.
-        advice: what to do if it cannot be downloaded, as the end of a sentence.
-    """
-
-    name: str
+    name: str  # under which it is kept
     url: str
-    checksum: str
-    size: int | None = None
-    advice: str = "bring the file yourself with --from FILE"
+    checksum: str  # "sha256:" or "md5:" and the hexadecimal digits, or as many of the first ones as are known
+    size: int | None = None  # in bytes, where it is known
+    advice: str = "bring the file yourself with --from FILE"  # if it cannot be downloaded: the end of a sentence
 
 
 _RECORD = "https://zenodo.org/records/10845026/files"
@@ -51,28 +45,19 @@ GALAXY10_NO_DUPLICATES = RemoteFile(
     "Galaxy10_DECals_NoDuplicated.h5", f"{_RECORD}/Galaxy10_DECals_NoDuplicated.h5", "md5:a920094d", advice=_ADVICE
 )
 
-#: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent.
-BACKOFF, TIMEOUT = 1.0, 60.0
+#: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent. Bytes written at once.
+BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 20
 #: Tries without a single new byte before a server is given up.
 TRIES = 5
-_BLOCK = 1 << 20
 
 
-def fetch(file: RemoteFile, folder: str | Path, mirrors: Sequence[str] = (), copy: str | Path | None = None) -> Path:
+def fetch(file: RemoteFile, folder: str | Path, copy: str | Path | None = None) -> Path:
     """Path of a file in ``folder``: as it is, if it is there; else downloaded, resumed where an earlier try stopped.
 
     The file stands under its name only when its checksum is right. Several processes may ask at once: one
-    downloads, the others wait.
-
-    Args:
-        mirrors: further URLs of the very same file, tried in order before its own.
-        copy: a copy to check and take instead of downloading.
-
-    Raises:
-        FetchError: no server gave it, it is not the right file, or there is no room for it.
+    downloads, the others wait. A ``copy`` is checked and taken instead of downloading. A file that cannot be had, is
+    not the right one or has no room is a FetchError.
     """
-    from filelock import FileLock
-
     folder = Path(folder)
     path = folder / file.name
     if path.exists():
@@ -81,20 +66,19 @@ def fetch(file: RemoteFile, folder: str | Path, mirrors: Sequence[str] = (), cop
     with FileLock(folder / f".{file.name}.lock"):
         if path.exists():  # brought by another process meanwhile
             return path
-        partial = folder / f"{file.name}.part"
         if copy is not None:
             _take_copy(file, Path(copy).expanduser(), path)
             return path
-        failures = []
-        for url in [*mirrors, file.url]:
-            try:
-                _download(file, url, partial)
-                _check(file, partial)
-                os.replace(partial, path)
-                return path
-            except FetchError as error:
-                failures.append(f"{url}: {error}")
-    raise FetchError(f"{file.name} could not be downloaded ({'; '.join(failures)}); {file.advice}.")
+        partial = folder / f"{file.name}.part"
+        try:
+            _download(file, partial)
+            if not matches(file, partial):
+                partial.unlink()  # resuming a wrong file would never make it right
+                raise FetchError("what came is another file, by its checksum, and was not kept")
+        except FetchError as error:
+            raise FetchError(f"{file.name} could not be downloaded ({file.url}: {error}); {file.advice}.") from None
+        os.replace(partial, path)
+    return path
 
 
 def matches(file: RemoteFile, path: str | Path) -> bool:
@@ -104,15 +88,7 @@ def matches(file: RemoteFile, path: str | Path) -> bool:
         return hashlib.file_digest(opened, algorithm).hexdigest().startswith(digits)
 
 
-def _check(file: RemoteFile, partial: Path) -> None:
-    if not matches(file, partial):
-        partial.unlink()  # resuming a wrong file would never make it right
-        raise FetchError("what came is another file, by its checksum, and was not kept")
-
-
 def _take_copy(file: RemoteFile, copy: Path, path: Path) -> None:
-    from galutils.files import atomic_path
-
     if not copy.is_file():
         raise FetchError(f"{copy}: there is no such file; give the path of your copy of {file.name}.")
     if not matches(file, copy):
@@ -131,16 +107,23 @@ def _need_room(needed: int, folder: Path, name: str) -> None:
         )
 
 
-def _download(file: RemoteFile, url: str, partial: Path) -> None:
+def _download(file: RemoteFile, partial: Path) -> None:
     """Bring ``partial`` to its full length, however often the connection breaks, as long as bytes come."""
     import requests
+    from urllib3.util import Retry
 
-    with _session() as session:
-        idle = 0
+    # Not broken connections, which are tried again here, as a body that broke off can be resumed.
+    retry = Retry(TRIES, connect=0, read=False, backoff_factor=BACKOFF, status_forcelist=(429, 500, 502, 503, 504))
+    idle = 0
+    with requests.Session() as session:
+        # Bytes as they are on the server: a compressed answer could not be resumed.
+        session.headers["Accept-Encoding"] = "identity"
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, requests.adapters.HTTPAdapter(max_retries=retry))
         while True:
             before = _length(partial)
             try:
-                if _continue(session, file, url, partial):
+                if _continue(session, file, partial):
                     return
                 reason = "the connection ended early"
             except requests.exceptions.RetryError:
@@ -155,21 +138,20 @@ def _download(file: RemoteFile, url: str, partial: Path) -> None:
             time.sleep(wait)
 
 
-def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
+def _continue(session, file: RemoteFile, partial: Path) -> bool:
     """One request for what is missing; returns whether the file has its full length afterwards."""
     start = _length(partial)
     headers = {"Range": f"bytes={start}-"} if start else {}
-    with session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+    with session.get(file.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:  # nothing is missing, or what is there is too long
-            _, _, total = answer.headers.get("Content-Range", "").rpartition("/")
-            if str(start) in (total, str(file.size)):
-                return True
-            partial.unlink(missing_ok=True)
-            return False
+            total = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            complete = str(start) in (total, str(file.size))
+            if not complete:
+                partial.unlink(missing_ok=True)
+            return complete
         if answer.status_code not in (200, 206):
             raise FetchError(f"the server answers {answer.status_code} {answer.reason}")
-        if answer.status_code == 200:
-            start = 0  # this server cannot resume
+        start = start if answer.status_code == 206 else 0  # a server that answers 200 cannot resume
         length = answer.headers.get("Content-Length")
         total = start + int(length) if length else None
         if file.size and total and total != file.size:
@@ -177,10 +159,10 @@ def _continue(session, file: RemoteFile, url: str, partial: Path) -> bool:
         total = total or file.size
         if total:
             _need_room(total - start, partial.parent, file.name)
-        with open(partial, "ab" if start else "wb") as out, _progress(file.name, start, total) as advance:
+        with open(partial, "ab" if start else "wb") as out, _progress(file.name, start, total) as bar:
             for block in answer.iter_content(_BLOCK):
                 out.write(block)
-                advance(len(block))
+                bar.update(len(block))
     return total is None or _length(partial) >= total
 
 
@@ -188,37 +170,12 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _session():
-    import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util import Retry
-
-    retry = Retry(
-        total=TRIES,
-        connect=0,  # these two are tried again by _download, which can resume a body that broke off
-        read=False,
-        backoff_factor=BACKOFF,
-        status_forcelist=(429, 500, 502, 503, 504),
-        respect_retry_after_header=True,
-    )
-    session = requests.Session()
-    # Bytes as they are on the server: a compressed answer could not be resumed.
-    session.headers["Accept-Encoding"] = "identity"
-    for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
-    return session
-
-
-@contextmanager
-def _progress(name: str, start: int, total: int | None) -> Iterator:
+def _progress(name: str, start: int, total: int | None) -> tqdm:
     """A bar with rate and remaining time where a person watches; one line where none does."""
-    from tqdm import tqdm
-
     if not sys.stderr.isatty():
         amount = f"{total / 1e9:.2f} GB" if total else "unknown size"
         print(f"Downloading {name} ({amount}){', resumed' if start else ''}", file=sys.stderr, flush=True)
-    with tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=None) as bar:
-        yield bar.update
+    return tqdm(total=total, initial=start, desc=name, unit="B", unit_scale=True, unit_divisor=1000, disable=None)
 
 
 def _short(error: Exception) -> str:

@@ -1,22 +1,14 @@
-"""Galaxy10 DECaLS: its ten classes, its HDF5 layout, and how images are read from it.
+"""Galaxy10 DECaLS: its HDF5 layout, and how images are read from it.
 
-The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; the full set,
-a subset of it and the simulated galaxies all have it:
-
-=========== =================== ======== ==========================================
-dataset     shape               dtype    meaning
-=========== =================== ======== ==========================================
-``images``  (N, size, size, 3)  uint8    g, r, z cutouts shown as RGB
-``ans``     (N,)                integer  class, 0 to 9
-``ra``      (N,)                float    right ascension in degrees (optional)
-``dec``     (N,)                float    declination in degrees (optional)
-``redshift``(N,)                float    NaN where unknown (optional)
-``pxscale`` (N,)                float    arcsec per pixel (optional)
-=========== =================== ======== ==========================================
+The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; the full set, a subset of it
+and the simulated galaxies all have it. Its datasets are ``images`` (N, size, size, 3) uint8, the cutouts in g, r and
+z shown as RGB, and ``ans`` (N,) integer, the class from 0 to 9. Optional, (N,) float, are ``ra`` and ``dec`` in
+degrees, ``redshift``, NaN where unknown, and ``pxscale`` in arcsec per pixel.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -24,13 +16,12 @@ import numpy as np
 
 from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.errors import GalutilsError, first_line
+from galutils.files import sha256
 
 #: Attribute of the file that marks simulated galaxies, so that no number from them passes for a real one.
 SIMULATED_ATTRIBUTE = "simulated"
 
-_OPTIONAL = ("ra", "dec", "redshift", "pxscale")
 _GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
-
 
 #: What h5py raises for damaged bytes, depending on where they are.
 _DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
@@ -44,20 +35,13 @@ class DataError(GalutilsError):
 class Galaxies:
     """A checked file of galaxies: labels and coordinates in memory, images left on disk.
 
-    Attributes:
-        path: the HDF5 file.
-        labels: (N,) int64, classes 0 to 9.
-        image_size: height and width of the images in pixels.
-        simulated: whether the file says that its galaxies are simulated.
-        ra, dec: (N,) float64 in degrees, or None where the file has none.
-        redshift: (N,) float64, NaN where unknown, or None.
-        pxscale: (N,) float64 in arcsec per pixel, or None.
+    The columns are (N,) float64 in the units of the layout, or None where the file has none.
     """
 
     path: Path
-    labels: np.ndarray
-    image_size: int
-    simulated: bool
+    labels: np.ndarray  # (N,) int64, classes 0 to 9; -1 where the file has none
+    image_size: int  # height and width of the images in pixels
+    simulated: bool  # whether the file says that its galaxies are
     ra: np.ndarray | None = None
     dec: np.ndarray | None = None
     redshift: np.ndarray | None = None
@@ -66,27 +50,21 @@ class Galaxies:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @cached_property
+    def sha256(self) -> str:
+        """Checksum of the file: 64 hexadecimal digits."""
+        return sha256(self.path)
+
     def sample_per_class(self, count: int, seed: int = 0) -> np.ndarray:
         """Up to ``count`` row numbers of each class that occurs, drawn by seed: (n,) int64, ordered by class."""
-        rng = np.random.default_rng(seed)
-        shuffled = rng.permutation(len(self))
+        shuffled = np.random.default_rng(seed).permutation(len(self))
         return np.concatenate([shuffled[self.labels[shuffled] == label][:count] for label in np.unique(self.labels)])
 
     def read_images(self, rows: Sequence[int] | np.ndarray, size: int | None = None, crop: float = 1.0) -> np.ndarray:
-        """Read images of the given rows, in the order given.
+        """Images of some rows, in the order given and as often: (n, size, size, 3) uint8; the file's size if None.
 
-        Args:
-            rows: (n,) row numbers; repetitions are allowed.
-            size: height and width wanted; the file's own if None. Smaller sizes average over the
-                pixels that fall together (antialiased bilinear), so faint structure is not lost.
-            crop: share of each side to keep around the centre, before resizing. Galaxies are centred and
-                most of a frame is sky.
-
-        Returns:
-            (n, size, size, 3) uint8.
-
-        Raises:
-            DataError: if the file's image data are damaged.
+        Only a share ``crop`` of each side around the centre is kept before resizing: galaxies are centred and most of
+        a frame is sky. Smaller sizes average over the pixels that fall together, so faint structure is not lost.
         """
         rows = np.asarray(rows, dtype=np.int64)
         size = size or self.image_size
@@ -95,18 +73,17 @@ class Galaxies:
         order = np.argsort(rows, kind="stable")
         try:
             with h5py.File(self.path, "r") as file:
-                for block in np.array_split(order, max(1, -(-len(order) // 256))):
+                for start in range(0, len(order), 256):
+                    block = order[start : start + 256]
                     unique, inverse = np.unique(rows[block], return_inverse=True)
                     out[block] = prepare(_read_rows(file["images"], unique), size, crop)[inverse]
         except _DAMAGE as error:
-            raise DataError(f"{self.path}: 'images' is damaged ({error}); get the file again.") from error
+            raise DataError(f"{self.path}: 'images' is damaged ({first_line(error)}); get the file again.") from error
         return out
 
 
 def _read_rows(dataset: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
     """Rows (increasing, unique) of a dataset: as one slice where they are dense, else one by one."""
-    if len(rows) == 0:
-        return np.empty((0, *dataset.shape[1:]), dataset.dtype)
     first, last = rows[0], rows[-1] + 1
     if last - first <= 2 * len(rows):
         return dataset[first:last][rows - first]
@@ -135,74 +112,61 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 
 def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
-    """Open a file in Galaxy10's layout and check it.
+    """Open a file in Galaxy10's layout and check it; unless it must be ``labelled``, missing labels are -1.
 
-    Args:
-        labelled: whether it must have ``ans``; if not, labels that are not there are -1.
-
-    Raises:
-        DataError: the file is missing, not HDF5, truncated, or not in the layout. One sentence.
+    A file that is missing, not HDF5, truncated or not in the layout is a DataError.
     """
     path = Path(path)
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file; {_GET_IT}.")
-    if path.is_dir():
-        raise DataError(f"{path}: is a folder, not an HDF5 file; name the file inside it.")
-    if not h5py.is_hdf5(path):
-        raise DataError(f"{path}: is not an HDF5 file; {_GET_IT}.")
     try:
+        if not path.exists():
+            raise DataError(f"there is no such file; {_GET_IT}.")
+        if path.is_dir():
+            raise DataError("is a folder, not an HDF5 file; name the file inside it.")
+        if not h5py.is_hdf5(path):
+            raise DataError(f"is not an HDF5 file; {_GET_IT}.")
         with h5py.File(path, "r") as file:
             return _read_checked(file, path, labelled)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
     except _DAMAGE as error:
-        raise DataError(
-            f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
-        ) from error
+        damage = f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
+        raise DataError(damage) from error
 
 
 def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
+    """The galaxies of a file in the layout; a DataError that does not name the file says what is not in it."""
     for name in ("images", "ans") if labelled or "ans" in file else ("images",):
         if not isinstance(file.get(name), h5py.Dataset):
-            raise DataError(f"{path}: has no dataset '{name}'; {_GET_IT}.")
+            raise DataError(f"has no dataset '{name}'; {_GET_IT}.")
     images = file["images"]
     ans = file["ans"] if "ans" in file else np.full(images.shape[:1], -1)
     if images.dtype != np.uint8:
-        raise DataError(
-            f"{path}: 'images' has dtype {images.dtype}, not uint8; store grey levels from 0 to 255 as uint8."
-        )
+        raise DataError(f"'images' has dtype {images.dtype}, not uint8; store grey levels from 0 to 255 as uint8.")
     if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 8:
         raise DataError(
-            f"{path}: 'images' has shape {images.shape}, not (N, size, size, 3) with a size of 8 or more; "
+            f"'images' has shape {images.shape}, not (N, size, size, 3) with a size of 8 or more; "
             "store square RGB images with the channels last."
         )
     if not np.issubdtype(ans.dtype, np.integer):
-        raise DataError(f"{path}: 'ans' has dtype {ans.dtype}, not an integer; store the classes as uint8.")
-    if ans.ndim != 1 or len(ans) != len(images):
+        raise DataError(f"'ans' has dtype {ans.dtype}, not an integer; store the classes as uint8.")
+    if ans.shape != images.shape[:1]:
         raise DataError(
-            f"{path}: 'ans' has shape {ans.shape} but there are {len(images)} images; store one label for each image."
+            f"'ans' has shape {ans.shape} but there are {len(images)} images; store one label for each image."
         )
     if len(ans) == 0:
-        raise DataError(f"{path}: 'images' has no rows; {_GET_IT}.")
+        raise DataError(f"'images' has no rows; {_GET_IT}.")
     labels = ans[:].astype(np.int64)
     if "ans" in file and (labels.min() < 0 or labels.max() >= NUM_CLASSES):
         raise DataError(
-            f"{path}: 'ans' has labels from {labels.min()} to {labels.max()}, not 0 to {NUM_CLASSES - 1}; "
+            f"'ans' has labels from {labels.min()} to {labels.max()}, not 0 to {NUM_CLASSES - 1}; "
             "number the classes as Galaxy10 does."
         )
-    optional = {}
-    for name in _OPTIONAL:
-        if name not in file:
-            continue
+    columns = {}
+    for name in [name for name in ("ra", "dec", "redshift", "pxscale") if name in file]:
         column = file[name]
         numeric = isinstance(column, h5py.Dataset) and np.issubdtype(column.dtype, np.number)
         if not numeric or column.shape != ans.shape:
-            raise DataError(
-                f"{path}: '{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out."
-            )
-        optional[name] = column[:].astype(np.float64)
-    return Galaxies(
-        path=path,
-        labels=labels,
-        image_size=images.shape[1],
-        simulated=bool(file.attrs.get(SIMULATED_ATTRIBUTE, False)),
-        **optional,
-    )
+            raise DataError(f"'{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out.")
+        columns[name] = column[:].astype(np.float64)
+    simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
+    return Galaxies(path, labels, images.shape[1], simulated, **columns)

@@ -13,12 +13,10 @@ from PIL import Image, UnidentifiedImageError
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.stretch import BAND_SCALES, NATIVE_PIXEL, combine
-from galutils.errors import GalutilsError
+from galutils.errors import GalutilsError, first_line
 
 #: Smallest picture, as in Galaxy10's layout, and how many pixels a file may have before it is refused unread.
 SMALLEST, MOST_PIXELS = 8, 100_000_000
-
-_FITS = (".fits", ".fit", ".fts", ".fits.gz", ".fits.fz")
 
 
 class PictureError(GalutilsError):
@@ -30,9 +28,6 @@ def read_picture(path: str | Path) -> np.ndarray:
 
     FITS cutouts hold g, r and z in nanomaggies per pixel, as the Legacy Surveys give them out; they are stretched
     as the survey's viewer does it (:func:`galutils.data.stretch.combine`), with north up.
-
-    Raises:
-        PictureError: it is missing, damaged, of another kind, or too small.
     """
     path = Path(path)
     if not path.exists():
@@ -41,7 +36,8 @@ def read_picture(path: str | Path) -> np.ndarray:
         raise PictureError(f"{path}: is a folder; name the images inside it, for example {path}/*.jpg.")
     if path.stat().st_size == 0:
         raise PictureError(f"{path}: is empty; get it again.")
-    image = _read_fits(path) if path.name.lower().endswith(_FITS) else _read_common(path)
+    is_fits = path.name.lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"))
+    image = _read_fits(path) if is_fits else _read_common(path)
     height, width = image.shape[:2]
     side = min(height, width)
     if side < SMALLEST:
@@ -50,20 +46,16 @@ def read_picture(path: str | Path) -> np.ndarray:
     return image[top : top + side, left : left + side].copy()
 
 
-def read_pictures(paths: list[Path], block: int = 64) -> Iterator[tuple[list[str], np.ndarray]]:
-    """All galaxies of some files, a block of one size at a time: their names and (n, side, side, 3) uint8.
+def read_pictures(paths: list[Path]) -> Iterator[tuple[list[str], np.ndarray]]:
+    """All galaxies of some files, in blocks of one size and at most 64: their names and (n, side, side, 3) uint8.
 
-    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed.
-
-    Raises:
-        PictureError: see :func:`read_picture`.
-        galutils.data.galaxies.DataError: an HDF5 file has another layout.
+    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. A file that
+    cannot be used is a PictureError, or a :class:`galutils.data.galaxies.DataError` if it is HDF5.
     """
     for path in paths:
         if is_hdf5(path):
             galaxies = open_galaxies(path, labelled=False)
-            for start in range(0, len(galaxies), block):
-                rows = np.arange(start, min(start + block, len(galaxies)))
+            for rows in np.split(np.arange(len(galaxies)), range(64, len(galaxies), 64)):
                 yield [f"{path}[{row}]" for row in rows], galaxies.read_images(rows)
         else:
             yield [str(path)], read_picture(path)[None]
@@ -92,10 +84,10 @@ def _read_common(path: Path) -> np.ndarray:
                 image = image.convert("RGBA")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
             return np.asarray(image.convert("RGB"))
-    except UnidentifiedImageError:
-        raise PictureError(f"{path}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.") from None
     except PictureError:
         raise
+    except UnidentifiedImageError:
+        raise PictureError(f"{path}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise PictureError(f"{path}: is a damaged image ({error}); get it again.") from error
 
@@ -106,18 +98,16 @@ def _read_fits(path: Path) -> np.ndarray:
     from astropy.utils.exceptions import AstropyWarning
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", AstropyWarning)
-            with fits.open(path, memmap=False) as file:
-                found = next((hdu for hdu in file if hdu.is_image and hdu.data is not None), None)
-                if found is None:
-                    raise PictureError(f"{path}: holds no image; give a cutout with the bands g, r and z.")
-                flux, header = np.asarray(found.data, dtype=np.float32), found.header
-                pixel = _pixel_scale(header)
+        with warnings.catch_warnings(action="ignore", category=AstropyWarning), fits.open(path, memmap=False) as file:
+            found = next((hdu for hdu in file if hdu.is_image and hdu.data is not None), None)
+            if found is None:
+                raise PictureError(f"{path}: holds no image; give a cutout with the bands g, r and z.")
+            flux, header = np.asarray(found.data, dtype=np.float32), found.header
+            pixel = _pixel_scale(header)
     except PictureError:
         raise
     except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
-        raise PictureError(f"{path}: cannot be read as FITS ({str(error).splitlines()[0]}); get it again.") from error
+        raise PictureError(f"{path}: cannot be read as FITS ({first_line(error)}); get it again.") from error
     bands = str(header.get("BANDS", "grz"))
     if flux.ndim != 3 or len(flux) != len(bands) or not set("grz") <= set(bands):
         raise PictureError(f"{path}: has shape {flux.shape} and bands '{bands}'; give a cutout with g, r and z.")
@@ -134,7 +124,6 @@ def _pixel_scale(header) -> float:
     """Arcsec per pixel; the survey's own where the header does not say."""
     from astropy.wcs import WCS, utils
 
-    if "CD1_1" not in header and "CDELT1" not in header:
-        return NATIVE_PIXEL
-    scale = float(utils.proj_plane_pixel_scales(WCS(header, naxis=2))[0]) * 3600
+    stated = "CD1_1" in header or "CDELT1" in header
+    scale = float(utils.proj_plane_pixel_scales(WCS(header, naxis=2))[0]) * 3600 if stated else 0.0
     return scale if scale > 0 else NATIVE_PIXEL

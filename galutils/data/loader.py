@@ -1,8 +1,7 @@
 """Images on their way to the device: kept there whole where they fit, streamed from the file where not.
 
 Both ways give the same batches in the same order, so the choice changes time and memory but no number. Augmentation
-is here too: a galaxy has no up, and no side from which it has to be seen. Quarter turns and flips move pixels without
-blending any, so that an augmented image is as sharp as the original.
+is here too: a galaxy has no up and no side from which it has to be seen, and quarter turns and flips blend no pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,12 +18,9 @@ MEMORY_SHARE = 0.5
 
 
 class Resident:
-    """Images or feature maps held on the device.
+    """Images or feature maps (n, H, W, C), or features (n, D), held on the device, for the (n,) row numbers ``rows``.
 
-    Args:
-        data: (n, H, W, C) or (n, features), on the device; channels last, so that a batch is a channels-last
-            NCHW tensor without a copy.
-        rows: (n,) the row number of each entry of ``data``.
+    Channels are last, so that a batch is a channels-last NCHW tensor without a copy.
     """
 
     def __init__(self, data: torch.Tensor, rows: np.ndarray):
@@ -33,27 +29,16 @@ class Resident:
         self.index[rows] = np.arange(len(rows))
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
-        """For each array of row numbers, yield its (B, C, H, W) or (B, features) tensor."""
+        """For each array of row numbers, yield its (B, C, H, W) or (B, D) tensor."""
         # All indices go to the device at once: a copy for each batch would keep a GPU waiting for the host.
         index = torch.from_numpy(self.index[np.concatenate(batches)]).to(self.data.device)
         for chosen in index.split([len(rows) for rows in batches]):
-            yield self._batch(chosen)  # without a name here, by which the batch would live on
-
-    def _batch(self, chosen: torch.Tensor) -> torch.Tensor:
-        batch = self.data.index_select(0, chosen)  # several times as fast as data[chosen]
-        return batch.permute(0, 3, 1, 2) if batch.ndim == 4 else batch
+            # Several times as fast as data[chosen]; without a name here, by which the batch would live on.
+            yield self.data.index_select(0, chosen).movedim(-1, 1)
 
 
 class Streamed:
-    """Images read from the file while the device works on the ones before.
-
-    Args:
-        galaxies: the opened file.
-        size: height and width to read them at, in pixels.
-        crop: share of each side that is kept around the centre.
-        device: where batches go.
-        read_ahead: images read at once; two such blocks are in memory.
-    """
+    """Images read from the file, ``read_ahead`` at once, while the device works on as many before."""
 
     def __init__(self, galaxies: Galaxies, size: int, crop: float, device: torch.device, read_ahead: int = 64):
         self.galaxies, self.size, self.crop = galaxies, size, crop
@@ -61,19 +46,15 @@ class Streamed:
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
         """For each array of row numbers, yield its (B, 3, H, W) uint8 tensor."""
-        blocks, count = [[]], 0
+        blocks = [[]]
         for rows in batches:
-            if blocks[-1] and count + len(rows) > self.read_ahead:
+            if blocks[-1] and sum(map(len, blocks[-1])) + len(rows) > self.read_ahead:
                 blocks.append([])
-                count = 0
             blocks[-1].append(rows)
-            count += len(rows)
         with ThreadPoolExecutor(max_workers=1) as reader:
             ahead = reader.submit(self._read, blocks[0])
-            for following in [*blocks[1:], None]:
-                block = ahead.result()
-                if following is not None:
-                    ahead = reader.submit(self._read, following)
+            for following in [*blocks[1:], []]:
+                block, ahead = ahead.result(), reader.submit(self._read, following)
                 for images in block:
                     yield torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2)
 
@@ -99,13 +80,9 @@ def load_images(
     crop: float = 1.0,
     resident: bool | None = None,
 ) -> Resident | Streamed:
-    """Make the given rows ready for the device.
+    """Make the (n,) rows that will be asked for ready for the device; size and crop as in ``Galaxies.read_images``.
 
-    Args:
-        rows: (n,) the rows that will be asked for.
-        size: height and width in pixels.
-        crop: share of each side that is kept around the centre.
-        resident: whether to hold them all on the device; decided by its free memory if None.
+    Whether they are all held there (``resident``) is decided by its free memory if None.
     """
     if resident is None:
         resident = len(rows) * size * size * 3 <= MEMORY_SHARE * free_memory(device)
@@ -119,14 +96,13 @@ def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int | None = None,
     return torch.from_numpy(galaxies.read_images(rows, size, crop)).permute(0, 3, 1, 2)
 
 
-#: Four quarter turns, each with and without a flip.
+#: How many symmetries there are: four quarter turns, each with and without a flip.
 COUNT = 8
 
 
 def symmetry(images: torch.Tensor, number: int) -> torch.Tensor:
     """Square images (..., H, H) turned by ``number % 4`` quarters; flipped left to right before that from 4 on."""
-    flipped = images.flip(-1) if number >= 4 else images
-    return flipped.rot90(number % 4, (-2, -1))
+    return (images.flip(-1) if number >= 4 else images).rot90(number % 4, (-2, -1))
 
 
 def random_symmetries(images: torch.Tensor) -> torch.Tensor:

@@ -1,14 +1,16 @@
 """Which rows are trained on and which are tested on.
 
-Galaxy10 DECaLS holds blank images and galaxies that occur twice, some with contradicting labels. A
-random split that ignores this puts one copy into training and the other into the test. Here blank rows
-are dropped and all rows of one galaxy stay on one side.
+Galaxy10 DECaLS holds blank images and galaxies that occur twice, some with contradicting labels. A split by rows
+would put one copy into training and the other into the test. Here blank rows are dropped and all rows of one galaxy
+stay on one side.
 """
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -18,7 +20,7 @@ from scipy.sparse.csgraph import connected_components
 from galutils.data.galaxies import DataError, Galaxies
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
+from galutils.files import WriteError, atomic_path, code_digest, data_home
 from galutils.progress import tracked
 
 #: Two rows closer than this on the sky are one galaxy, in arcsec.
@@ -29,34 +31,22 @@ SAME_POSITION = 1.0
 class Split:
     """The part and the group of every row of a file.
 
-    Attributes:
-        part: (N,) str, "train", "test", "calibration" (training galaxies that were set aside), "blank"
-            (dropped), or "unused" (left out by a training fraction).
-        group: (N,) int64; rows with the same number show the same galaxy.
+    Parts, (N,) str, are "train", "test", "calibration" (training galaxies that were set aside), "blank" (dropped)
+    and "unused" (left out by a training fraction). Rows with the same group, (N,) int64, show the same galaxy.
     """
 
     part: np.ndarray
     group: np.ndarray
 
-    @cached_property
-    def train(self) -> np.ndarray:
-        """Row numbers of the training part, increasing."""
-        return np.flatnonzero(self.part == "train")
-
-    @cached_property
-    def test(self) -> np.ndarray:
-        """Row numbers of the test part, increasing."""
-        return np.flatnonzero(self.part == "test")
-
-    @cached_property
-    def calibration(self) -> np.ndarray:
-        """Row numbers of the training galaxies that were set aside, increasing."""
-        return np.flatnonzero(self.part == "calibration")
+    #: Row numbers of three of the parts, increasing.
+    train = cached_property(lambda self: np.flatnonzero(self.part == "train"))
+    test = cached_property(lambda self: np.flatnonzero(self.part == "test"))
+    calibration = cached_property(lambda self: np.flatnonzero(self.part == "calibration"))
 
     def write(self, path: str | Path) -> None:
         """Write ``row,part,group`` as CSV."""
+        table = pd.DataFrame({"row": np.arange(len(self.part)), "part": self.part, "group": self.group})
         with atomic_path(path) as partial:
-            table = pd.DataFrame({"row": np.arange(len(self.part)), "part": self.part, "group": self.group})
             table.to_csv(partial, index=False)
 
 
@@ -69,37 +59,38 @@ def read_split(path: str | Path) -> Split:
 def scan_images(galaxies: Galaxies, block: int = 256) -> tuple[np.ndarray, np.ndarray]:
     """Read every image once, in blocks, to find the blank and the identical ones.
 
-    Returns:
-        blank: (N,) bool, true where all pixels of an image are equal.
-        digest: (N,) str, equal where images are pixel-identical (BLAKE2b, 128 bits). Blank images, which show
-            no galaxy, have one each.
+    Returns (N,) bool, true where all pixels of an image are equal, and (N,) str, equal where images are
+    pixel-identical (BLAKE2b, 128 bits). Blank images, which show no galaxy, have a digest each.
     """
-    blank, digest = [], []
-    blocks = [np.arange(start, min(start + block, len(galaxies))) for start in range(0, len(galaxies), block)]
-    for rows in tracked(blocks, len(galaxies), "image", weight=len):
-        images = galaxies.read_images(rows)
-        flat = images.reshape(len(images), -1)
-        blank.append((flat == flat[:, :1]).all(axis=1))
+    count = len(galaxies)
+    blank, digest = np.empty(count, bool), []
+    for rows in tracked(np.split(np.arange(count), range(block, count, block)), count, "image", weight=len):
+        flat = galaxies.read_images(rows).reshape(len(rows), -1)
+        blank[rows] = (flat == flat[:, :1]).all(axis=1)
         digest += [hashlib.blake2b(row.tobytes(), digest_size=16).hexdigest() for row in flat]
-    blank = np.concatenate(blank)
-    return blank, np.where(blank, [f"blank {row}" for row in range(len(blank))], digest)
+    return blank, np.where(blank, [f"blank {row}" for row in range(count)], digest)
+
+
+def scan_once(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`scan_images`, kept in the folder of data files under a key of the file's content and of this code."""
+    key = hashlib.sha256(f"{galaxies.sha256} {code_digest('data/splits.py', 'data/galaxies.py')}".encode()).hexdigest()
+    path = data_home() / "scans" / f"{key[:20]}.npz"
+    try:
+        with np.load(path) as kept:
+            return kept["blank"], kept["digest"]
+    except (OSError, ValueError, KeyError, BadZipFile):  # not there, or damaged
+        found = scan_images(galaxies)
+    with suppress(WriteError), atomic_path(path) as partial:  # a folder that cannot be written to costs time alone
+        np.savez(partial, blank=found[0], digest=found[1])
+    return found
 
 
 def position_pairs(ra: np.ndarray | None, dec: np.ndarray | None) -> np.ndarray:
-    """Pairs of rows within :data:`SAME_POSITION` on the sky.
+    """Pairs of rows within :data:`SAME_POSITION` on the sky: (n_pairs, 2) int64, the smaller row first.
 
-    Args:
-        ra, dec: (N,) degrees; rows where either is not finite are ignored. None gives no pairs.
-
-    Returns:
-        (n_pairs, 2) int64, the smaller row first.
-
-    Raises:
-        DataError: a declination lies outside -90 to 90 degrees.
+    Positions are (N,) in degrees; rows where either is not finite are ignored, and None gives no pairs.
     """
-    if ra is None or dec is None:
-        return np.empty((0, 2), np.int64)
-    rows = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    rows = [] if ra is None or dec is None else np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
     if np.abs(dec[rows]).max() > 90:
@@ -116,19 +107,17 @@ def position_pairs(ra: np.ndarray | None, dec: np.ndarray | None) -> np.ndarray:
 def group_rows(pairs: np.ndarray, digest: np.ndarray) -> np.ndarray:
     """Number the galaxies: rows linked by a pair or by an equal digest, directly or not, share a number.
 
-    Args:
-        pairs: (n_pairs, 2) int64 row numbers.
-        digest: (N,) str, see :func:`scan_images`.
-
-    Returns:
-        (N,) int64, numbered by first appearance.
+    Takes what :func:`position_pairs` and :func:`scan_images` give; returns (N,) int64, by first appearance.
     """
-    _, representative = np.unique(digest, return_inverse=True)
-    first_row = np.full(representative.max() + 1, len(digest))
-    np.minimum.at(first_row, representative, np.arange(len(digest)))
+    _, first_row, representative = np.unique(digest, return_index=True, return_inverse=True)
     links = np.concatenate([pairs, np.stack([np.arange(len(digest)), first_row[representative]], axis=1)])
     graph = coo_array((np.ones(len(links), bool), links.T), shape=(len(digest), len(digest)))
     return connected_components(graph, directed=False)[1].astype(np.int64)
+
+
+def find_galaxies(galaxies: Galaxies) -> np.ndarray:
+    """Which rows of a file show the same galaxy: (N,) int64, see :func:`group_rows`."""
+    return group_rows(position_pairs(galaxies.ra, galaxies.dec), scan_once(galaxies)[1])
 
 
 def split_rows(
@@ -141,20 +130,13 @@ def split_rows(
 ) -> Split:
     """Split a file into training and test rows, stratified by class, whole galaxies at a time.
 
-    Within a class the galaxies are shuffled and the first ``test_size`` of them are tested on. A galaxy
-    that occurs with several labels counts for the class of its first row.
+    Within a class the galaxies are shuffled by ``seed`` and the first ``test_size`` of them are tested on. A
+    galaxy that occurs with several labels counts for the class of its first row.
 
     Args:
-        galaxies: the opened file.
-        test_size: share of galaxies to test on, between 0 and 1.
-        seed: same seed, same split.
         train_fraction: share of the training galaxies to keep, for learning curves; the test stays the same.
         calibration_fraction: share of those kept that is not trained on but set aside, to fit a temperature.
-        scan: result of :func:`scan_images`, if it is at hand.
-
-    Raises:
-        DataError: a class has fewer than two galaxies, so that it cannot be on both sides.
-        GalutilsError: a share lies outside its range.
+        scan: result of :func:`scan_images`; by default that of :func:`scan_once`.
     """
     if not 0 < test_size < 1:
         raise GalutilsError(f"test_size is {test_size}; it must lie between 0 and 1.")
@@ -162,9 +144,7 @@ def split_rows(
         raise GalutilsError(f"train_fraction is {train_fraction}; it must lie above 0 and at most be 1.")
     if not 0 <= calibration_fraction < 1:
         raise GalutilsError(f"calibration_fraction is {calibration_fraction}; it must be at least 0 and below 1.")
-    blank, digest = scan_images(galaxies) if scan is None else scan
-    # A blank image equals every other blank image; that does not make their rows one galaxy.
-    digest = np.where(blank, [f"blank {row}" for row in range(len(digest))], digest)
+    blank, digest = scan_once(galaxies) if scan is None else scan
     group = group_rows(position_pairs(galaxies.ra, galaxies.dec), digest)
     kept = np.flatnonzero(~blank)
     galaxy, first = np.unique(group[kept], return_index=True)
@@ -182,21 +162,16 @@ def split_rows(
         tested = min(max(1, round(test_size * len(members))), len(members) - 1)
         trained = max(1, round(train_fraction * (len(members) - tested)))
         aside = min(round(calibration_fraction * trained), trained - 1)
-        part_of_galaxy[members[:tested]] = "test"
-        part_of_galaxy[members[tested : tested + trained - aside]] = "train"
-        part_of_galaxy[members[tested + trained - aside : tested + trained]] = "calibration"
-        part_of_galaxy[members[tested + trained :]] = "unused"
+        divided = np.split(members, np.cumsum([tested, trained - aside, aside]))
+        for part, these in zip(("test", "train", "calibration", "unused"), divided, strict=True):
+            part_of_galaxy[these] = part
     part = part_of_galaxy[group]
     part[blank] = "blank"
     return Split(part, group)
 
 
 def contradicting_groups(labels: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
-    """Rows of each galaxy that occurs more than once with different labels.
-
-    Args:
-        labels: (N,) int. groups: (N,) int, see :func:`galutils.data.splits.group_rows`.
-    """
+    """Rows of each galaxy that occurs with different labels; both (N,) int, see :func:`group_rows`."""
     order = np.argsort(groups, kind="stable")
     repeated = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
     return [rows for rows in repeated if len(set(labels[rows])) > 1]

@@ -3,6 +3,10 @@
 import numpy as np
 from astropy.visualization import LuptonAsinhStretch
 
+#: Native pixel of the survey and width of a cutout, which is the same at any image size; arcsec.
+NATIVE_PIXEL = 0.262
+FIELD = 256 * NATIVE_PIXEL
+
 #: Factors that the Legacy Surveys' viewer gives g, r and z before they become blue, green and red, and the
 #: pedestal that it adds; both per native pixel. Its curve, asinh(Q x) / sqrt(Q) with Q = 20, makes an empty
 #: pixel grey level 32.4. LuptonAsinhStretch is the same curve with other names for the constants.
@@ -19,8 +23,3 @@ def combine(light: np.ndarray) -> np.ndarray:
     light = light + PEDESTAL
     mean = np.clip(light, 0, None).mean(axis=0) + 1e-6
     return np.moveaxis(np.clip(255 * light * (STRETCH(mean) / mean), 0, 255)[::-1], 0, -1)
-
-
-#: Native pixel of the survey and width of a cutout, which is the same at any image size; arcsec.
-NATIVE_PIXEL = 0.262
-FIELD = 256 * NATIVE_PIXEL

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import stats
 
 from galutils.data.galaxy10 import NUM_CLASSES
 
 DRAWS = 1000
-LEVEL = 0.95
+LEVEL = 0.95  # of every interval
 #: Pairs of classes that people confuse, too.
 CONFUSABLE = {"disturbed, merging": (0, 1), "tight, loose spiral": (6, 7), "round, in-between": (2, 3)}
 #: Scores of :func:`weighted_scores` that are single numbers.
@@ -29,20 +29,13 @@ SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "top2_accuracy
 
 @dataclass(frozen=True)
 class Graded:
-    """The predictions of one run.
+    """The predictions of one run; classes and numbers are int."""
 
-    Attributes:
-        row: (n,) int, rows of the file.
-        group: (n,) int; rows with the same number show the same galaxy.
-        labels, predicted: (n,) int, classes; -1 where none was predicted.
-        probabilities: (n, C) float; None where there are hard assignments only.
-    """
-
-    row: np.ndarray
-    group: np.ndarray
-    labels: np.ndarray
-    predicted: np.ndarray
-    probabilities: np.ndarray | None = None
+    row: np.ndarray  # (n,) rows of the file
+    group: np.ndarray  # (n,) rows with the same number show the same galaxy
+    labels: np.ndarray  # (n,) classes
+    predicted: np.ndarray  # (n,) classes, -1 where none was predicted
+    probabilities: np.ndarray | None = None  # (n, C) float; None where there are hard assignments only
 
     @property
     def correct(self) -> np.ndarray:
@@ -51,30 +44,24 @@ class Graded:
 
 
 def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """All scores, for several weightings of the rows at once.
+    """All scores, for several weightings of the rows at once: weights (B, n) say how often each row counts.
 
-    Args:
-        weights: (B, n) how often each row counts.
-
-    Returns:
-        the :data:`SCORES`, each (B,): ``accuracy``, ``balanced_accuracy`` (mean recall), ``macro_f1``, ``roc_auc``
-        (macro, one-versus-rest) and ``top2_accuracy``; ``recall``, ``precision``, each (B, C); and ``confused``,
-        (B, 3): the share of the galaxies of each :data:`CONFUSABLE` pair that are taken for the other one. NaN where
-        a score has no meaning: a class that does not occur or was not predicted, top-2 without probabilities.
+    The :data:`SCORES`, each (B,), of which ``balanced_accuracy`` is the mean recall; ``recall`` and ``precision``, each
+    (B, C); and ``confused``, (B, 3): the share of the galaxies of each :data:`CONFUSABLE` pair that are taken for the
+    other one. NaN where a score has no meaning: a class does not occur, or no row has probabilities for top-2.
     """
-    classes, total = NUM_CLASSES, weights.sum(axis=1)
-    guess = np.where(graded.predicted < 0, classes, graded.predicted)  # the last column: no class
-    cell = graded.labels * (classes + 1) + guess
-    cells = sparse.csr_array((np.ones(len(cell)), (np.arange(len(cell)), cell)), (len(cell), classes * (classes + 1)))
-    counts = (cells.T @ weights.T).T.reshape(-1, classes, classes + 1)
-    hits = np.einsum("bcc->bc", counts[:, :, :classes])
-    true, taken = counts.sum(axis=2), counts[:, :, :classes].sum(axis=1)
+    total, classes = weights.sum(axis=1), np.arange(NUM_CLASSES)
+    truth, guess = (np.equal.outer(given, classes).astype(float) for given in (graded.labels, graded.predicted))
+    true, taken, hits = weights @ truth, weights @ guess, weights @ (truth * guess)
     with np.errstate(invalid="ignore"):
         recall, precision, f1 = hits / true, hits / taken, 2 * hits / (true + taken)
-        confused = [(counts[:, a, b] + counts[:, b, a]) / (true[:, a] + true[:, b]) for a, b in CONFUSABLE.values()]
+        confused = [
+            weights @ (truth[:, a] * guess[:, b] + truth[:, b] * guess[:, a]) / (true[:, a] + true[:, b])
+            for a, b in CONFUSABLE.values()
+        ]
     ranks, top2 = graded.probabilities, np.full(len(weights), np.nan)
     if ranks is None:
-        ranks = np.equal.outer(graded.predicted, np.arange(classes)).astype(float)
+        ranks = guess
     else:
         best = np.argsort(-ranks, axis=1, kind="stable")[:, :2]
         top2 = weights @ (best == graded.labels[:, None]).any(axis=1) / total
@@ -94,7 +81,7 @@ def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
     """Macro one-versus-rest ROC AUC (B,) for weightings (B, n) of the rows; see :func:`metrics.macro_roc_auc`.
 
     The share of pairs, one galaxy of the class and one of another, in which the first scores higher; ties count half.
-    NaN where galaxies of one class alone are drawn.
+    NaN where one class alone is drawn.
     """
     areas = []
     for label in np.unique(labels):
@@ -110,17 +97,11 @@ def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
 
 
 def galaxy_draws(groups: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0) -> list[np.ndarray]:
-    """How often each row occurs when whole galaxies are drawn with replacement, as many as there are.
+    """How often each row occurs when whole galaxies are drawn with replacement: for each run (draws, n) float32.
 
-    Args:
-        groups: for each run the (n,) galaxy numbers of its rows. Runs share the draws, so that rows of one galaxy
-            occur equally often in all of them.
-
-    Returns:
-        for each run (draws, n) float32.
+    Runs, each given by its rows' galaxy numbers (n,), share the draws: a galaxy occurs equally often in all of them.
     """
-    galaxies = np.unique(np.concatenate(groups))
-    rng = np.random.default_rng(seed)
+    rng, galaxies = np.random.default_rng(seed), np.unique(np.concatenate(groups))
     size = len(galaxies)
     drawn = np.empty((draws, size), np.float32)
     for draw in drawn:
@@ -128,18 +109,17 @@ def galaxy_draws(groups: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
     return [drawn[:, np.searchsorted(galaxies, group)] for group in groups]
 
 
-def combine(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.DataFrame:
+def combine_seeds(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.DataFrame:
     """Mean and uncertainty of scores over seeds and galaxies; see the module's docstring.
 
     Args:
         points: (S, K) K scores for each seed.
         replicates: (S, B, K) the same on galaxies drawn anew; NaN, such as the recall of a class of which no galaxy was
             drawn, leaves that draw out.
-        galaxies: how many there are.
 
     Returns:
-        one row per score: ``mean``; ``sd`` between seeds, NaN for one seed; ``standard_error``; ``dof``, its degrees
-        of freedom. With one seed the standard error is that of the galaxies alone.
+        one row per score: ``mean``; ``sd`` between seeds, NaN for one seed; ``standard_error``, with one seed that of
+        the galaxies alone; ``dof``, its degrees of freedom.
     """
     seeds = len(points)
     own = pd.DataFrame(replicates.mean(axis=0)).var(ddof=1).to_numpy() * galaxies / (galaxies - 1)
@@ -157,35 +137,41 @@ def combine(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> pd.Dat
     return pd.DataFrame({"mean": points.mean(axis=0), "sd": sd, "standard_error": np.sqrt(variance), "dof": dof})
 
 
-def estimate(runs: Sequence[Graded], draws: int = DRAWS, seed: int = 0, level: float = LEVEL) -> pd.DataFrame:
-    """Every score of an approach with its interval.
+def estimate_mean(
+    groups: Sequence[np.ndarray], values: Sequence[np.ndarray], draws: int = DRAWS, seed: int = 0
+) -> dict:
+    """Mean of a number that every row has, with Student's interval; for each seed the rows' galaxies and values, (n,).
 
-    Args:
-        runs: one for each seed.
-
-    Returns:
-        indexed by name: the :data:`SCORES`, ``recall 0`` to ``recall 9``, ``precision 0`` ..., and ``confused`` with
-        a name of :data:`CONFUSABLE`; the columns of :func:`combine`, ``low`` and ``high``.
+    ``galaxies``, how many there are; the columns of :func:`combine_seeds`, ``low`` and ``high``.
     """
-    weights = galaxy_draws([run.group for run in runs], draws, seed)
+    points = np.array([[own.mean()] for own in values])
+    weights = galaxy_draws(groups, draws, seed)
+    replicates = [(drawn @ own / drawn.sum(axis=1))[:, None] for drawn, own in zip(weights, values, strict=True)]
+    galaxies = len(np.unique(np.concatenate(groups)))
+    found = combine_seeds(points, np.stack(replicates), galaxies).iloc[0]
+    half = stats.t.ppf((1 + LEVEL) / 2, found["dof"]) * found["standard_error"]
+    return {"galaxies": galaxies, **found.to_dict(), "low": found["mean"] - half, "high": found["mean"] + half}
+
+
+def estimate(runs: Sequence[Graded]) -> pd.DataFrame:
+    """Every score of an approach, from its run for each seed: columns of :func:`combine_seeds`, ``low``, ``high``.
+
+    Indexed by the :data:`SCORES`, ``recall 0`` ..., ``precision 0`` ..., and ``confused`` with the pair's name.
+    """
+    groups = [run.group for run in runs]
+    weights = galaxy_draws(groups)
     points = np.stack([_flat(run, np.ones((1, len(run.row))))[0] for run in runs])
     replicates = np.stack([_flat(run, drawn) for run, drawn in zip(runs, weights, strict=True)])
-    names = [*SCORES]
-    names += [f"{score} {label}" for score in ("recall", "precision") for label in range(NUM_CLASSES)]
-    names += [f"confused {pair}" for pair in CONFUSABLE]
-    table = combine(points, replicates, len(np.unique(np.concatenate([run.group for run in runs]))))
-    galaxies = _galaxies_behind(runs)
-    low, high = wilson(table["mean"], table["standard_error"], table["dof"], galaxies, level)
-    return table.assign(low=low, high=high).set_axis(names)
+    classes = [f"{score} {label}" for score in ("recall", "precision") for label in range(NUM_CLASSES)]
+    table = combine_seeds(points, replicates, len(np.unique(np.concatenate(groups))))
+    low, high = wilson(table["mean"], table["standard_error"], table["dof"], _galaxies_behind(runs))
+    return table.assign(low=low, high=high).set_axis([*SCORES, *classes, *(f"confused {pair}" for pair in CONFUSABLE)])
 
 
 def _flat(graded: Graded, weights: np.ndarray) -> np.ndarray:
     """(B, K): all scores side by side. In blocks, since the ROC curve of every draw is large."""
-    blocks = []
-    for start in range(0, len(weights), 200):
-        scores = weighted_scores(graded, weights[start : start + 200])
-        blocks.append(np.column_stack(list(scores.values())))
-    return np.concatenate(blocks)
+    blocks = [weighted_scores(graded, weights[start : start + 200]) for start in range(0, len(weights), 200)]
+    return np.concatenate([np.column_stack(list(scores.values())) for scores in blocks])
 
 
 def _galaxies_behind(runs: Sequence[Graded]) -> np.ndarray:
@@ -197,22 +183,17 @@ def _galaxies_behind(runs: Sequence[Graded]) -> np.ndarray:
 
 
 def wilson(
-    mean: np.ndarray, standard_error: np.ndarray, dof: np.ndarray, galaxies: np.ndarray, level: float = LEVEL
+    mean: np.ndarray, standard_error: np.ndarray, dof: np.ndarray, galaxies: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Score interval of a share whose variance is known; see the module's docstring.
+    """Interval (low, high), each (K,), of shares whose variance is known; see the module's docstring.
 
-    Args:
-        mean, standard_error, dof: (K,) as from :func:`combine`.
-        galaxies: (K,) how many the share is of; taken where the standard error is zero, so that the interval has a
-            width where all galaxies, or none, were right.
-
-    Returns:
-        (low, high), each (K,).
+    The number of galaxies, (K,), that they are shares of counts where the standard error is zero, so that the interval
+    has a width where all galaxies, or none, were right.
     """
     mean, standard_error = np.asarray(mean, float), np.asarray(standard_error, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.where(standard_error > 0, mean * (1 - mean) / standard_error**2, galaxies)
-        squared = stats.t.ppf((1 + level) / 2, dof) ** 2 / size
+        squared = stats.t.ppf((1 + LEVEL) / 2, dof) ** 2 / size
         middle = (mean + squared / 2) / (1 + squared)
         half = np.sqrt(squared * (mean * (1 - mean) + squared / 4)) / (1 + squared)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

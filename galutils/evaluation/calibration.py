@@ -4,38 +4,36 @@ Guo et al. (2017): reliability diagrams, the expected calibration error over equ
 temperature scaling, one number by which all logits are divided, fitted on galaxies that were not trained on. Those
 are set aside from the training galaxies (``calibration_fraction``), never taken from the test; the paper's protocol
 has none, so that they come from runs beside the main ones.
+
+Labels are (n,) int and probabilities (n, C) float throughout.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.optimize import minimize_scalar
+from scipy.special import softmax
 
-from galutils.evaluation.bootstrap import Graded, combine, galaxy_draws
+from galutils.evaluation.bootstrap import Graded, estimate_mean
 
 BINS = 15
 
 
-def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
-    """Expected calibration error: mean distance of confidence and accuracy over bins of confidence, by galaxies.
-
-    Args:
-        labels: (n,) int. probabilities: (n, C) float.
-    """
-    confidence, right, number = _binned(labels, probabilities, bins)
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over bins of confidence, by galaxies."""
+    confidence, right, number = _binned(labels, probabilities)
     return float(np.abs(np.bincount(number, right - confidence)).sum() / len(labels))
 
 
-def chance_calibration_error(probabilities: np.ndarray, draws: int = 200, seed: int = 0, bins: int = BINS) -> float:
+def chance_calibration_error(probabilities: np.ndarray) -> float:
     """Mean calibration error if the labels were drawn from the probabilities: what perfect calibration would show.
 
     It is not zero, since few galaxies in a bin are seldom right in just the expected share (Broecker & Smith 2007).
     """
-    uniform = np.random.default_rng(seed).random((draws, len(probabilities), 1))
+    uniform = np.random.default_rng(0).random((200, len(probabilities), 1))
     labels = (probabilities.cumsum(axis=1) < uniform).sum(axis=2).clip(max=probabilities.shape[1] - 1)
-    return float(np.mean([calibration_error(drawn, probabilities, bins) for drawn in labels]))
+    return float(np.mean([calibration_error(drawn, probabilities) for drawn in labels]))
 
 
 def squared_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -43,18 +41,18 @@ def squared_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
 
 
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> pd.DataFrame:
+def reliability(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     """Mean ``confidence``, ``accuracy`` and ``count`` of each bin of confidence that holds galaxies."""
-    confidence, right, number = _binned(labels, probabilities, bins)
+    confidence, right, number = _binned(labels, probabilities)
     table = pd.DataFrame({"bin": number, "confidence": confidence, "accuracy": right, "count": 1})
     return table.groupby("bin").agg({"confidence": "mean", "accuracy": "mean", "count": "sum"}).reset_index(drop=True)
 
 
-def _binned(labels: np.ndarray, probabilities: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _binned(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n,) confidence, whether the likeliest class is right (0 or 1), and the bin of confidence, closed above."""
     confidence = probabilities.max(axis=1)
     right = (probabilities.argmax(axis=1) == labels).astype(float)
-    return confidence, right, np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return confidence, right, np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
 
 
 def accuracy_by_coverage(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
@@ -76,44 +74,34 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities (n, C) of the logits divided by the temperature. Which class is the likeliest stays."""
-    logits = np.log(np.maximum(probabilities, np.finfo(float).tiny)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    """Probabilities of the logits divided by the temperature. Which class is the likeliest stays."""
+    return softmax(np.log(np.maximum(probabilities, np.finfo(float).tiny)) / temperature, axis=1)
 
 
 def calibration_table(graded: dict[str, dict[int, Graded]]) -> pd.DataFrame:
-    """How well the probabilities of each approach are calibrated, means over its seeds.
+    """How well the probabilities of each approach in :func:`galutils.study.collect.grade_runs` are calibrated.
 
-    Args:
-        graded: see :func:`galutils.study.grades.grade_runs`; approaches with probabilities.
-
-    Returns:
-        indexed by approach: ``accuracy``, ``confidence`` (mean), ``ece``, ``chance_ece``, ``brier`` and its 95%
-        interval ``brier_low``, ``brier_high``.
+    Indexed by approach, means over its seeds: ``accuracy``, ``confidence``, ``ece``, ``chance_ece``, ``brier`` and its
+    95% interval ``brier_low``, ``brier_high``.
     """
     rows = {}
     for title, seeds in graded.items():
         runs = list(seeds.values())
         errors = [squared_errors(run.labels, run.probabilities) for run in runs]
-        weights = galaxy_draws([run.group for run in runs])
-        replicates = np.stack([(w @ e / w.sum(axis=1))[:, None] for w, e in zip(weights, errors, strict=True)])
-        galaxies = len(np.unique(np.concatenate([run.group for run in runs])))
-        brier = combine(np.array([[own.mean()] for own in errors]), replicates, galaxies).iloc[0]
-        half = stats.t.ppf(0.975, brier["dof"]) * brier["standard_error"]
+        brier = estimate_mean([run.group for run in runs], errors)
         rows[title] = {
             "accuracy": np.mean([run.correct.mean() for run in runs]),
             "confidence": np.mean([run.probabilities.max(axis=1).mean() for run in runs]),
             "ece": np.mean([calibration_error(run.labels, run.probabilities) for run in runs]),
             "chance_ece": np.mean([chance_calibration_error(run.probabilities) for run in runs]),
             "brier": brier["mean"],
-            "brier_low": brier["mean"] - half,
-            "brier_high": brier["mean"] + half,
+            "brier_low": brier["low"],
+            "brier_high": brier["high"],
         }
     return pd.DataFrame(rows).T
 
 
 def pool(runs: Iterable[Graded]) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of several runs, one after the other."""
-    runs = list(runs)
-    return np.concatenate([run.labels for run in runs]), np.concatenate([run.probabilities for run in runs])
+    labels, probabilities = zip(*((run.labels, run.probabilities) for run in runs), strict=True)
+    return np.concatenate(labels), np.concatenate(probabilities)

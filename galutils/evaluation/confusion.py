@@ -2,14 +2,14 @@
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import confusion_matrix
 
 from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
-from galutils.evaluation.metrics import confusion_counts
 
 
 def confusion_table(predictions: pd.DataFrame) -> np.ndarray:
-    """(10, 10) counts, true by predicted class. predictions: see galutils.study.runs.read_predictions."""
-    return confusion_counts(predictions["y_true"], predictions["y_pred"], NUM_CLASSES)
+    """(C, C) int64, true by predicted class. predictions: see :attr:`galutils.study.runs.Run.predictions`."""
+    return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=np.arange(NUM_CLASSES))
 
 
 def mistake_titles(mistakes: pd.DataFrame) -> list[str]:
@@ -28,8 +28,8 @@ def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, floa
     return [(int(i), int(j), float(share[i, j])) for i, j in zip(*np.unravel_index(order, share.shape), strict=True)]
 
 
-def confident_mistakes(predictions: pd.DataFrame, count: int = 10) -> pd.DataFrame:
-    """The wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
+def confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The ten wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
     probabilities = predictions.filter(regex=r"^p\d$").max(axis=1)
     wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
-    return wrong.nlargest(count, "confidence")
+    return wrong.nlargest(10, "confidence")

@@ -18,46 +18,38 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from statsmodels.stats.proportion import proportion_confint
 
-from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
+from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.data.splits import contradicting_groups
+from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import Graded
-from galutils.study.runs import RunError
+from galutils.evaluation.confusion import mistake_titles
 
 #: Copies below this number give no rate of errors.
 FEW = 10
 
 
 def contradictions(labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:
-    """Galaxies whose rows have different labels.
-
-    Args:
-        labels: (N,) int. group: (N,) int; rows with the same number show the same galaxy.
-
-    Returns:
-        one row per galaxy: ``rows`` and ``labels``, a list each.
-    """
-    found = contradicting_groups(labels, group)
-    return pd.DataFrame(
-        {"rows": [rows.tolist() for rows in found], "labels": [labels[rows].tolist() for rows in found]}
-    )
+    """``rows`` and ``labels``, a list each, of every galaxy, by its number in group (N,), that has several labels."""
+    found = [(rows.tolist(), labels[rows].tolist()) for rows in contradicting_groups(labels, group)]
+    return pd.DataFrame(found, columns=["rows", "labels"])
 
 
 def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:
     """In words: how many galaxies occur several times, how many contradict themselves, and what follows from it."""
-    copies = int(np.sum(np.bincount(np.unique(group, return_inverse=True)[1]) > 1))
+    copies = int(np.sum(np.unique(group, return_counts=True)[1] > 1))
     if not copies:
         return "No galaxy occurs twice in this file, so copies say nothing about its labels."
-    wrong = len(contradictions(labels, group))
+    wrong = len(contradicting_groups(labels, group))
     times = "galaxy occurs" if copies == 1 else "galaxies occur"
     text = f"{copies} {times} more than once, {wrong} of them with labels that contradict each other."
     if copies < FEW:
         return f"{text} That is too few for a rate."
-    low, high = proportion_confint(wrong, copies, method="wilson")
+    shares = (wrong / copies, *proportion_confint(wrong, copies, method="wilson"))
     # Two labels of one galaxy agree if both are right: (1 - e)^2 = 1 - d, if they err independently.
-    rates = [1 - np.sqrt(1 - share) for share in (wrong / copies, low, high)]
+    rate, low, high = (1 - np.sqrt(1 - share) for share in shares)
     return (
-        f"{text} If labels err independently, that is an error rate of {rates[0]:.0%} (95% interval {rates[1]:.0%} "
-        f"to {rates[2]:.0%}) among such galaxies. It is no estimate for the others: which galaxies were taken twice "
+        f"{text} If labels err independently, that is an error rate of {rate:.0%} (95% interval {low:.0%} "
+        f"to {high:.0%}) among such galaxies. It is no estimate for the others: which galaxies were taken twice "
         "is no matter of chance."
     )
 
@@ -65,43 +57,32 @@ def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:
 def out_of_sample(seeds: Mapping[int, Graded]) -> pd.DataFrame:
     """Mean probabilities over seeds of the galaxies that were tested on, with their ``label``; indexed by row."""
     tables = [pd.DataFrame(run.probabilities, index=run.row).assign(label=run.labels) for run in seeds.values()]
-    table = pd.concat(tables)
-    table = table.groupby(table.index).mean()
-    return table.astype({"label": int})
+    return pd.concat(tables).groupby(level=0).mean().astype({"label": int})
 
 
 def consensus(graded: Mapping[str, Mapping[int, Graded]], without: str | None = None) -> pd.DataFrame:
-    """Mean of the approaches' :func:`out_of_sample` on the galaxies that all were tested on.
-
-    Args:
-        graded: approaches with probabilities, see :func:`galutils.study.grades.grade_runs`.
-        without: an approach that is left out.
+    """Mean of the approaches' :func:`out_of_sample`, but for one's, on the galaxies that all were tested on.
 
     Raises:
-        RunError: no approach is left, or they were tested on different galaxies.
+        GalutilsError: no approach is left, or they were tested on different galaxies.
     """
     tables = [out_of_sample(seeds) for title, seeds in graded.items() if title != without]
     if not tables:
-        raise RunError("Suspects come from other approaches, and there is one alone; run another of 02 to 05.")
+        raise GalutilsError("Suspects come from other approaches, and there is one alone; run another of 02 to 05.")
     rows = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not rows:
-        raise RunError("The approaches have no test galaxies in common; give their notebooks the same split_seed.")
+        raise GalutilsError("The approaches have no test galaxies in common; give their notebooks the same split_seed.")
     return sum(table.loc[rows] for table in tables).div(len(tables)).astype({"label": int})
 
 
 def find_suspects(probabilities: pd.DataFrame) -> pd.DataFrame:
-    """Galaxies that confident learning takes for mislabelled.
+    """Galaxies that confident learning, on a :func:`consensus`, takes for mislabelled, the least credible label first.
 
-    Args:
-        probabilities: from :func:`consensus`.
-
-    Returns:
-        one row per suspect, the least credible label first: ``row``, ``label``, ``suggested`` (the likeliest class),
-        ``confidence`` in it, ``quality`` (probability of the given label).
+    ``row``, ``label``, ``suggested`` (the likeliest class), ``confidence`` in it, ``quality`` (of the given label: its
+    probability).
     """
     labels, values = probabilities["label"].to_numpy(), probabilities[list(range(NUM_CLASSES))].to_numpy()
     values = values / values.sum(axis=1, keepdims=True)
-    flagged = find_label_issues(labels, values, filter_by="both", n_jobs=1)
     table = pd.DataFrame(
         {
             "row": probabilities.index,
@@ -111,33 +92,29 @@ def find_suspects(probabilities: pd.DataFrame) -> pd.DataFrame:
             "quality": get_label_quality_scores(labels, values),
         }
     )
+    flagged = find_label_issues(labels, values, filter_by="both", n_jobs=1)
     return table[flagged].sort_values("quality", ignore_index=True)
 
 
 def explain_errors(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
     """How much of the error of each approach lies on galaxies that the other approaches suspect.
 
-    Returns:
-        indexed by approach, means over seeds: ``error``; ``explained``, share of the errors that lie on suspects,
-        with ``low`` and ``high`` (Wilson, over galaxies); ``among_right``, share of suspects among the galaxies that
-        it classifies correctly; ``agreed``, share of the explained errors that give the class that the others
-        suggest; and ``error_without``, that on all but the suspects.
+    Indexed by approach, means over seeds: ``error``; ``explained``, share of the errors that lie on suspects, with
+    ``low`` and ``high`` (Wilson, over galaxies); ``among_right``, share of suspects among the galaxies that it
+    classifies correctly; ``agreed``, share of the explained errors that give the class that the others suggest; and
+    ``error_without``, that on all but the suspects.
     """
     rows = {}
     for title, seeds in graded.items():
         others = consensus(graded, without=title)
-        suspects = find_suspects(others).set_index("row")
+        suggested = find_suspects(others).set_index("row")["suggested"]
         found = []
         for run in seeds.values():
             kept = np.isin(run.row, others.index)
-            row, wrong = run.row[kept], ~run.correct[kept]
-            doubted = np.isin(row, suspects.index)
-            suggested = pd.Series(row).map(suspects["suggested"]).to_numpy()
-            explained = wrong & doubted
-            agreed = (run.predicted[kept] == suggested)[explained]
-            found.append(
-                (len(row), wrong.sum(), doubted.sum(), explained.sum(), agreed.sum(), (wrong & ~doubted).sum())
-            )
+            wrong, doubted = ~run.correct[kept], np.isin(run.row[kept], suggested.index)
+            agreed = wrong & (run.predicted[kept] == suggested.reindex(run.row[kept]).to_numpy())
+            cases = np.stack([wrong, doubted, wrong & doubted, agreed, wrong & ~doubted])
+            found.append([len(wrong), *cases.sum(axis=1)])
         count, wrong, doubted, explained, agreed, left = np.mean(found, axis=0)
         low, high = proportion_confint(explained, wrong, method="wilson") if wrong else (np.nan, np.nan)
         rows[title] = {
@@ -152,17 +129,13 @@ def explain_errors(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def find_planted(probabilities: pd.DataFrame, share: float = 0.05, seed: int = 0) -> tuple[float, float]:
-    """What the search is worth: spoil some labels on purpose, and look for them.
-
-    Args:
-        probabilities: from :func:`consensus`.
-        share: of the labels that are replaced by another class, drawn at random.
+def find_planted(probabilities: pd.DataFrame, share: float = 0.05) -> tuple[float, float]:
+    """What the search is worth: replace a share of a :func:`consensus`'s labels by others, drawn, and look for them.
 
     Returns:
         (share of the spoilt labels that become suspects, share of the others that do).
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     spoilt = np.zeros(len(probabilities), bool)
     spoilt[rng.permutation(len(spoilt))[: max(1, round(share * len(spoilt)))]] = True
     changed = (probabilities["label"] + rng.integers(1, NUM_CLASSES, len(spoilt))) % NUM_CLASSES
@@ -173,7 +146,4 @@ def find_planted(probabilities: pd.DataFrame, share: float = 0.05, seed: int = 0
 
 def suspect_titles(suspects: pd.DataFrame) -> list[str]:
     """ "label → suggested class (confidence)" for each row of :func:`find_suspects`."""
-    return [
-        f"{CLASS_NAMES[row.label]}\n→ {CLASS_NAMES[row.suggested]} ({row.confidence:.0%})"
-        for row in suspects.itertuples()
-    ]
+    return mistake_titles(suspects.rename(columns={"label": "y_true", "suggested": "y_pred"}))

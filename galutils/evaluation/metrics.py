@@ -1,19 +1,13 @@
-"""Scores of a classifier and of a clustering. Thin: scikit-learn does the counting, SciPy the assignment."""
+"""Scores of a classifier and of a clustering; scikit-learn does the counting."""
 
 import numpy as np
 from sklearn import metrics as sk
 
 
 def classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict:
-    """The scores that every supervised run reports.
+    """The scores that every supervised run reports, from labels (N,) int and probabilities (N, C) float.
 
-    Args:
-        labels: (N,) int, true classes from 0 to C-1.
-        probabilities: (N, C) float, rows sum to one.
-
-    Returns:
-        ``accuracy``; ``roc_auc`` (macro, one-versus-rest, from probabilities); ``macro_f1``; and
-        ``recall``, a list with one entry per class, None where a class does not occur in ``labels``.
+    ``accuracy``, ``roc_auc`` (see :func:`macro_roc_auc`), ``macro_f1`` and ``recall`` (see :func:`class_recall`).
 
     Raises:
         ValueError: shapes disagree, or a probability is not finite.
@@ -32,10 +26,7 @@ def classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict
 
 
 def macro_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
-    """Mean over classes of the area under the one-versus-rest ROC curve.
-
-    Args:
-        labels: (N,) int. scores: (N, C) float, larger means more likely; any monotone scale.
+    """Mean over classes of the area under the one-versus-rest ROC curve, from scores (N, C) on any monotone scale.
 
     Only classes that occur in ``labels``, and do not fill it, have a curve; the mean is over those.
     """
@@ -51,12 +42,5 @@ def macro_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def class_recall(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> list[float | None]:
     """Share of each true class that was predicted as it; None where the class does not occur."""
-    return [
-        float(np.mean(predicted[labels == label] == label)) if np.any(labels == label) else None
-        for label in range(num_classes)
-    ]
-
-
-def confusion_counts(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
-    """(C, C) int64 counts; row: true class, column: predicted class."""
-    return sk.confusion_matrix(labels, predicted, labels=np.arange(num_classes)).astype(np.int64)
+    recall = sk.recall_score(labels, predicted, labels=np.arange(num_classes), average=None, zero_division=np.nan)
+    return [None if np.isnan(share) else float(share) for share in recall]

@@ -1,33 +1,32 @@
-"""The approaches of the paper, with the numbers that it reports."""
+"""The approaches that have a name: titles, which weights they start from, and the numbers that the paper reports."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Approach:
-    """A row of the comparison.
+    """A row of the comparison."""
 
-    Attributes:
-        title: how tables and figures call it.
-        built: whether its network is built from scratch.
-        paper_accuracy, paper_roc_auc: from the paper's table; None where it has no such row.
-        supervised: whether it learns from labels. A clustering is scored on all galaxies, after matching.
-    """
-
-    title: str
-    built: bool
-    paper_accuracy: float | None = None
-    paper_roc_auc: float | None = None
-    supervised: bool = True
+    title: str  # how tables and figures call it
+    weights: str | None = None  # what it starts from where nothing else is chosen: imagenet, dino; None if it is built
+    supervised: bool = True  # whether it learns from labels; a clustering is scored on all galaxies, after matching
+    accuracy: float | None = None  # both from the paper's table, where it has such a row
+    roc_auc: float | None = None
 
 
 APPROACHES = {
-    "vgg_scratch": Approach("VGG, 32 channels, from scratch", True, 0.73, 0.924),
-    "vgg11_deep": Approach("VGG11, deep fine-tuning, new later layers", False, 0.74, 0.924),
-    "vgg11_deep_pretrained": Approach("VGG11, deep fine-tuning, pretrained later layers", False),
-    "vgg11_shallow": Approach("VGG11, shallow fine-tuning", False, 0.58, 0.880),
-    "custom_cnn": Approach("Custom CNN, average pooling first", True, 0.76, 0.929),
-    "dino_kmeans": Approach("DINO and k-means", False, 0.16, 0.521, supervised=False),
-    "dino_lora_kmeans": Approach("DINO with LoRA, scale 1/32, and k-means", False, 0.16, 0.522, supervised=False),
-    "dino_lora_kmeans_scale1": Approach("DINO with LoRA, scale 1, and k-means", False, supervised=False),
+    "vgg_scratch": Approach("VGG, 32 channels, from scratch", accuracy=0.73, roc_auc=0.924),
+    "vgg11_deep": Approach("VGG11, deep fine-tuning, new later layers", "imagenet", accuracy=0.74, roc_auc=0.924),
+    "vgg11_deep_pretrained": Approach("VGG11, deep fine-tuning, pretrained later layers", "imagenet"),
+    "vgg11_shallow": Approach("VGG11, shallow fine-tuning", "imagenet", accuracy=0.58, roc_auc=0.880),
+    "custom_cnn": Approach("Custom CNN, average pooling first", accuracy=0.76, roc_auc=0.929),
+    "dino_kmeans": Approach("DINO and k-means", "dino", False, 0.16, 0.521),
+    "dino_lora_kmeans": Approach("DINO with LoRA, scale 1/32, and k-means", "dino", False, 0.16, 0.522),
+    "dino_lora_kmeans_scale1": Approach("DINO with LoRA, scale 1, and k-means", "dino", False),
 }
+
+
+def starting_weights(notebook: str) -> str | None:
+    """Which pretrained weights a notebook's approach takes: that of its name, such as ``03_vgg11_deep``."""
+    approach = APPROACHES.get(notebook.partition("_")[2])
+    return approach.weights if approach else None

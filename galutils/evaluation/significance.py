@@ -14,26 +14,20 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 
-from galutils.evaluation.bootstrap import DRAWS, LEVEL, Graded, combine, galaxy_draws
+from galutils.evaluation.bootstrap import DRAWS, Graded, estimate_mean
 
 #: Probability of calling any difference real where there is none.
 ALPHA = 0.05
 
 
-def compare(approaches: Mapping[str, Mapping[int, Graded]], **options) -> pd.DataFrame:
-    """Every pair of approaches.
+def compare(approaches: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
+    """Every pair of approaches, given for each title its run for each seed, that shares a seed and galaxies.
 
-    Args:
-        approaches: for each title its run for each seed.
-        options: of :func:`compare_pair`.
-
-    Returns:
-        one row per pair that shares a seed and galaxies: ``first``, ``second``, the entries of :func:`compare_pair`;
-        ``mcnemar_holm`` and ``bootstrap_holm``, the corrected p-values; and ``real``, bool.
+    ``first``, ``second``, the entries of :func:`compare_pair` and the columns of :func:`correct_for_pairs`.
     """
     rows = []
     for first, second in combinations(approaches, 2):
-        found = compare_pair(approaches[first], approaches[second], **options)
+        found = compare_pair(approaches[first], approaches[second])
         if found is not None:
             rows.append({"first": first, "second": second, **found})
     names = ["first", "second", "galaxies", "seeds", "difference", "standard_error", "low", "high"]
@@ -42,22 +36,18 @@ def compare(approaches: Mapping[str, Mapping[int, Graded]], **options) -> pd.Dat
 
 
 def correct_for_pairs(table: pd.DataFrame) -> pd.DataFrame:
-    """Add Holm's corrected p-values and ``real`` to rows of :func:`compare_pair`, which count as one family."""
-    corrected = {
-        f"{test}_holm": multipletests(table[test], method="holm")[1] if len(table) else []
-        for test in ("mcnemar", "bootstrap")
-    }
-    table = table.assign(**corrected)
+    """Add Holm's ``mcnemar_holm``, ``bootstrap_holm`` and ``real`` (bool) to :func:`compare_pair`'s, as one family."""
+    for test in ("mcnemar", "bootstrap"):
+        table = table.assign(**{f"{test}_holm": multipletests(table[test], method="holm")[1] if len(table) else []})
     return table.assign(real=(table["mcnemar_holm"] < ALPHA) & (table["bootstrap_holm"] < ALPHA))
 
 
 def compare_pair(
-    first: Mapping[int, Graded], second: Mapping[int, Graded], draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+    first: Mapping[int, Graded], second: Mapping[int, Graded], draws: int = DRAWS, seed: int = 0
 ) -> dict | None:
     """The difference of two approaches' accuracies, second minus first, on the galaxies that both were tested on.
 
-    Args:
-        first, second: their run for each seed. Only seeds that both have are compared, each with its like.
+    Of their runs by seed, only seeds that both have are compared, each with its like.
 
     Returns:
         ``galaxies`` and ``seeds`` that were compared; ``difference`` with ``standard_error``, ``low`` and ``high``;
@@ -69,26 +59,19 @@ def compare_pair(
     shared = [(group, change) for group, change in shared if len(change)]
     if not shared:
         return None
-    weights = galaxy_draws([group for group, _ in shared], draws, seed)
-    points = np.array([[change.mean()] for _, change in shared])
-    replicates = np.stack(
-        [(drawn @ change / drawn.sum(axis=1))[:, None] for drawn, (_, change) in zip(weights, shared, strict=True)]
-    )
-    galaxies = len(np.unique(np.concatenate([group for group, _ in shared])))
-    found = combine(points, replicates, galaxies).iloc[0]
-    half = stats.t.ppf((1 + level) / 2, found["dof"]) * found["standard_error"]
+    groups, changes = zip(*shared, strict=True)
+    found = estimate_mean(groups, changes, draws, seed)
     size = abs(found["mean"]) / found["standard_error"] if found["standard_error"] > 0 else 0.0
-    single = [discordant(group, change) for group, change in shared]
+    single = np.array([discordant(group, change) for group, change in shared])
     exact = [mcnemar([[0, one], [other, 0]], exact=True).pvalue for one, other in single]
+    only_first, only_second = single.mean(axis=0).tolist()
     return {
-        "galaxies": galaxies,
+        "galaxies": found["galaxies"],
         "seeds": len(shared),
         "difference": found["mean"],
-        "standard_error": found["standard_error"],
-        "low": found["mean"] - half,
-        "high": found["mean"] + half,
-        "only_first": float(np.mean([one for one, _ in single])),
-        "only_second": float(np.mean([other for _, other in single])),
+        **{name: found[name] for name in ("standard_error", "low", "high")},
+        "only_first": only_first,
+        "only_second": only_second,
         "mcnemar": float(exact[0] if len(exact) == 1 else min(1, 2 * np.median(exact))),
         "bootstrap": float(2 * stats.t.sf(size, found["dof"])),
     }

@@ -9,12 +9,12 @@ as :func:`galutils.dino.read_prepared` gives them.
 
 import warnings
 from collections.abc import Sequence
-from copy import deepcopy
 
 import numpy as np
 import torch
 from torch import nn
 
+from galutils.models.cnn import GalaxyNet
 from galutils.models.vit import Backbone
 
 
@@ -155,8 +155,8 @@ def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> n
     return share.masked_fill(empty, float("nan")).numpy()
 
 
-def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017) of a :class:`galutils.models.cnn.GalaxyNet` at its last convolution.
+def grad_cam(network: GalaxyNet, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
+    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) at a network's last convolution.
 
     Args:
         network: stays as it is.
@@ -166,15 +166,21 @@ def grad_cam(network: nn.Module, images: torch.Tensor, classes: Sequence[int] | 
     Returns:
         (N, H, W) float32 from 0 to 1, each image on its own scale.
     """
-    from pytorch_grad_cam import GradCAM
-    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-
-    network = deepcopy(network).eval().requires_grad_(True)  # frozen convolutions must pass gradients too
     layers = [*network.frozen, *network.trained]
     last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
     # Activations are taken after the rectifier, which may overwrite the convolution's output in place.
     while isinstance(layers[last + 1], nn.ReLU | nn.BatchNorm2d):
         last += 1
-    targets = None if classes is None else [ClassifierOutputTarget(int(label)) for label in classes]
-    with GradCAM(network, [layers[last]]) as cam, torch.enable_grad():
-        return cam(images, targets)
+    was_training = network.training
+    network.eval()
+    with torch.no_grad():
+        maps = nn.Sequential(*layers[: last + 1])(images)
+    with torch.enable_grad():
+        logits = nn.Sequential(*layers[last + 1 :])(maps.requires_grad_())
+        chosen = logits.argmax(1) if classes is None else torch.as_tensor(classes, device=logits.device)
+        (gradients,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), maps)
+    network.train(was_training)
+    cam = (gradients.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True).relu()
+    cam = nn.functional.interpolate(cam, images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    low, high = cam.amin((1, 2), keepdim=True), cam.amax((1, 2), keepdim=True)
+    return ((cam - low) / (high - low).clamp(min=1e-7)).cpu().numpy()

@@ -5,8 +5,10 @@ training, evaluation and prediction cannot preprocess differently, and the train
 part once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from inspect import signature
 from itertools import chain, pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -233,3 +235,9 @@ def build(name: str, **arguments) -> GalaxyNet:
     # What the constructor decided itself ("auto") stands in the recipe as it was decided.
     network.recipe = {"name": name, **arguments, **network.recipe}
     return network
+
+
+def build_from(name: str, names: Mapping[str, Any]) -> GalaxyNet:
+    """:func:`build` with a notebook's ``globals()``: every argument of the constructor that has a name there."""
+    arguments = signature(BUILDERS[name]).parameters if name in BUILDERS else ()
+    return build(name, **{argument: names[argument] for argument in arguments if argument in names})

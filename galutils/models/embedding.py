@@ -15,9 +15,9 @@ from torch import nn
 
 from galutils.data.galaxies import Galaxies
 from galutils.data.loader import load_images, read_batch
-from galutils.device import pick_device
+from galutils.device import device_name, pick_device
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path, sha256
+from galutils.files import atomic_path, code_digest
 from galutils.memory import freed_memory_kept
 from galutils.models.vit import Backbone
 
@@ -70,11 +70,13 @@ class Embedding(NamedTuple):
 
     Attributes:
         values: (N, blocks * dim) float32, in the file's order.
-        seconds: that computing it took, whenever that was.
+        device: on which it was computed.
+        seconds: that computing it took; None where it was kept from before, perhaps by another machine.
     """
 
     values: np.ndarray
-    seconds: float
+    device: str
+    seconds: float | None
 
 
 def embed(
@@ -89,8 +91,8 @@ def embed(
     """Embeddings of all rows of a file, in the file's order. Labels are not looked at.
 
     Args:
-        cache_dir: a folder in which the embedding is kept under a key of data, weights and preprocessing;
-            if it is there already, nothing is computed. None: neither looked for nor kept.
+        cache_dir: a folder in which the embedding is kept under a key of all that it depends on; if it is there
+            already, nothing is computed. None: neither looked for nor kept.
         device: "auto" is CUDA where there is one.
 
     Raises:
@@ -101,29 +103,36 @@ def embed(
 
     preprocessing = preprocessing or Preprocessing()
     backbone.check_size(preprocessing.image_size)
+    place = pick_device(device)
     path, key = None, ""
     if cache_dir is not None:
-        key = embedding_key(backbone, galaxies, preprocessing)
+        key = embedding_key(backbone, galaxies, preprocessing, place)
         path = Path(cache_dir) / f"embedding-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
         try:
             with safe_open(path, framework="np") as file:
-                metadata = file.metadata() or {}
-                if metadata.get("key") == key:
-                    return Embedding(file.get_tensor("embedding"), float(metadata["seconds"]))
+                if (file.metadata() or {}).get("key") == key:
+                    return Embedding(file.get_tensor("embedding"), device_name(place), None)
         except (OSError, SafetensorError):
             pass  # not there or damaged: computed again
     started = time.perf_counter()
-    embedding = _compute(backbone, galaxies, preprocessing, pick_device(device), batch_size)
+    embedding = _compute(backbone, galaxies, preprocessing, place, batch_size)
     seconds = time.perf_counter() - started
     if path is not None:
         with atomic_path(path) as partial:
-            save_file({"embedding": embedding}, partial, metadata={"key": key, "seconds": str(seconds)})
-    return Embedding(embedding.numpy(), seconds)
+            save_file({"embedding": embedding}, partial, metadata={"key": key})
+    return Embedding(embedding.numpy(), device_name(place), seconds)
 
 
-def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preprocessing) -> str:
+def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preprocessing, device: torch.device) -> str:
     """Everything that an embedding depends on, as JSON."""
-    key = {"data": sha256(galaxies.path), "weights": backbone.digest(), "preprocessing": asdict(preprocessing)}
+    key = {
+        "data": galaxies.sha256,
+        "weights": backbone.digest(),
+        "preprocessing": asdict(preprocessing),
+        "code": code_digest("data", "models"),
+        "torch": torch.__version__,
+        "device": device.type,
+    }
     return json.dumps(key, sort_keys=True)
 
 

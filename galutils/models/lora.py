@@ -5,18 +5,12 @@ timm computes queries, keys and values in one fused layer, on which an adapter w
 layer is taken apart into three for training, and put together again when the adapters are merged.
 """
 
-import hashlib
-import json
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from galutils.device import seeded
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
 from galutils.models.vit import Backbone
-from galutils.models.weights import WeightsError, read_state
 
 #: peft matches this against the names of a transformer's layers.
 _ADAPTED = r"blocks\.\d+\.attn\.(qkv\.[qv]|proj)"
@@ -112,51 +106,3 @@ def merge_lora(backbone: Backbone) -> Backbone:
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """What of a module can be trained, by name."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
-
-
-def save_lora(backbone: Backbone, path: str | Path) -> None:
-    """Write what :func:`add_lora` made trainable as safetensors, with a digest of all that it left alone."""
-    from safetensors.torch import save_file
-
-    if backbone.lora is None:
-        raise GalutilsError("The network has no adapters; save it by save_backbone.")
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable(backbone).items()}
-    metadata = {"kind": "lora", "architecture": backbone.arch, "frozen": _frozen_digest(backbone)}
-    with atomic_path(path) as partial:
-        save_file(state, partial, metadata=metadata | {"lora": json.dumps(backbone.lora)})
-
-
-def load_lora(path: str | Path, backbone: Backbone) -> Backbone:
-    """A copy of the plain ``backbone`` with the adapters of a file.
-
-    Every tensor of the file must find its place and the frozen rest must be the one that the adapters were
-    trained with, so that adapters can get lost neither wholly nor in part.
-
-    Raises:
-        WeightsError: the file has no adapters, or they belong to another network.
-    """
-    state, metadata = read_state(Path(path))
-    if metadata.get("kind") != "lora":
-        raise WeightsError(f"{path}: holds no LoRA adapters; give a file written by save_lora.")
-    adapted = add_lora(backbone, **json.loads(metadata["lora"]))
-    parameters = trainable(adapted)
-    shapes = {name: tensor.shape for name, tensor in state.items()}
-    if shapes != {name: tensor.shape for name, tensor in parameters.items()}:
-        raise WeightsError(f"{path}: its adapters do not fit {backbone.arch}; give {metadata['architecture']}.")
-    if metadata["frozen"] != _frozen_digest(adapted):
-        raise WeightsError(
-            f"{path}: its adapters were trained on other weights of {metadata['architecture']}; load those first."
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(state[name])
-    return adapted
-
-
-def _frozen_digest(backbone: Backbone) -> str:
-    """SHA-256 over names and values of the parameters that are not trained."""
-    digest = hashlib.sha256()
-    for name, parameter in sorted(backbone.named_parameters()):
-        if not parameter.requires_grad:
-            digest.update(name.encode() + parameter.detach().cpu().float().contiguous().numpy().tobytes())
-    return digest.hexdigest()

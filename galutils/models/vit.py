@@ -128,7 +128,7 @@ def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None
     from safetensors.torch import save_file
 
     if backbone.lora is not None:
-        raise GalutilsError("The network has LoRA adapters; save merge_lora(backbone), or the adapters by save_lora.")
+        raise GalutilsError("The network has LoRA adapters; save merge_lora(backbone).")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.vit.state_dict().items()}
     metadata = {"architecture": backbone.arch, "normalization": backbone.normalization, **metadata}
     if backbone.source.stand_in:

@@ -11,7 +11,7 @@
 Nothing is unpickled: ``.pth`` files are read with ``weights_only``.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -24,6 +24,14 @@ from galutils.files import sha256
 
 #: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
 RANDOM_LABEL = "random-initialisation control"
+
+#: torchvision's VGGs without batch normalisation, as in the paper.
+VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
+
+#: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
+DINO_ARCH = "vit_small_patch16_224.dino"
+
+State = dict[str, torch.Tensor]
 
 
 class WeightsError(GalutilsError):
@@ -38,91 +46,76 @@ class WeightsSource:
     sha256: str | None = None
     stand_in: str | None = None
 
-    def to_dict(self) -> dict:
-        return asdict(self)
-
-
-VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
-
 
 def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, WeightsSource]:
-    """The convolutional part (``features``) of a torchvision VGG with the weights asked for.
+    """The convolutional part (``features``) of one of :data:`VGGS`, its name, and where its weights came from.
 
-    Args:
-        arch: one of :data:`VGGS` (without batch normalisation, as in the paper), or "auto": what the
-            weights file says that it holds, else vgg11, the paper's.
-        weights: see the module's docstring.
-
-    Returns:
-        the layers, the architecture's name, and where the weights came from.
+    ``arch`` "auto" is what the weights file says that it holds, else vgg11, the paper's.
 
     Raises:
         WeightsError: unknown architecture, missing file, or file and architecture disagree.
+        galutils.data.download.FetchError: the official file cannot be had.
     """
-    state, stand_in = None, None
-    if weights not in ("imagenet", "random", "auto"):
-        path, source = Path(weights), Path(weights).name
-        state, metadata = read_state(path)
-        stand_in = metadata.get("stand_in")
-        declared = metadata.get("architecture", "vgg11" if arch == "auto" else arch)
-        if arch not in ("auto", declared):
-            raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
-        arch = declared
+    official = weights in ("imagenet", "random", "auto")
+    if not official:
+        path = Path(weights)
+        state, metadata, arch = _read_given(path, arch)
     arch = "vgg11" if arch == "auto" else arch
     if arch not in VGGS:
         raise WeightsError(f"'{arch}' is not a VGG; choose {', '.join(VGGS)}.")
     features = torchvision.models.get_model(arch, weights=None).features
-    if state is None:
-        path, source = official_file(arch), "imagenet"
-        if weights == "random" or (weights == "auto" and not path.exists()):
+    if official:
+        path = None if weights == "random" else _official_vgg_file(arch, download=weights == "imagenet")
+        if path is None:
             return features, arch, WeightsSource("random")
-        state, _ = read_state(fetch_vgg(arch))
-    _load_strictly(features, state, path, arch)
-    return features, arch, WeightsSource(source, sha256(path), stand_in)
+        state, metadata = read_state(path)
+    convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
+    _load_strictly(features, convolutions, path, arch)
+    source = "imagenet" if official else path.name
+    return features, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
 
 
-def official_file(arch: str) -> Path:
-    """Where torch's cache keeps torchvision's ImageNet weights of ``arch``, there or not."""
-    url = torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
-    return Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
+    """A timm VisionTransformer without classifier, its name, where its weights came from, and their file's metadata.
 
-
-def fetch_vgg(arch: str) -> Path:
-    """Path of torchvision's ImageNet weights of ``arch``, brought into torch's cache if they are not there.
+    It takes images of any size, its position embeddings interpolated. ``arch`` "auto" is what the weights file
+    says that it holds, else :data:`DINO_ARCH`.
 
     Raises:
-        galutils.data.download.FetchError: they cannot be had.
+        WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
     """
-    path, url = official_file(arch), torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
-    digits = path.stem.rpartition("-")[2]  # torchvision names its files by the beginning of their SHA-256
-    advice = f"bring the file to {path}, or give the path of a copy"
-    return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
+    official = weights in ("dino", "random", "auto")
+    if official:
+        arch = DINO_ARCH if arch == "auto" else arch
+    else:
+        path = Path(weights)
+        state, metadata, arch = _read_given(path, arch)
+        if arch == "auto":
+            raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")
+    vit = _new_vit(arch)
+    if official:
+        path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
+        if path is None:
+            return vit, arch, WeightsSource("random"), {}
+        state, metadata = read_state(path)
+    state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
+    _load_strictly(vit, state, path, arch)
+    source = "dino" if official else path.name
+    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
 
 
 def check_weights(path: Path, arch: str, kind: str) -> None:
-    """Load a file strictly into the network that it is for.
-
-    Args:
-        arch: as in :func:`vgg_convolutions` and :func:`vit_weights`.
-        kind: "imagenet" for a VGG, "dino" for a vision transformer.
-
-    Raises:
-        WeightsError: it is not a readable weights file, or does not fit.
-    """
+    """Load a file strictly into the network it is for: a VGG if ``kind`` is "imagenet", a transformer if "dino"."""
     load = vgg_convolutions if kind == "imagenet" else vit_weights
     load(arch, str(path))
 
 
-def describe_weights(path: str | Path) -> str:
-    """What a weights file holds, one fact a line; a network that it names is built and loaded strictly.
-
-    Raises:
-        WeightsError: it is not a readable weights file, or does not fit the network that it names.
-    """
-    state, metadata = read_state(Path(path))
+def describe_weights(path: Path) -> str:
+    """What a weights file holds, one fact a line; a network that it names is built and loaded strictly."""
+    state, metadata = read_state(path)
     arch = metadata.get("architecture")
     if arch is not None:
-        check_weights(Path(path), arch, "imagenet" if arch in VGGS else "dino")
+        check_weights(path, arch, "imagenet" if arch in VGGS else "dino")
     return "\n".join(
         [
             f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers",
@@ -134,15 +127,11 @@ def describe_weights(path: str | Path) -> str:
 
 
 def fetch_official() -> list[Path]:
-    """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached.
-
-    Raises:
-        galutils.data.download.FetchError, WeightsError: they cannot be had.
-    """
-    return [fetch_vgg("vgg11"), _official_vit_file(DINO_ARCH, download=True)]
+    """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached."""
+    return [_official_vgg_file("vgg11", download=True), _official_vit_file(DINO_ARCH, download=True)]
 
 
-def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_state(path: Path) -> tuple[State, dict[str, str]]:
     """Tensors and metadata of a weights file, as float32 on the CPU.
 
     Raises:
@@ -170,68 +159,37 @@ def read_state(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     return {name: value.float() for name, value in state.items()}, metadata
 
 
-def _load_strictly(features: nn.Module, state: dict[str, torch.Tensor], path: Path, arch: str) -> None:
-    convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
+def _read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
+    """:func:`read_state` of a user's file, and the architecture that it says, or ``arch`` where it says none."""
+    state, metadata = read_state(path)
+    if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
+        raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
+    declared = metadata.get("architecture") or arch
+    # What follows the dot in timm's names says how a network was trained, not how it is built.
+    if arch != "auto" and arch.split(".")[0] != declared.split(".")[0]:
+        raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
+    return state, metadata, declared
+
+
+def _load_strictly(network: nn.Module, state: State, path: Path, arch: str) -> None:
     try:
-        features.load_state_dict(convolutions, strict=True)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
-        raise WeightsError(
-            f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
-        ) from error
-
-
-#: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
-DINO_ARCH = "vit_small_patch16_224.dino"
-
-
-def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
-    """A timm vision transformer without classifier, with the weights asked for.
-
-    Args:
-        arch: any of timm's VisionTransformer names, or "auto": what the weights file says that it holds,
-            else :data:`DINO_ARCH`.
-        weights: "dino": the official file that timm names for ``arch``, downloaded into Hugging Face's
-            cache if it is not there; "auto": the same if it is there already, else random; "random"; or
-            a path.
-
-    Returns:
-        the network (it takes images of any size, its position embeddings interpolated), the
-        architecture's name, where the weights came from, and the file's metadata.
-
-    Raises:
-        WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
-    """
-    if weights in ("dino", "auto", "random"):
-        arch = DINO_ARCH if arch == "auto" else arch
-        vit = _new_vit(arch)
-        path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
-        if path is None:
-            return vit, arch, WeightsSource("random"), {}
-        state, metadata = read_state(path)
-        source = "dino"
-    else:
-        path, source = Path(weights), Path(weights).name
-        state, metadata = read_state(path)
-        if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
-            raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; read it with load_lora.")
-        declared = metadata.get("architecture")
-        if arch == "auto" and declared is None:
-            raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")
-        # What follows the dot in timm's names says how a network was trained, not how it is built.
-        if arch != "auto" and declared and arch.split(".")[0] != declared.split(".")[0]:
-            raise WeightsError(f"{path}: holds {declared}, but the network is {arch}; set arch to match the file.")
-        arch = declared or arch
-        vit = _new_vit(arch)
-    state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
-    try:
-        vit.load_state_dict(state, strict=True)
+        network.load_state_dict(state, strict=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
         raise WeightsError(
             f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
         ) from error
-    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
+
+
+def _official_vgg_file(arch: str, download: bool) -> Path | None:
+    """torchvision's ImageNet weights of ``arch`` in torch's cache; None if they are not there and may not be."""
+    url = torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
+    if not download:
+        return path if path.exists() else None
+    digits = path.stem.rpartition("-")[2]  # torchvision names its files by the beginning of their SHA-256
+    advice = f"bring the file to {path}, or give the path of a copy"
+    return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
 
 
 def _new_vit(arch: str) -> nn.Module:
@@ -253,9 +211,9 @@ def _official_vit_file(arch: str, download: bool) -> Path | None:
 
     # timm has weights of other origins too, for supervised classification say: those are not DINO's.
     repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None) if "dino" in arch else None
-    if repository is None and not download:
-        return None
     if repository is None:
+        if not download:
+            return None
         raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
     cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
     if not isinstance(cached, str):

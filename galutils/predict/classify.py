@@ -8,10 +8,10 @@ import pandas as pd
 from galutils.data.galaxies import DataError
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.image_files import count_pictures, read_pictures
-from galutils.predict.likeness import Likeness, measure_likeness
+from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
-from galutils.study.networks import Classifier
-from galutils.study.runs import PROBABILITIES, find_galaxies, read_predictions, read_run_split
+from galutils.study.features import Classifier
+from galutils.study.runs import PROBABILITIES, Run
 
 #: Training galaxies that an image is held against, at most.
 REFERENCE = 2000
@@ -19,43 +19,38 @@ REFERENCE = 2000
 #: A probability below that of all but this share of the run's own test galaxies is a low one.
 LOW_SHARE = 0.01
 
-UNLIKE = "unlike the training galaxies"
-UNSURE = "low probability"
-
 
 def classify(
     run_dir: str | Path, paths: list[Path], data_path: str | Path | None = None, device: str = "auto"
 ) -> tuple[pd.DataFrame, str]:
-    """Classify all galaxies in some files with a run that learnt from labels.
+    """Classify all galaxies in some image or HDF5 files with a run that learnt from labels.
 
-    Images pass through the same preparation as in training. A warning stands where an image is unlike the
-    training galaxies (see :attr:`Likeness.threshold`; up to :data:`REFERENCE` of them, drawn by
-    a seed) or where the highest probability is lower than that of 99% of the run's test galaxies.
+    Images pass through the same preparation as in training. A warning stands where an image is unlike the training
+    galaxies (:attr:`galutils.predict.novelty.Likeness.threshold`; up to :data:`REFERENCE` of them, drawn by a seed),
+    or where the highest probability is lower than that of 99% of the run's test galaxies.
 
     Args:
-        paths: images or HDF5 files, see :func:`galutils.data.image_files.read_pictures`.
         data_path: the file that the run read, where it is not to be found.
 
     Returns:
-        a table and a note, empty unless likeness could not be checked since the run's data are not at hand. The
-        table has one row per galaxy: ``path``, ``class_id``, ``class_name``, ``p0`` to ``p9``, ``distance`` (in
-        units of the threshold, NaN if unchecked) and ``warning`` (text, empty where there is none).
+        a table, one row per galaxy: ``path``, ``class_id``, ``class_name``, ``p0`` to ``p9``, ``distance`` (in units of
+        the threshold, NaN if unchecked) and ``warning`` (text, empty where there is none); and a note, empty unless
+        likeness could not be checked since the run's data are not at hand.
 
     Raises:
-        galutils.study.runs.RunError: the directory holds no such run.
-        galutils.data.image_files.PictureError, galutils.data.galaxies.DataError: a file cannot be used.
+        RunError, PictureError, DataError: the run, or a file, cannot be used.
     """
-    paths = [Path(path) for path in paths]
-    classifier = Classifier(run_dir, device)
-    likeness, note = None, ""
+    classifier = Classifier(Run(run_dir), device)
+    run, likeness, note = classifier.run, None, ""
+    train = run.split.train
+    if len(train) > REFERENCE:
+        train = np.sort(np.random.default_rng(0).choice(train, REFERENCE, replace=False))
     try:
-        likeness = _reference(run_dir, classifier, data_path)
+        likeness = measure_likeness(classifier, run.galaxies(data_path), train)
     except DataError as error:
         if data_path is not None:
             raise
         note = f"likeness to the training galaxies was not checked: {error}"
-    known = read_predictions(run_dir)[PROBABILITIES].max(axis=1)
-    low = known.quantile(LOW_SHARE)
     tables = []
     for names, images in tracked(read_pictures(paths), count_pictures(paths), "image", weight=lambda b: len(b[0])):
         features, probabilities = classifier.of_batch(classifier.prepare(images))
@@ -65,18 +60,11 @@ def classify(
         table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
         tables.append(table)
     table = pd.concat(tables, ignore_index=True)
-    signs = {UNLIKE: table["distance"] > 1, UNSURE: table[PROBABILITIES].max(axis=1) < low}
+    low = run.predictions[PROBABILITIES].max(axis=1).quantile(LOW_SHARE)
+    unlike, unsure = table["distance"] > 1, table[PROBABILITIES].max(axis=1) < low
+    signs = {"unlike the training galaxies": unlike, "low probability": unsure}
     table["warning"] = ["; ".join(sign for sign, rows in signs.items() if rows[i]) for i in table.index]
     return table, note
-
-
-def _reference(run_dir: str | Path, classifier: Classifier, data_path: str | Path | None) -> Likeness:
-    """Training galaxies to hold images against."""
-    galaxies = find_galaxies(run_dir, data_path)
-    rows = read_run_split(run_dir).train
-    if len(rows) > REFERENCE:
-        rows = np.sort(np.random.default_rng(0).choice(rows, REFERENCE, replace=False))
-    return measure_likeness(run_dir, classifier, galaxies, rows)
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:

@@ -8,10 +8,10 @@ import pandas as pd
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.image_files import PictureError, is_hdf5, read_picture
 from galutils.files import atomic_path
-from galutils.predict.likeness import measure_likeness
+from galutils.predict.novelty import measure_likeness
 from galutils.report.figures.display import new_figure
-from galutils.study.networks import load_seer
-from galutils.study.runs import find_galaxies
+from galutils.study.features import open_features
+from galutils.study.runs import Run
 
 #: Suffixes of contact sheets.
 FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
@@ -20,10 +20,9 @@ FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 def find_similar(
     run_dir: str | Path, image: str | Path, count: int = 12, data_path: str | Path | None = None, device: str = "auto"
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The most similar of all galaxies that the run read, training rows included.
+    """The most similar of all galaxies that a run read, by what its last layer weighs up or by its embedding.
 
     Args:
-        run_dir: a run with labels (likeness by what its last layer weighs up) or without (by its embedding).
         data_path: the file that the run read, where it is not to be found.
 
     Returns:
@@ -31,16 +30,15 @@ def find_similar(
         ``dec`` in degrees; the picture itself (side, side, 3) uint8; and theirs (count, side, side, 3) uint8.
 
     Raises:
-        galutils.study.runs.RunError: the directory holds no complete run.
-        galutils.data.image_files.PictureError: the image cannot be used.
-        galutils.data.galaxies.DataError: the run's data are not at hand.
+        RunError, PictureError, DataError: the run, or the image, cannot be used, or the run's data are not at hand.
     """
     if is_hdf5(image):
         raise PictureError(f"{image}: is an HDF5 file; give one image.")
     picture = read_picture(image)
-    seer, galaxies = load_seer(run_dir, device), find_galaxies(run_dir, data_path)
-    likeness = measure_likeness(run_dir, seer, galaxies, np.arange(len(galaxies)))
-    features, _ = seer.of_batch(seer.prepare(picture[None]))
+    run = Run(run_dir)
+    extractor, galaxies = open_features(run, device), run.galaxies(data_path)
+    likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
+    features, _ = extractor.of_batch(extractor.prepare(picture[None]))
     (distances,), (rows,) = likeness.nearest(features, count)
     table = pd.DataFrame({"row": rows, "class_name": [CLASS_NAMES[label] for label in galaxies.labels[rows]]})
     table["distance"] = distances
@@ -51,11 +49,7 @@ def find_similar(
 
 
 def check_format(path: str | Path) -> None:
-    """Refuse a contact sheet of a kind that cannot be drawn, before anything is computed.
-
-    Raises:
-        PictureError: its name ends on something else than a known format.
-    """
+    """Refuse a contact sheet of a kind that cannot be drawn, before anything is computed."""
     if Path(path).suffix.lower() not in FORMATS:
         raise PictureError(f"{path}: cannot be drawn; let its name end on {', '.join(FORMATS)}.")
 

@@ -1,7 +1,7 @@
 """Executed notebooks to one HTML report that opens anywhere: no request to any other host.
 
 nbconvert renders each notebook's cells; the page around them, its style and its few lines of script are in
-``templates/``. Also :func:`execute`, which runs one notebook with papermill for the graph.
+``templates/``.
 """
 
 import shlex
@@ -9,17 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from galutils.evaluation.conclusion import conclude
+from galutils.evaluation.paper import starting_weights
 from galutils.files import write_text
 from galutils.progress import tracked
-from galutils.report.html import _code_style, clean
-from galutils.report.tables import format_table
+from galutils.report.confusion_cells import cell_data
+from galutils.report.explorer import explorer_data
+from galutils.report.html import clean, code_style
+from galutils.report.tables import format_table, time_table
+from galutils.study.collect import describe_sources
 from galutils.study.execute import ReportError
-from galutils.study.profile import Page, Study, choice_of_weights
-from galutils.study.results import answer, average_seeds, collect_runs, describe_sources
-from galutils.study.runs import read_metrics
+from galutils.study.pages import WEIGHTS, Page, Study
+from galutils.study.results import Results, load_results
 
 #: Pages that the first page points to, with what is found there.
 DOORS = {
@@ -41,17 +44,14 @@ def build_report(study: Study) -> Path:
         ReportError: a notebook has not run.
         galutils.data.galaxies.DataError: the galaxies that the runs read are no longer there.
     """
-    from galutils.report.confusion_cells import cell_data
-    from galutils.report.explorer import explorer_data
-    from galutils.study.runs import find_galaxies
-
     for page in study.pages:
         if not page.executed.exists():
             raise ReportError(f"{page.notebook} has not run ({page.executed} is missing); run make report.")
-    runs = collect_runs(study.runs_dir)
-    galaxies = find_galaxies(runs["run_dir"].iloc[0], study.data_path if Path(study.data_path).is_file() else None)
+    results = load_results(study.runs_dir)
+    runs = results.runs
+    galaxies = runs["run"].iloc[0].galaxies(study.data_path if Path(study.data_path).is_file() else None)
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
-    label, warnings = describe_sources(study.runs_dir)
+    label, warnings = describe_sources(runs)
     environment = make_environment(navigation=navigation, warnings=warnings, profile=study.profile)
 
     def write(name: str, template: str, **content) -> Path:
@@ -61,7 +61,7 @@ def build_report(study: Study) -> Path:
 
     for number, page in enumerate(tracked(study.pages, len(study.pages), "page")):
         body = _render(page)
-        own = runs if page.experiment is None else runs[runs["run_dir"] == page.directory]
+        own = runs if page.experiment is None else runs[[run.directory == page.directory for run in runs["run"]]]
         cells, sheets = cell_data(body, own, galaxies)
         write(
             page.slug,
@@ -75,7 +75,7 @@ def build_report(study: Study) -> Path:
         )
     explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
     write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
-    return write("index", "index.html", title="Results", **_index(study, runs, label))
+    return write("index", "index.html", title="Results", **_index(study, results, label))
 
 
 def make_environment(**shared) -> Environment:
@@ -83,54 +83,45 @@ def make_environment(**shared) -> Environment:
     from plotly.offline import get_plotlyjs
 
     environment = Environment(loader=PackageLoader("galutils.report"), autoescape=True, trim_blocks=True)
-    environment.globals |= {"code_style": _code_style(), "plotly": get_plotlyjs, **shared}
+    environment.globals |= {"code_style": code_style(), "plotly": get_plotlyjs, **shared}
     return environment
 
 
-def _index(study: Study, runs: pd.DataFrame, label: str) -> dict:
+def _index(study: Study, results: Results, label: str) -> dict:
     """What the first page tells."""
-    table = average_seeds(runs)
-    metrics = [read_metrics(run_dir) for run_dir in runs["run_dir"]]
-    rate = "{:,.0f}".format
+    table = results.table
+    metrics = [run.metrics for run in results.runs["run"]]
     return {
         "label": label,
         "results": format_table(table, label).drop(columns=ELSEWHERE, errors="ignore"),
         "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
-        "answer": answer(table),
+        "answer": conclude(table, results.comparisons),
         "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
-        "times": pd.DataFrame(
-            {
-                "Approach": table["approach"],
-                "Training (s)": table["train_seconds"].map("{:,.1f}".format),
-                "Images/s, training": table["train_images_per_second"].map(rate, na_action="ignore").fillna("–"),  # noqa: RUF001
-                "Images/s, prediction": table["predict_images_per_second"].map(rate),
-            }
-        ),
+        "times": time_table(table),
         "environment": metrics[0]["environment"],
         "commits": sorted({str(m["environment"]["git_commit"]) for m in metrics}),
         "data": metrics[0]["data"],
-        "command": "\n".join(_commands(study, metrics)),
+        "command": "\n".join(_commands(study, metrics[0]["environment"]["git_commit"])),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
-def _commands(study: Study, metrics: list[dict]) -> list[str]:
+def _commands(study: Study, commit: str | None) -> list[str]:
     """What to type to make this very report again, from what papermill noted in the executed notebooks."""
     given = {}
     for page in study.pages:
         noted = nbformat.read(page.executed, as_version=4).metadata.get("papermill", {}).get("parameters", {})
-        chosen = {"DATA": "data_path", "DEVICE": "device", choice_of_weights(page.notebook): "weights"}
+        chosen = {"DATA": "data_path", "DEVICE": "device", WEIGHTS.get(starting_weights(page.notebook)): "weights"}
         for variable, name in chosen.items():
             if variable and name in noted and noted[name] != page.parameters.get(name):
                 given[variable] = Path(str(noted[name])).name
     # Within a copy of the checkout, simulated galaxies have another path and the same name.
     if given.get("DATA") == Path(study.data_path).name:
         del given["DATA"]
-    commit = metrics[0]["environment"]["git_commit"]
     lines = []
     if commit:
-        clean = str(commit).removesuffix("-dirty")
-        lines.append(f"git checkout {clean}" + ("   # files differed from it" if clean != commit else ""))
+        pure = str(commit).removesuffix("-dirty")
+        lines.append(f"git checkout {pure}" + ("   # files differed from it" if pure != commit else ""))
     choices = "".join(f" {variable}={shlex.quote(value)}" for variable, value in sorted(given.items()))
     return [*lines, f"make report PROFILE={study.profile}{choices}"]
 

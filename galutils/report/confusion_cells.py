@@ -9,7 +9,7 @@ import pandas as pd
 from galutils.data.galaxies import Galaxies
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.report.thumbnails import COLUMNS, PER_SHEET, make_sheets
-from galutils.study.runs import PROBABILITIES, read_predictions
+from galutils.study.runs import PROBABILITIES
 
 #: Thumbnails on a page at most, and their height and width in pixels, in the file and on the page.
 MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 96, 80
@@ -18,13 +18,10 @@ MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 96, 80
 def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict | None, list[str]]:
     """What a page's script needs to show the galaxies of each cell, and its sheets of thumbnails.
 
-    Args:
-        page: HTML with matrices marked as :func:`plots.confusion_matrices` does: by approach or experiment.
-        runs: those that the page is about, from :func:`galutils.study.results.collect_runs`.
-        galaxies: what the runs read.
+    A dictionary for JSON, None where the page has no matrix, and data URLs.
 
-    Returns:
-        a dictionary for JSON, None where the page has no matrix; and data URLs.
+    page: HTML with matrices marked as :func:`galutils.report.figures.plots.confusion_matrices` does, by approach or
+    experiment; runs: those that the page is about.
     """
     tables = {}
     for title in map(unescape, re.findall(r"data-matrix=[\"'](.*?)[\"']", page)):
@@ -53,7 +50,7 @@ def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict |
 
 def _most_probable_first(runs: pd.DataFrame) -> pd.DataFrame:
     """Predictions of the runs, those first that are surest; a galaxy that several seeds put into a cell, once."""
-    table = pd.concat([read_predictions(run_dir) for run_dir in runs["run_dir"]])
+    table = pd.concat([run.predictions for run in runs["run"]])
     table = table[table["y_pred"] >= 0]
     own = table[PROBABILITIES].to_numpy()[np.arange(len(table)), table["y_pred"]]
     table = table.assign(own=own).sort_values(["own", "row"], ascending=[False, True], kind="stable")

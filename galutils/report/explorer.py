@@ -11,8 +11,8 @@ from galutils.data.galaxies import Galaxies
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.models.embedding import embed
 from galutils.report.thumbnails import COLUMNS, PER_SHEET, make_sheets
-from galutils.study.networks import Classifier, load_backbone, read_preprocessing
-from galutils.study.runs import PROBABILITIES, read_predictions
+from galutils.study.features import Classifier
+from galutils.study.runs import PROBABILITIES
 
 #: Galaxies on the map at most, drawn by a seed; neighbours given for each.
 MOST_GALAXIES, NEIGHBOURS = 4000, 8
@@ -26,32 +26,22 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
 
     The map shows the test galaxies of the first classifier; where there is none, any. Their places come from the
     embedding of the first run without labels; where there is none, from the features of the first classifier.
-
-    Args:
-        runs: from :func:`galutils.study.results.collect_runs`.
-        galaxies: what the runs read.
-        cache_dir: where embeddings are kept.
     """
     firsts = runs.drop_duplicates("experiment")
     supervised, unsupervised = firsts[firsts["supervised"]], firsts[~firsts["supervised"]]
-    if len(supervised):
-        rows = read_predictions(supervised["run_dir"].iloc[0])["row"].to_numpy()
-    else:
-        rows = np.arange(len(galaxies))
+    rows = supervised["run"].iloc[0].predictions["row"].to_numpy() if len(supervised) else np.arange(len(galaxies))
     if len(rows) > MOST_GALAXIES:
         rows = np.sort(np.random.default_rng(0).choice(rows, MOST_GALAXIES, replace=False))
     clusters, cluster_of = None, None
     if len(unsupervised):
         first = unsupervised.iloc[0]
-        clusters = read_predictions(first.run_dir).set_index("row")["cluster"].reindex(rows).tolist()
+        clusters = first.run.predictions.set_index("row")["cluster"].reindex(rows).tolist()
         cluster_of, name = first.approach, f"the embedding of {first.approach.replace(' and k-means', '')}"
-        preprocessing = read_preprocessing(first.run_dir)
-        features = embed(load_backbone(first.run_dir), galaxies, preprocessing, cache_dir=cache_dir).values[rows]
+        features = embed(first.run.network(), galaxies, first.run.preprocessing, cache_dir=cache_dir).values[rows]
     else:
         first = supervised.iloc[0]
         name = f"the features of {first.approach}"
-        classifier = Classifier(first.run_dir)
-        features = classifier.of_rows(galaxies, rows)[0]
+        features = Classifier(first.run).of_rows(galaxies, rows)
     data = {
         "classes": CLASS_NAMES,
         "rows": rows.tolist(),
@@ -62,7 +52,7 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
         "clusters": clusters,
         "cluster_of": cluster_of,
         "best": firsts.loc[(supervised if len(supervised) else firsts)["accuracy"].idxmax(), "experiment"],
-        "approaches": [_opinion(run, rows) for run in firsts.itertuples()],
+        "approaches": [_opinion(entry, rows) for entry in firsts.itertuples()],
         "sheet": PER_SHEET,
         "columns": COLUMNS,
     }
@@ -92,13 +82,13 @@ def _places(features: np.ndarray) -> dict:
     }
 
 
-def _opinion(run, rows: np.ndarray) -> dict:
+def _opinion(entry, rows: np.ndarray) -> dict:
     """What one run says of each galaxy: the class, -1 where it was not asked, and probabilities in 255 steps."""
-    table = read_predictions(run.run_dir).set_index("row").reindex(rows)
+    table = entry.run.predictions.set_index("row").reindex(rows)
     steps = (255 * table[PROBABILITIES].fillna(0)).round().to_numpy(np.uint8)
     return {
-        "experiment": run.experiment,
-        "title": run.approach,
+        "experiment": entry.experiment,
+        "title": entry.approach,
         "predicted": table["y_pred"].fillna(-1).astype(int).tolist(),
         "probabilities": base64.b64encode(steps.tobytes()).decode(),
     }

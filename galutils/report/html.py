@@ -6,10 +6,7 @@ from bs4 import BeautifulSoup, Tag
 
 
 def clean(body: str) -> str:
-    """nbconvert's HTML without what could run, and with what readers of a page need.
-
-    Nothing in the study's notebooks needs a script, so that a script there could only have come from the data.
-    """
+    """Nothing in the study's notebooks needs a script: a script there could only have come from the data."""
     soup = BeautifulSoup(body, "html.parser")
     # nbconvert's anchors on headings are links to nowhere useful in print and for screen readers.
     for element in soup.select("a.anchor-link, script, iframe, object, embed, base, meta, link, form"):
@@ -43,7 +40,7 @@ def _align(table: Tag) -> None:
                 head["class"] = [*head.get("class", []), "words"]
 
 
-def _code_style() -> str:
+def code_style() -> str:
     """Colours of code that keep a contrast of 4.5 on their ground, light and dark."""
     from pygments.formatters import HtmlFormatter
 

@@ -7,12 +7,11 @@ from importlib.metadata import version
 from pathlib import Path
 
 from galutils.data.galaxies import Galaxies
-from galutils.files import sha256
 
 
 def describe_environment(device: str | None = None) -> dict:
     """Git commit, versions, machine and threads: what a reader needs to judge and repeat a run."""
-    packages = ("galutils", "torch", "torchvision", "lightning-fabric", "numpy", "scikit-learn")
+    packages = ("galutils", "torch", "torchvision", "numpy", "scikit-learn")
     return {
         "git_commit": git_commit(),
         "python": platform.python_version(),
@@ -53,7 +52,7 @@ def describe_data(galaxies: Galaxies) -> dict:
     """Name, checksum, size and kind of a data file."""
     return {
         "file": galaxies.path.name,
-        "sha256": sha256(galaxies.path),
+        "sha256": galaxies.sha256,
         "rows": len(galaxies),
         "image_size": galaxies.image_size,
         "simulated": galaxies.simulated,

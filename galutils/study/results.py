@@ -1,205 +1,131 @@
-"""The results table beside the paper's numbers, and what follows from it, in words computed from it."""
+"""The statistics of a profile's runs, computed once and kept beside them in ``results.json``.
 
+The file is read again as long as it belongs to the very same runs and to this code.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from galutils.data.download import GALAXY10_SHA256
-from galutils.evaluation import verdict
-from galutils.evaluation.bootstrap import SCORES
-from galutils.evaluation.confusion import confusion_table
-from galutils.evaluation.paper import APPROACHES, Approach
+from galutils.evaluation.bootstrap import SCORES, estimate
+from galutils.evaluation.calibration import calibration_table
 from galutils.evaluation.significance import compare
-from galutils.models.weights import RANDOM_LABEL
-from galutils.study.grades import estimate_all, grade_runs
-from galutils.study.runs import RunError, find_runs, read_metrics, read_predictions
+from galutils.files import code_digest, sha256, write_json
+from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
+from galutils.study.collect import collect_runs, grade_runs
+from galutils.study.temperature import temperature_table
+
+#: Beside the runs.
+FILE = "results.json"
+
+#: Columns of the table of runs that are averaged over seeds.
+_AVERAGED = (
+    "n_test", "parameters", "trained_parameters", "multiply_adds", "train_seconds", "train_images_per_second",
+    "predict_images_per_second", "paper_accuracy", "paper_roc_auc",
+)  # fmt: skip
 
 
-def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
-    """One row per complete run below ``runs/<profile>``, in the paper's order, then others by name.
+@dataclass(frozen=True)
+class Results:
+    """What follows from the runs of a profile.
 
-    Columns: ``experiment``, ``seed``, ``run_dir``, ``approach`` (title, marked if it is a control or uses
-    stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
-    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``multiply_adds``, ``train_seconds``,
-    ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
+    Attributes:
+        runs: from :func:`galutils.study.collect.collect_runs`.
+        ablations: from :func:`galutils.study.ablations.collect_ablations`.
+        estimates: for each approach (title) all its scores with intervals, see
+            :func:`galutils.evaluation.bootstrap.estimate`.
+        comparisons: every pair of approaches that learn from labels, on the same galaxies, see
+            :func:`galutils.evaluation.significance.compare`. Clusterings are scored on other galaxies.
+        calibration: how far the probabilities of each approach that learns from labels can be believed, see
+            :func:`galutils.evaluation.calibration.calibration_table`.
+        temperatures: from :func:`galutils.study.temperature.temperature_table`.
+        changes: what each ablation changes, from :func:`galutils.study.ablations.compare_with_base`.
+        curves: for each of :data:`galutils.study.ablations.CURVES` the curve of each approach.
+        conditions: for each of :data:`galutils.study.ablations.CONDITIONS` built against adapted networks.
+    """
+
+    runs: pd.DataFrame
+    ablations: pd.DataFrame
+    estimates: dict[str, pd.DataFrame]
+    comparisons: pd.DataFrame
+    calibration: pd.DataFrame
+    temperatures: pd.DataFrame
+    changes: pd.DataFrame
+    curves: dict[str, dict[str, pd.DataFrame]]
+    conditions: dict[str, pd.DataFrame]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row per approach: means over its seeds, and how sure they are.
+
+        Besides the columns of :attr:`runs`: ``balanced_accuracy``, ``top2_accuracy``; ``seeds`` (how many); of the
+        accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95% interval over seeds and
+        galaxies, see :mod:`galutils.evaluation.bootstrap`.
+        """
+        grouped = self.runs.groupby(["experiment", "approach", "built", "supervised", "pretrained"], sort=False)
+        table = grouped[[*_AVERAGED]].mean().assign(seeds=grouped.size()).reset_index()
+        for score in SCORES:
+            table[score] = [self.estimates[title].loc[score, "mean"] for title in table["approach"]]
+        for column in ("sd", "standard_error", "low", "high"):
+            table[column] = [self.estimates[title].loc["accuracy", column] for title in table["approach"]]
+        return table
+
+
+def load_results(runs_dir: str | Path) -> Results:
+    """The results of the runs below ``runs/<profile>``, from ``results.json`` where it is theirs, else computed.
 
     Raises:
-        RunError: there is none.
+        RunError: there is no complete run.
     """
-    rows = []
-    for run_dir in find_runs(runs_dir):
-        metrics = read_metrics(run_dir)
-        name = metrics["experiment"]
-        clustering = "clusters" in metrics["model"]
-        approach = APPROACHES.get(name, Approach(name, metrics["weights"] is None, supervised=not clustering))
-        weights = metrics["weights"] or {}
-        title = approach.title.replace("VGG11", metrics["model"].get("arch", "VGG11").upper())
-        if weights.get("source") == "random":
-            title += f" ({RANDOM_LABEL})"
-        elif weights.get("stand_in"):
-            title += " (stand-in weights)"
-        rows.append(
-            {
-                "experiment": name,
-                "seed": metrics["settings"]["seed"],
-                "run_dir": run_dir,
-                "approach": title,
-                "built": approach.built,
-                "supervised": approach.supervised,
-                "pretrained": bool(weights) and weights["source"] != "random",
-                **{score: metrics["scores"][score] for score in ("accuracy", "roc_auc", "macro_f1")},
-                "n_test": metrics["rows"]["test"],
-                "parameters": metrics["parameters"],
-                "trained_parameters": metrics["trained_parameters"],
-                "multiply_adds": metrics["multiply_adds"],
-                **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
-                "paper_accuracy": approach.paper_accuracy,
-                "paper_roc_auc": approach.paper_roc_auc,
-            }
-        )
-    if not rows:
-        raise RunError(f"{runs_dir}: has no complete run; run the experiments' notebooks first.")
-    order = {name: i for i, name in enumerate(APPROACHES)}
-    table = pd.DataFrame(rows)
-    key = table["experiment"].map(lambda name: order.get(name, len(order)))
-    return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
+    runs, ablations = collect_runs(runs_dir), collect_ablations(runs_dir)
+    path = Path(runs_dir) / FILE
+    key = _key(Path(runs_dir), [*runs["run"], *ablations["run"]])
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # not there, or damaged
+        kept = {}
+    if kept.get("key") == key:
+        return Results(runs, ablations, **_unpacked(kept["results"]))
+    graded, supervised = grade_runs(runs), grade_runs(runs[runs["supervised"]])
+    titles = dict(zip(runs["experiment"], runs["approach"], strict=True))
+    computed = {
+        "estimates": {title: estimate(list(seeds.values())) for title, seeds in graded.items()},
+        "comparisons": compare(supervised),
+        "calibration": calibration_table(supervised),
+        "temperatures": temperature_table(ablations.assign(approach=ablations["base"].replace(titles))),
+        "changes": compare_with_base(runs, ablations),
+        "curves": {name: curve(runs, ablations, name) for name in CURVES},
+        "conditions": {name: build_or_adapt(runs, ablations, name) for name in CONDITIONS},
+    }
+    write_json(path, {"key": key, "results": _packed(computed)})
+    return Results(runs, ablations, **computed)
 
 
-def list_scores(folder: str | Path) -> pd.DataFrame:
-    """One row per complete run below a folder of profiles, or of one: its directory, scores, data and weights.
-
-    Raises:
-        RunError: there is none.
-    """
-    folder = Path(folder)
-    found = find_runs(folder) or [run for profile in sorted(folder.glob("*/")) for run in find_runs(profile)]
-    if not found:
-        raise RunError(f"{folder}: has no complete run; make report makes some, or name another folder.")
-    rows = []
-    for run_dir in found:
-        metrics = read_metrics(run_dir)
-        scores = {name: metrics["scores"][name] for name in ("accuracy", "roc_auc", "macro_f1")}
-        weights = (metrics["weights"] or {}).get("source", "none")
-        rows.append({"run": str(run_dir), **scores, "data": metrics["data"]["file"], "weights": Path(weights).name})
-    return pd.DataFrame(rows)
+def _key(runs_dir: Path, runs: list) -> str:
+    """A digest of everything that the results depend on."""
+    digest = hashlib.sha256(code_digest("evaluation", "study").encode())
+    for run in runs:
+        files = [sha256(run.directory / name) for name in ("metrics.json", "predictions.csv")]
+        digest.update(f"{run.directory.relative_to(runs_dir)} {files}".encode())
+    return digest.hexdigest()
 
 
-def classifiers(runs: pd.DataFrame) -> pd.DataFrame:
-    """The first run of each approach that learns from labels. runs: from :func:`collect_runs`.
-
-    Raises:
-        RunError: there is none.
-    """
-    return _first_runs(runs[runs["supervised"]], "02 to 05")
-
-
-def clusterings(runs: pd.DataFrame) -> pd.DataFrame:
-    """The first run of each approach without labels. runs: from :func:`collect_runs`.
-
-    Raises:
-        RunError: there is none.
-    """
-    return _first_runs(runs[~runs["supervised"]], "06 or 07")
+def _packed(value: dict | pd.DataFrame) -> dict:
+    """Tables, and dictionaries of them, for JSON, which has no NaN; numbers keep their every digit."""
+    if isinstance(value, dict):
+        return {name: _packed(entry) for name, entry in value.items()}
+    plain = value.astype(object).where(value.notna(), None)
+    types = {name: str(kind) for name, kind in value.dtypes.items()}
+    return {"types": types, "index": value.index.tolist(), "rows": plain.to_numpy().tolist()}
 
 
-def _first_runs(runs: pd.DataFrame, notebooks: str) -> pd.DataFrame:
-    if runs.empty:
-        raise RunError(f"No run of this kind is complete; run notebook {notebooks} first.")
-    return runs.drop_duplicates("experiment")
-
-
-def average_seeds(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per approach: means over its seeds, and how sure they are.
-
-    Besides the columns of :func:`collect_runs`: ``balanced_accuracy``, ``top2_accuracy``; ``seeds`` (how many) and
-    ``run_dirs`` (by seed); of the accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95%
-    interval over seeds and galaxies, see :mod:`galutils.evaluation.bootstrap`.
-    """
-    numbers = [
-        "n_test",
-        "parameters",
-        "trained_parameters",
-        "multiply_adds",
-        "train_seconds",
-        "train_images_per_second",
-        "predict_images_per_second",
-        "paper_accuracy",
-        "paper_roc_auc",
-    ]
-    labels = ["experiment", "approach", "built", "supervised", "pretrained"]
-    grouped = runs.groupby(labels, sort=False)
-    table = grouped[numbers].mean().assign(seeds=grouped.size()).reset_index()
-    table["run_dirs"] = [dict(zip(own["seed"], own["run_dir"], strict=True)) for _, own in grouped]
-    estimates = estimate_all(grade_runs(runs))
-    for score in SCORES:
-        table[score] = [estimates[title].loc[score, "mean"] for title in table["approach"]]
-    for column in ("sd", "standard_error", "low", "high"):
-        table[column] = [estimates[title].loc["accuracy", column] for title in table["approach"]]
-    return table
-
-
-def compare_approaches(table: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of approaches that learn from labels, tested on the same galaxies. table: from :func:`average_seeds`.
-
-    See :func:`galutils.evaluation.significance.compare`. Clusterings are left out: they are scored on other galaxies.
-    """
-    rows = [
-        {"approach": row.approach, "seed": seed, "run_dir": run_dir, "supervised": True}
-        for row in table[table["supervised"]].itertuples()
-        for seed, run_dir in row.run_dirs.items()
-    ]
-    return compare(grade_runs(pd.DataFrame(rows, columns=["approach", "seed", "run_dir", "supervised"])))
-
-
-def describe_sources(runs_dir: str | Path) -> tuple[str, list[str]]:
-    """What the numbers below ``runs/<profile>`` come from.
-
-    Returns:
-        a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
-        page: simulated galaxies, a file other than the full set, stand-in or random weights.
-    """
-    data, warnings = set(), []
-    stand_in, random = [], []
-    for run_dir in find_runs(runs_dir):
-        metrics = read_metrics(run_dir)
-        name = metrics["experiment"]
-        source = metrics["data"]
-        if source["simulated"]:
-            data.add("simulated galaxies")
-        elif source["sha256"] == GALAXY10_SHA256:
-            data.add("Galaxy10 DECaLS")
-        else:
-            data.add(f"{source['rows']:,} galaxies of {source['file']}")
-        weights = metrics["weights"] or {}
-        if weights.get("source") == "random":
-            random.append(name)
-        elif weights.get("stand_in"):
-            stand_in.append(name)
-    label = " and ".join(sorted(data)) or "no runs"
-    if "simulated galaxies" in data:
-        warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
-    elif data - {"Galaxy10 DECaLS"}:
-        warnings.append(f"Not the full Galaxy10 DECaLS but {label}: do not compare with the paper's numbers.")
-    if stand_in:
-        warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(set(stand_in)))}.")
-    if random:
-        warnings.append(
-            f"No pretrained weights were at hand: {', '.join(sorted(set(random)))} started from random ones "
-            f"({RANDOM_LABEL})."
-        )
-    return label, warnings
-
-
-def answer(table: pd.DataFrame) -> str:
-    """The paper's question in words, see :func:`verdict.answer`. table: from :func:`average_seeds`."""
-    return verdict.answer(table, compare_approaches(table))
-
-
-def load_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Confusion counts (10, 10) of each approach, summed over its seeds, by its title."""
-    tables: dict[str, np.ndarray] = {}
-    for run in runs.itertuples():
-        counts = confusion_table(read_predictions(run.run_dir))
-        tables[run.approach] = tables.get(run.approach, 0) + counts
-    return tables
+def _unpacked(value: dict) -> dict | pd.DataFrame:
+    """What :func:`_packed` was given."""
+    if "types" not in value:
+        return {name: _unpacked(entry) for name, entry in value.items()}
+    table = pd.DataFrame(value["rows"], index=value["index"], columns=list(value["types"]))
+    return table.astype(value["types"])

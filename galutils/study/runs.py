@@ -1,16 +1,21 @@
-"""Run directories: what an experiment leaves behind and how it is read back.
+"""Run directories: what an experiment leaves behind, and :class:`Run`, which alone reads it back.
 
 ``runs/<profile>/<experiment>/seed<k>/`` holds
 
 - ``metrics.json``: scores, parameters, speed and provenance; written last, so its presence means "complete";
 - ``history.csv``: one line per epoch;
 - ``predictions.csv``: ``row,y_true,y_pred,p0...p9`` for the test rows;
+- ``calibration.csv``: the same without ``y_pred`` for rows that were set aside, where there are any;
 - ``split.csv``: part and group of every row;
-- ``model.json`` and ``model.safetensors``: how to build the network, and its tensors.
+- ``model.safetensors``: the network's tensors; how to build it stands under ``model`` in ``metrics.json``;
+- ``seeds.csv``: for a clustering, its scores by seed of k-means.
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +24,10 @@ import pandas as pd
 from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
 from galutils.data.galaxy10 import NUM_CLASSES
-from galutils.data.sources import data_home
 from galutils.data.splits import Split, read_split
-from galutils.errors import GalutilsError
+from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.metrics import classification_scores
-from galutils.files import atomic_path, sha256, write_json
+from galutils.files import atomic_path, data_home, sha256, write_json
 from galutils.models.cost import multiply_adds
 from galutils.study.provenance import describe_data, describe_environment
 
@@ -35,45 +39,164 @@ class RunError(GalutilsError):
     """A run directory that cannot be used; one sentence that says why and what to do."""
 
 
-def write_run(
-    run_dir: str | Path,
-    *,
-    experiment: str,
-    network,
-    galaxies: Galaxies,
-    split: Split,
-    settings,
-    result,
-) -> dict:
-    """Write a supervised run and return its metrics.
+class Run:
+    """A complete run, opened once: each of its files is read when it is first asked for.
 
-    Args:
-        run_dir: the directory, made if it is not there.
-        experiment: name of the approach, such as "custom_cnn".
-        network: the trained :class:`galutils.models.cnn.GalaxyNet`, made by :func:`galutils.models.cnn.build`.
-        galaxies, split, settings, result: what :func:`galutils.training.supervised.train` took and gave.
+    Attributes:
+        directory: where it lies.
+
+    Raises:
+        RunError: there is no complete run in that directory.
     """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        path = self.directory / "metrics.json"
+        try:
+            self.metrics: dict = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RunError(f"{directory}: has no complete run; run its notebook first.") from None
+        except ValueError as error:
+            raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
+
+    @property
+    def experiment(self) -> str:
+        """Name of the approach, such as "custom_cnn"."""
+        return self.metrics["experiment"]
+
+    @property
+    def supervised(self) -> bool:
+        """Whether it learnt from labels; a clustering is scored on all galaxies, after matching."""
+        return "clusters" not in self.metrics["model"]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch, see :class:`galutils.training.supervised.TrainResult`."""
+        return pd.read_csv(self.directory / "history.csv")
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per test galaxy: ``row``, ``y_true``, ``y_pred``, ``p0`` to ``p9``."""
+        return pd.read_csv(self.directory / "predictions.csv")
+
+    @cached_property
+    def calibration(self) -> pd.DataFrame | None:
+        """The same without ``y_pred`` for the rows that were set aside; None where none were."""
+        path = self.directory / "calibration.csv"
+        return pd.read_csv(path) if path.exists() else None
+
+    @cached_property
+    def seeds(self) -> pd.DataFrame:
+        """A clustering's scores, one row per seed of k-means."""
+        return pd.read_csv(self.directory / "seeds.csv")
+
+    @cached_property
+    def split(self) -> Split | None:
+        """The split that it used; None for a clustering."""
+        path = self.directory / "split.csv"
+        return read_split(path) if path.exists() else None
+
+    @cached_property
+    def preprocessing(self):
+        """The :class:`galutils.models.embedding.Preprocessing` of a clustering's images."""
+        from galutils.models.embedding import Preprocessing
+
+        with self._readable():
+            return Preprocessing(**self.metrics["preprocessing"])
+
+    def network(self):
+        """Its network on the CPU, in evaluation mode: a :class:`GalaxyNet`, or the :class:`Backbone` that embedded.
+
+        Raises:
+            RunError: its files are damaged or gone.
+            WeightsError: the weights that a frozen transformer came from are no longer where they were.
+        """
+        from safetensors.torch import load_file
+
+        from galutils.models import cnn, vit
+        from galutils.models.weights import WeightsError
+
+        tensors = self.directory / "model.safetensors"
+        if self.supervised and not tensors.exists():
+            raise RunError(f"{self.directory}: has no model.safetensors; run its notebook again.")
+        with self._readable(but=WeightsError):
+            recipe = dict(self.metrics["model"])
+            if not self.supervised:
+                if tensors.exists():
+                    return vit.load_backbone(tensors)
+                kept = ("weights", "arch", "normalization", "seed")
+                return vit.load_backbone(**{name: recipe[name] for name in kept})
+            if "weights" in recipe:
+                recipe["weights"] = "random"  # every tensor comes from the run; the original file is not needed
+            network = cnn.build(**recipe)
+            network.load_state_dict(load_file(tensors), strict=True)
+            return network.eval()
+
+    def galaxies(self, given: str | Path | None = None) -> Galaxies:
+        """The very file that it read: the one given, or where its notebook read it, or where data are kept.
+
+        Raises:
+            DataError: it is not there, or another file stands in its place.
+        """
+        data, directory = self.metrics["data"], self.directory.resolve()
+        places = [self._noted_path(), directory.parents[1] / data["file"], data_home() / data["file"]]
+        for path in places if given is None else [Path(given).expanduser()]:
+            if path is not None and path.is_file() and sha256(path) == data["sha256"]:
+                return open_galaxies(path)
+        if given is None:
+            raise DataError(f"{data['file']}, which the run in {directory} read, was not found; name it by --data.")
+        if not path.exists():
+            raise DataError(f"{given}: there is no such file; give {data['file']}, which the run read.")
+        raise DataError(f"{given}: is not {data['file']} as the run read it, by its checksum; give that file.")
+
+    def _noted_path(self) -> Path | None:
+        """The data file that papermill noted in the run's executed notebook."""
+        try:
+            notebook = json.loads((self.directory / "notebook.ipynb").read_text(encoding="utf-8"))
+            return Path(notebook["metadata"]["papermill"]["parameters"]["data_path"]).expanduser()
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # run by hand
+
+    @contextmanager
+    def _readable(self, but: type[Exception] = RunError) -> Iterator[None]:
+        """Say of a run that is damaged that it is."""
+        from safetensors import SafetensorError
+
+        try:
+            yield
+        except but:
+            raise
+        except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+            reason = first_line(error)[:160]
+            raise RunError(
+                f"{self.directory}: its network cannot be read ({reason}); run its notebook again."
+            ) from error
+
+
+def find_runs(profile_dir: str | Path) -> list[Run]:
+    """The complete runs below ``runs/<profile>``, by name."""
+    return [Run(path.parent) for path in sorted(Path(profile_dir).glob("*/seed*/metrics.json"))]
+
+
+def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxies, split: Split, settings, result):
+    """Write what :func:`galutils.training.supervised.train` took and gave; returns the :class:`Run`."""
     from safetensors.torch import save_file
 
-    run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "metrics.json").unlink(missing_ok=True)  # an older run in this place is complete no longer
-    labels = galaxies.labels[split.test]
+    run_dir = _opened(run_dir)
     split.write(run_dir / "split.csv")
-    with atomic_path(run_dir / "history.csv") as partial:
-        result.history.to_csv(partial, index=False)
-    predictions = pd.DataFrame({"row": split.test, "y_true": labels, "y_pred": result.probabilities.argmax(1)})
-    predictions[PROBABILITIES] = result.probabilities
-    with atomic_path(run_dir / "predictions.csv") as partial:
-        predictions.to_csv(partial, index=False)
+    predictions = {"row": split.test, "y_true": galaxies.labels[split.test], "y_pred": result.probabilities.argmax(1)}
+    _write_table(run_dir / "predictions.csv", pd.DataFrame(predictions), result.probabilities)
+    if result.calibration is not None:
+        aside = pd.DataFrame({"row": split.calibration, "y_true": galaxies.labels[split.calibration]})
+        _write_table(run_dir / "calibration.csv", aside, result.calibration)
+    _write_table(run_dir / "history.csv", result.history)
     with atomic_path(run_dir / "model.safetensors") as partial:
         save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, partial)
-    write_json(run_dir / "model.json", network.recipe)
 
     parameters, trained = network.count_parameters()
     metrics = {
         "experiment": experiment,
-        "scores": classification_scores(labels, result.probabilities),
+        "scores": classification_scores(galaxies.labels[split.test], result.probabilities),
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
         "parameters": parameters,
         "trained_parameters": trained,
@@ -81,52 +204,12 @@ def write_run(
         "settings": asdict(settings),
         "model": network.recipe,
         "data": describe_data(galaxies),
-        "weights": network.source.to_dict() if network.source else None,
-        "timing": {
-            "setup_seconds": result.setup_seconds,
-            "train_seconds": float(result.history["seconds"].sum()),
-            "train_images_per_second": float(result.history["images_per_second"].median()),
-            "predict_images_per_second": result.predict_images_per_second,
-        },
+        "weights": asdict(network.source) if network.source else None,
+        "timing": _timing(result, result.predict_images_per_second),
         "environment": {**describe_environment(result.device), "precision": result.precision},
     }
     write_json(run_dir / "metrics.json", metrics)
-    return metrics
-
-
-def read_metrics(run_dir: str | Path) -> dict:
-    """The metrics of a complete run.
-
-    Raises:
-        RunError: there is no complete run in that directory.
-    """
-    path = Path(run_dir) / "metrics.json"
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{run_dir}: has no complete run; run its notebook first.") from None
-    except ValueError as error:
-        raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
-
-
-def read_history(run_dir: str | Path) -> pd.DataFrame:
-    """One row per epoch, see :class:`galutils.training.supervised.TrainResult`."""
-    return pd.read_csv(Path(run_dir) / "history.csv")
-
-
-def read_predictions(run_dir: str | Path) -> pd.DataFrame:
-    """One row per test galaxy: ``row``, ``y_true``, ``y_pred``, ``p0`` to ``p9``."""
-    return pd.read_csv(Path(run_dir) / "predictions.csv")
-
-
-def read_run_split(run_dir: str | Path) -> Split:
-    """The split that the run used."""
-    return read_split(Path(run_dir) / "split.csv")
-
-
-def find_runs(profile_dir: str | Path) -> list[Path]:
-    """Directories of the complete runs below ``runs/<profile>``, sorted."""
-    return sorted(path.parent for path in Path(profile_dir).glob("*/seed*/metrics.json"))
+    return Run(run_dir)
 
 
 def write_clustering_run(
@@ -140,60 +223,42 @@ def write_clustering_run(
     features: np.ndarray,
     table: pd.DataFrame,
     settings: dict,
-    seconds: float,
+    embedding,
     distilled=None,
-) -> dict:
-    """Write a run without labels and return its metrics: every row is predicted, and there is no split.
+):
+    """Write a run without labels, in which every row is predicted and there is no split; returns the :class:`Run`.
 
     ``roc_auc`` is the one from hard assignments, which is what the paper's can be.
 
     Args:
-        experiment: name of the approach, such as "dino_kmeans".
-        backbone: the plain :class:`galutils.models.vit.Backbone` that embedded.
-        preprocessing: the :class:`galutils.models.embedding.Preprocessing` of the images.
-        clustering: the reported :class:`galutils.clustering.methods.Clustering`.
+        backbone, preprocessing, embedding: what embedded, how, and what it gave.
         features: (N, D) what was clustered.
-        table: scores by seed, see :func:`galutils.clustering.methods.kmeans_over_seeds`.
+        clustering, table: the reported :class:`galutils.clustering.methods.Clustering`, and the scores by seed.
         settings: parameters of the run, for JSON; with ``seed``.
-        seconds: that embedding all rows took.
-        distilled: the :class:`galutils.training.dino.DistillResult`, if the backbone was adapted: its history is
-            written, the backbone as ``model.safetensors``, and the adapters as ``lora.safetensors``.
+        distilled: the :class:`galutils.training.dino.DinoResult`, if the backbone was adapted: its history is
+            written, and the backbone as ``model.safetensors``.
     """
-    from galutils.clustering.methods import predictions, score
-    from galutils.device import device_name, pick_device
-    from galutils.models.lora import save_lora
+    from galutils.clustering.diagnostics import null_accuracies
+    from galutils.clustering.methods import predict_classes, score_clustering
     from galutils.models.vit import save_backbone
 
-    run_dir = Path(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "metrics.json").unlink(missing_ok=True)  # an older run in this place is complete no longer
-    labels = galaxies.labels
-    predicted, probabilities = predictions(clustering, labels)
+    run_dir, labels = _opened(run_dir), galaxies.labels
+    predicted, probabilities = predict_classes(clustering, labels)
     frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
-    frame["cluster"] = clustering.clusters
-    frame[PROBABILITIES] = probabilities
-    tables = {"predictions.csv": frame, "seeds.csv": table}
-    timing = {"setup_seconds": None, "train_seconds": 0.0, "train_images_per_second": None}
+    _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), probabilities)
+    _write_table(run_dir / "seeds.csv", table)
     if distilled is not None:
-        tables["history.csv"] = distilled.history
-        timing = {
-            "setup_seconds": distilled.setup_seconds,
-            "train_seconds": float(distilled.history["seconds"].sum()),
-            "train_images_per_second": float(distilled.history["images_per_second"].median()),
-        }
+        _write_table(run_dir / "history.csv", distilled.history)
         save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
-        save_lora(distilled.student, run_dir / "lora.safetensors")
-    for name, content in tables.items():
-        with atomic_path(run_dir / name) as partial:
-            content.to_csv(partial, index=False)
 
-    scores = score(clustering, labels, features)
+    scores, chance = score_clustering(clustering, labels, features), null_accuracies(labels, clustering.clusters)
+    over_seeds = table[[*CLUSTER_SCORES]].astype(float)
+    spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=0)})
     metrics = {
         "experiment": experiment,
         "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
-        "over_seeds": {
-            name: {"mean": float(table[name].mean()), "std": float(table[name].std(ddof=0))} for name in CLUSTER_SCORES
-        },
+        "over_seeds": spread.to_dict("index"),
+        "chance": {"mean": float(chance.mean()), "std": float(chance.std())},
         "rows": dict.fromkeys(PARTS, 0) | {"test": len(labels)},
         "parameters": backbone.count_parameters(),
         "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
@@ -203,43 +268,39 @@ def write_clustering_run(
         "preprocessing": asdict(preprocessing),
         "collapse": distilled.warnings if distilled is not None else [],
         "data": describe_data(galaxies),
-        "weights": backbone.source.to_dict(),
-        "timing": {**timing, "predict_images_per_second": len(labels) / seconds},
+        "weights": asdict(backbone.source),
+        "timing": _timing(distilled, len(labels) / embedding.seconds if embedding.seconds else None),
         "environment": {
-            **describe_environment(distilled.device if distilled is not None else device_name(pick_device("auto"))),
+            **describe_environment(embedding.device),
             "precision": distilled.precision if distilled is not None else "32-true",
         },
     }
     write_json(run_dir / "metrics.json", metrics)
-    return metrics
+    return Run(run_dir)
 
 
-def find_galaxies(run_dir: str | Path, given: str | Path | None = None) -> Galaxies:
-    """Open the very file that a run read: the one given, or where its notebook read it, or where data are kept.
-
-    Raises:
-        DataError: it is not there, or another file stands in its place.
-        galutils.study.runs.RunError: there is no complete run in that directory.
-    """
-    run_dir, data = Path(run_dir).resolve(), read_metrics(run_dir)["data"]
-    if given is not None:
-        places = [Path(given).expanduser()]
-    else:
-        places = [_noted_path(run_dir), *(folder / data["file"] for folder in (run_dir.parents[1], data_home()))]
-    for path in places:
-        if path is not None and path.is_file() and sha256(path) == data["sha256"]:
-            return open_galaxies(path)
-    if given is not None and not places[0].exists():
-        raise DataError(f"{given}: there is no such file; give {data['file']}, which the run read.")
-    if given is not None:
-        raise DataError(f"{given}: is not {data['file']} as the run read it, by its checksum; give that file.")
-    raise DataError(f"{data['file']}, which the run in {run_dir} read, was not found; name it by --data.")
+def _opened(run_dir: str | Path) -> Path:
+    """The directory; an older run in this place is complete no longer."""
+    run_dir = Path(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / "metrics.json").unlink(missing_ok=True)
+    return run_dir
 
 
-def _noted_path(run_dir: Path) -> Path | None:
-    """The data file that papermill noted in a run's executed notebook."""
-    try:
-        notebook = json.loads((run_dir / "notebook.ipynb").read_text(encoding="utf-8"))
-        return Path(notebook["metadata"]["papermill"]["parameters"]["data_path"]).expanduser()
-    except (OSError, ValueError, KeyError, TypeError):
-        return None  # run by hand
+def _write_table(path: Path, table: pd.DataFrame, probabilities: np.ndarray | None = None) -> None:
+    """CSV, with a column for each class where there are probabilities (n, C)."""
+    if probabilities is not None:
+        table = table.assign(**dict(zip(PROBABILITIES, probabilities.T, strict=True)))
+    with atomic_path(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def _timing(trained, predict_images_per_second: float | None) -> dict:
+    """Seconds and speeds. trained: what a training left behind, None where there was none."""
+    history = None if trained is None else trained.history
+    return {
+        "setup_seconds": None if trained is None else trained.setup_seconds,
+        "train_seconds": 0.0 if trained is None else float(history["seconds"].sum()),
+        "train_images_per_second": None if trained is None else float(history["images_per_second"].median()),
+        "predict_images_per_second": predict_images_per_second,
+    }

@@ -13,7 +13,6 @@ import warnings
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,7 +21,7 @@ from torch import nn
 
 from galutils.data.galaxies import Galaxies
 from galutils.data.loader import load_images
-from galutils.device import device_name, seeded
+from galutils.device import autocast, device_name, pick_device, pick_precision, seeded
 from galutils.errors import GalutilsError
 from galutils.models.embedding import Preprocessing, prepare_images
 from galutils.models.lora import add_lora, merge_lora, trainable
@@ -39,71 +38,16 @@ from galutils.training.dino_loss import (
     update_center,
     update_teacher,
 )
-from galutils.training.fabric import make_fabric
 from galutils.training.multicrop import MultiCrop
-from galutils.training.schedule import epoch_batches, schedule
-from galutils.training.settings import TrainingError
+from galutils.training.schedule import cosine, epoch_batches
+from galutils.training.settings import DinoSettings, TrainingError
 
 #: Images whose embedding is watched for collapse.
 WATCHED = 256
 
 
 @dataclass(frozen=True)
-class DistillSettings:
-    """Hyperparameters of self-distillation.
-
-    Optimiser, rates, batch and epochs are the paper's (section 4), adapters and the teacher's momentum the
-    authors' fork's, the rest DINO's own for ViT-S.
-    """
-
-    epochs: int = 100
-    batch_size: int = 64
-    learning_rate: float = 5e-4
-    min_learning_rate: float = 1e-6
-    warmup: float = 0.1  # share of the steps in which the learning rate rises from zero
-    weight_decay: float = 0.04
-    last_weight_decay: float = 0.4
-    clip_gradient: float = 3.0  # largest norm of all gradients together
-    momentum: float = 0.9995  # the teacher's at the first step; 1 at the last
-    rank: int = 32
-    alpha: float = 1.0  # adapters are scaled by alpha / rank
-    train_biases: bool = True
-    train_head: bool = True  # the authors' fork leaves the projection head as it was initialised
-    prototypes: int = 65536  # outputs of the head
-    head_width: int = 2048
-    freeze_prototypes: int = 1  # epochs in which the head's last layer stays as it is
-    student_temperature: float = 0.1
-    teacher_temperature: float = 0.04
-    center_momentum: float = 0.9
-    image_size: int = 224  # of large crops, in pixels; whole patches
-    local_size: int = 96  # of small crops, in pixels; rounded to whole patches
-    local_crops: int = 8
-    global_scale: tuple[float, float] = (0.4, 1.0)  # share of the image's area in a large crop
-    local_scale: tuple[float, float] = (0.05, 0.4)
-    crop: float = 1.0  # share of each side of the image that is kept around the centre, before all else
-    rotation: float = 180.0  # degrees to either side
-    flip: float = 0.5  # probability
-    jitter: float = 0.2  # of brightness and contrast; saturation has half of it, hue a tenth
-    blur: float = 0.2  # probability
-    seed: int = 0
-    device: str = "auto"
-    precision: str = "auto"  # auto: bf16-mixed on a CUDA device, 32-true elsewhere
-    keep_images: bool | None = None  # on the device; decided by its free memory if None
-    devices: ClassVar[int] = 1
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.local_crops < 0 or self.prototypes < 2:
-            raise GalutilsError("epochs must be at least 1, batch_size and prototypes 2, and local_crops 0.")
-        if not 0 <= self.min_learning_rate <= self.learning_rate:
-            raise GalutilsError("Learning rates must satisfy 0 <= min_learning_rate <= learning_rate.")
-        if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1 or not 0 < self.crop <= 1:
-            raise GalutilsError("momentum must lie between 0 and 1, warmup below 1, and crop above 0 and at most be 1.")
-        if min(self.student_temperature, self.teacher_temperature) <= 0:
-            raise GalutilsError("Temperatures must be greater than 0.")
-
-
-@dataclass(frozen=True)
-class DistillResult:
+class DinoResult:
     """What self-distillation leaves behind; networks are on the CPU.
 
     Attributes:
@@ -117,7 +61,6 @@ class DistillResult:
         warnings: one sentence for each sign of collapse.
         trained_parameters: how many numbers were trained, the head's included.
         setup_seconds: reading the images and preparing the networks.
-        peak_memory: largest memory taken on the GPU in bytes, None elsewhere.
         device, precision: what it ran on and in.
     """
 
@@ -128,7 +71,6 @@ class DistillResult:
     warnings: list[str]
     trained_parameters: int
     setup_seconds: float
-    peak_memory: int | None
     device: str
     precision: str
 
@@ -142,10 +84,10 @@ class DistillResult:
 def distill(
     backbone: Backbone,
     galaxies: Galaxies,
-    settings: DistillSettings,
+    settings: DinoSettings,
     checkpoint: str | Path | None = None,
     rows: np.ndarray | None = None,
-) -> DistillResult:
+) -> DinoResult:
     """Adapt a backbone to galaxies without labels; the given one stays as it is.
 
     Args:
@@ -160,45 +102,31 @@ def distill(
     """
     backbone.check_size(settings.image_size)
     started = time.perf_counter()
-    fabric = make_fabric(settings)
+    device = pick_device(settings.device)
+    precision = pick_precision(settings.precision, device)
     rows = np.arange(len(galaxies)) if rows is None else np.asarray(rows)
     saved = Checkpoint(checkpoint, _identity(backbone, galaxies, rows, settings) if checkpoint else "")
-    source = load_images(galaxies, rows, galaxies.image_size, fabric.device, resident=settings.keep_images)
-    crops = MultiCrop(
-        settings.image_size,
-        settings.local_size,
-        settings.local_crops,
-        patch=backbone.patch,
-        crop=settings.crop,
-        global_scale=settings.global_scale,
-        local_scale=settings.local_scale,
-        rotation=settings.rotation,
-        flip=settings.flip,
-        jitter=settings.jitter,
-        blur=settings.blur,
-    )
+    source = load_images(galaxies, rows, galaxies.image_size, device, resident=settings.keep_images)
+    crops = MultiCrop(settings, backbone.patch)
 
     adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
     with seeded(settings.seed):
         head = Head(backbone.dim, settings.prototypes, settings.head_width).requires_grad_(settings.train_head)
-    student = DinoNetwork(adapted, head).to(fabric.device)
-    teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(fabric.device).eval().requires_grad_(False)
-    center = torch.zeros(settings.prototypes, device=fabric.device)
+    student = DinoNetwork(adapted, head).to(device)
+    teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
+    center = torch.zeros(settings.prototypes, device=device)
     optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0, fused=True)
     watched = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
     start_rank = _watch_rank(teacher.backbone, source, watched, settings)
     state = saved.load()
     history = _load(state, student, teacher, center, optimizer) if state else []
     signs = collapse_signs(history, start_rank, settings.prototypes)
-    wrapped, optimizer = fabric.setup(student, optimizer)
     setup_seconds = time.perf_counter() - started
-    if fabric.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(fabric.device)
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
     for epoch in steps:
         started = time.perf_counter()
-        row = _train_epoch(fabric, wrapped, teacher, center, optimizer, crops, source, rows, settings, epoch)
+        row = _train_epoch(student, teacher, center, optimizer, crops, source, rows, precision, settings, epoch)
         seconds = time.perf_counter() - started
         rank = _watch_rank(teacher.backbone, source, watched, settings)
         speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
@@ -217,8 +145,7 @@ def distill(
         entropies = f"entropy {row['teacher_entropy']:.2f} of {math.log(settings.prototypes):.2f}"
         steps.note(epoch, f"loss {row['loss']:.3f}, {entropies}, rank {rank:.1f}, {seconds:.0f} s")
 
-    on_gpu = fabric.device.type == "cuda"
-    return DistillResult(
+    return DinoResult(
         student=student.backbone.cpu().eval(),
         teacher=teacher.backbone.cpu(),
         history=pd.DataFrame(history),
@@ -226,49 +153,47 @@ def distill(
         warnings=signs,
         trained_parameters=sum(parameter.numel() for parameter in trainable(student).values()),
         setup_seconds=setup_seconds,
-        peak_memory=torch.cuda.max_memory_allocated(fabric.device) if on_gpu else None,
-        device=device_name(fabric.device),
-        precision=str(fabric._precision.precision),
+        device=device_name(device),
+        precision=precision,
     )
 
 
-def _train_epoch(fabric, student, teacher, center, optimizer, crops, source, rows, settings, epoch) -> dict:
+def _train_epoch(student, teacher, center, optimizer, crops, source, rows, precision, settings, epoch) -> dict:
     """One pass over the rows; returns what the history says of it."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for the crops: the same whether interrupted or not
-    batches = epoch_batches(rows, settings, epoch)
+    batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     total = settings.epochs * len(batches)
     losses, norms, entropies, marginal = [], [], [], torch.zeros_like(center)
     student.train()
     for i, images in enumerate(source.batches(batches)):
         step = epoch * len(batches) + i
         at_step = {
-            "learning_rate": schedule(
+            "learning_rate": cosine(
                 settings.learning_rate, settings.min_learning_rate, step, total, int(settings.warmup * total)
             ),
-            "weight_decay": schedule(settings.weight_decay, settings.last_weight_decay, step, total),
-            "momentum": schedule(settings.momentum, 1.0, step, total),
+            "weight_decay": cosine(settings.weight_decay, settings.last_weight_decay, step, total),
+            "momentum": cosine(settings.momentum, 1.0, step, total),
         }
         for group in optimizer.param_groups:
             group["lr"] = at_step["learning_rate"]
             group["weight_decay"] = at_step["weight_decay"] if group["decays"] else 0.0
         views = crops(images)
-        with torch.no_grad(), fabric.autocast():
-            target = teacher(views[0]).float().unflatten(0, (2, -1))
-        logits = torch.cat([student(view).float().unflatten(0, (-1, len(images))) for view in views])
+        with autocast(center.device, precision):
+            with torch.no_grad():
+                target = teacher(views[0]).float().unflatten(0, (2, -1))
+            logits = torch.cat([student(view).float().unflatten(0, (-1, len(images))) for view in views])
         loss = dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
         optimizer.zero_grad()
-        fabric.backward(loss)
+        loss.backward()
         if epoch < settings.freeze_prototypes:
             student.head.prototypes.grad = None
-        norms.append(
-            fabric.clip_gradients(student, optimizer, max_norm=settings.clip_gradient, error_if_nonfinite=False)
-        )
+        norms.append(nn.utils.clip_grad_norm_(student.parameters(), settings.clip_gradient))
         optimizer.step()
         log_target = ((target - center) / settings.teacher_temperature).log_softmax(-1)
         entropies.append(entropy(log_target.exp()).mean())
         marginal += log_target.exp().mean((0, 1)) * len(images) / len(rows)
         update_center(center, target, settings.center_momentum)
-        update_teacher(teacher, student.module, at_step["momentum"])
+        update_teacher(teacher, student, at_step["momentum"])
         losses.append(loss.detach())
     # Looked at once per epoch: a look per step would make a GPU wait for the host.
     values = torch.stack(losses).cpu()
@@ -288,7 +213,7 @@ def _train_epoch(fabric, student, teacher, center, optimizer, crops, source, row
     }
 
 
-def _watch_rank(backbone: Backbone, source, watched: np.ndarray, settings: DistillSettings) -> float:
+def _watch_rank(backbone: Backbone, source, watched: np.ndarray, settings: DinoSettings) -> float:
     preprocessing = Preprocessing(settings.image_size, settings.crop)
     batches = np.array_split(watched, math.ceil(len(watched) / 64))
     with torch.inference_mode():
@@ -305,7 +230,7 @@ def _parameter_groups(student: nn.Module) -> list[dict]:
     ]
 
 
-def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DistillSettings) -> str:
+def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DinoSettings) -> str:
     start = (backbone.digest().encode(), rows.tobytes())
     return run_identity(settings, galaxies, start)
 

@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from galutils.models.embedding import central
+from galutils.training.settings import DinoSettings
 
 
 class MultiCrop:
@@ -13,47 +14,28 @@ class MultiCrop:
     ellipticity is part of the class. Where a turned frame has no sky to show, the frame is mirrored.
 
     Args:
-        image_size, local_size: of large and small crops in pixels; the second is rounded to whole patches.
-        local_crops: how many small crops; 0 for none.
-        patch: height and width of a patch in pixels.
-        crop: share of each side of the image that is kept around the centre, before all else.
-        global_scale, local_scale: smallest and largest share of the image's area in a crop.
-        rotation: degrees to either side.
-        flip: probability.
-        jitter: of brightness and contrast; saturation has half of it, hue a tenth.
-        blur: probability.
+        settings: sizes, scales and probabilities of the views.
+        patch: height and width of a patch in pixels; small crops are rounded to whole ones.
     """
 
-    def __init__(
-        self,
-        image_size: int = 224,
-        local_size: int = 96,
-        local_crops: int = 8,
-        *,
-        patch: int = 16,
-        crop: float = 1.0,
-        global_scale: tuple[float, float] = (0.4, 1.0),
-        local_scale: tuple[float, float] = (0.05, 0.4),
-        rotation: float = 180.0,
-        flip: float = 0.5,
-        jitter: float = 0.2,
-        blur: float = 0.2,
-    ):
+    def __init__(self, settings: DinoSettings, patch: int):
         import kornia.augmentation as augment
 
         def view(size: int, scale: tuple[float, float]) -> nn.Module:
+            jitter = settings.jitter
             return augment.AugmentationSequential(
-                augment.RandomHorizontalFlip(p=flip),
-                augment.RandomAffine(rotation, padding_mode="reflection", p=1.0),
+                augment.RandomHorizontalFlip(p=settings.flip),
+                augment.RandomAffine(settings.rotation, padding_mode="reflection", p=1.0),
                 augment.RandomResizedCrop((size, size), scale, ratio=(1.0, 1.0), cropping_mode="resample"),
                 augment.ColorJitter(jitter, jitter, jitter / 2, jitter / 10, p=0.8),
-                augment.RandomGaussianBlur((5, 5), (0.1, 1.5), p=blur),
+                augment.RandomGaussianBlur((5, 5), (0.1, 1.5), p=settings.blur),
                 data_keys=["input"],
             )
 
-        self.local_size = max(1, round(local_size / patch)) * patch
-        self.large, self.small = view(image_size, global_scale), view(self.local_size, local_scale)
-        self.crop, self.local_crops = crop, local_crops
+        self.local_size = max(1, round(settings.local_size / patch)) * patch
+        self.large = view(settings.image_size, settings.global_scale)
+        self.small = view(self.local_size, settings.local_scale)
+        self.crop, self.local_crops = settings.crop, settings.local_crops
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:

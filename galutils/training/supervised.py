@@ -10,10 +10,8 @@ that varies, so numbers agree only to within rounding, which training amplifies.
 
 import contextlib
 import math
-import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -25,13 +23,12 @@ from torch import nn
 from galutils.data.galaxies import Galaxies
 from galutils.data.loader import MEMORY_SHARE, Resident, Streamed, free_memory, load_images, random_symmetries
 from galutils.data.splits import Split
-from galutils.device import device_name
+from galutils.device import autocast, device_name, pick_device, pick_precision
 from galutils.memory import freed_memory_kept
 from galutils.models.cnn import GalaxyNet
 from galutils.progress import Steps
 from galutils.training.checkpoints import Checkpoint, run_identity
-from galutils.training.fabric import make_fabric
-from galutils.training.schedule import epoch_batches, learning_rate_at
+from galutils.training.schedule import epoch_batches
 from galutils.training.settings import Settings, TrainingError
 
 #: Images at once where no gradient is needed: so many that it takes no more memory than training.
@@ -46,7 +43,8 @@ class TrainResult:
         history: one row per epoch: ``epoch`` (from 1), ``learning_rate``, ``train_loss``,
             ``train_accuracy`` (running, in training mode), ``test_loss``, ``test_accuracy``, ``seconds``
             and ``images_per_second`` of the training alone.
-        probabilities: (n_test, 10) float64, in the order of ``split.test``.
+        probabilities: (n_test, C) float64, in the order of ``split.test``.
+        calibration: (n, C) float64 of the rows set aside, in the order of ``split.calibration``; None without any.
         predict_images_per_second: whole network, images already on the device.
         setup_seconds: reading the images and computing the frozen layers once.
         device, precision: what it ran on and in.
@@ -54,6 +52,7 @@ class TrainResult:
 
     history: pd.DataFrame
     probabilities: np.ndarray
+    calibration: np.ndarray | None
     predict_images_per_second: float
     setup_seconds: float
     device: str
@@ -75,51 +74,23 @@ def train(
     Raises:
         TrainingError: the loss is not finite; the message names epoch and batch.
     """
-    fabric = make_fabric(settings)
-    saved = Checkpoint(checkpoint, _identity(network, galaxies, split, settings) if checkpoint else "")
-    arguments = (network, galaxies, split, settings, saved)
-    if settings.devices == 1:
-        return fabric.launch(_fit, *arguments)
-    # Forked processes train copies. The outcome comes home through a file: the launcher waits for them to
-    # end before it reads what they return, so that a large return value would block both sides.
-    with tempfile.TemporaryDirectory() as folder:
-        handover = Path(folder) / "outcome.pt"
-        fabric.launch(_fit_and_hand_over, *arguments, handover)
-        outcome = torch.load(handover, weights_only=True)
-    network.trained.load_state_dict(outcome.pop("trained"))
-    history, probabilities = pd.DataFrame(outcome.pop("history")), outcome.pop("probabilities").numpy()
-    return TrainResult(history=history, probabilities=probabilities, **outcome)
-
-
-def _fit_and_hand_over(fabric, network, *arguments):
-    *arguments, handover = arguments
-    result = _fit(fabric, network, *arguments)
-    if fabric.is_global_zero:
-        outcome = {field.name: getattr(result, field.name) for field in fields(result)}
-        outcome["history"] = result.history.to_dict("records")
-        outcome["probabilities"] = torch.from_numpy(result.probabilities)
-        outcome["trained"] = {name: tensor.cpu() for name, tensor in network.trained.state_dict().items()}
-        torch.save(outcome, handover)
-
-
-def _fit(fabric, network, galaxies, split, settings, checkpoint):
-    if settings.devices > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // settings.devices))
     started = time.perf_counter()
-    rows = np.concatenate([split.train, split.test])
-    images = load_images(galaxies, rows, settings.image_size, fabric.device, settings.crop, settings.keep_images)
+    device = pick_device(settings.device)
+    saved = Checkpoint(checkpoint, _identity(network, galaxies, split, settings) if checkpoint else "")
+    rows = np.concatenate([split.train, split.test, split.calibration])
+    images = load_images(galaxies, rows, settings.image_size, device, settings.crop, settings.keep_images)
     # Where images are streamed, memory is short, and none of it is kept for speed.
     with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
-        return _fit_images(fabric, network, images, galaxies.labels, split, settings, checkpoint, started)
+        return _fit(network.to(device), images, galaxies.labels, split, settings, saved, started)
 
 
-def _fit_images(fabric, network, images, labels, split, settings, checkpoint, started):
-    rows = np.concatenate([split.train, split.test])
-    network.to(fabric.device)
+def _fit(network, images, labels, split, settings, checkpoint, started) -> TrainResult:
+    labels = torch.from_numpy(labels).to(device := next(network.parameters()).device)
+    precision = pick_precision(settings.precision, device)
     source, stage = images, network
-    if _frozen_pays(network, settings, len(rows), fabric.device):
-        source, stage = compute_frozen(network, images, rows), network.trained
-    labels = torch.from_numpy(labels).to(fabric.device)
+    seen = np.concatenate([split.train, split.test])
+    if _caching_pays(network, settings, len(seen), device):
+        source, stage = compute_frozen(network, images, seen, precision), network.trained
 
     optimizer = torch.optim.AdamW(
         network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
@@ -130,21 +101,18 @@ def _fit_images(fabric, network, images, labels, split, settings, checkpoint, st
         if state["optimizer"]:
             optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
-    if settings.compile:
-        stage.compile()
-    stage, optimizer = fabric.setup(stage, optimizer)
     setup_seconds = time.perf_counter() - started
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
     for epoch in steps:
         started = time.perf_counter()
-        loss, accuracy = _train_epoch(fabric, stage, optimizer, source, labels, split.train, settings, epoch)
+        loss, accuracy = _train_epoch(stage, optimizer, source, labels, split.train, precision, settings, epoch)
         seconds = time.perf_counter() - started
-        logits = predict_logits(stage, source, split.test)
+        logits = predict_logits(stage, source, split.test, precision)
         history.append(
             {
                 "epoch": epoch + 1,
-                "learning_rate": learning_rate_at(epoch, settings),
+                "learning_rate": settings.rate(epoch),
                 "train_loss": loss,
                 "train_accuracy": accuracy,
                 "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
@@ -153,44 +121,44 @@ def _fit_images(fabric, network, images, labels, split, settings, checkpoint, st
                 "images_per_second": len(split.train) / seconds,
             }
         )
-        if fabric.is_global_zero:
-            unfinished = epoch + 1 < settings.epochs
-            checkpoint.save(
-                trained=network.trained.state_dict(),
-                optimizer=optimizer.state_dict() if unfinished else None,
-                history=history,
-            )
-            steps.note(epoch, _epoch_line(history[-1]))
+        unfinished = epoch + 1 < settings.epochs
+        checkpoint.save(
+            trained=network.trained.state_dict(),
+            optimizer=optimizer.state_dict() if unfinished else None,
+            history=history,
+        )
+        steps.note(epoch, _epoch_line(history[-1]))
 
     started = time.perf_counter()
-    logits = predict_logits(fabric.setup(network) if stage is not network else stage, images, split.test)
-    probabilities = logits.double().softmax(1).cpu().numpy()
+    probabilities = predict_probabilities(network, images, split.test, precision)
     seconds = time.perf_counter() - started
     return TrainResult(
         history=pd.DataFrame(history),
         probabilities=probabilities,
+        calibration=predict_probabilities(network, images, split.calibration, precision),
         predict_images_per_second=len(split.test) / seconds,
         setup_seconds=setup_seconds,
-        device=device_name(fabric.device),
-        precision=str(fabric._precision.precision),
+        device=device_name(device),
+        precision=precision,
     )
 
 
-def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
+def _train_epoch(stage, optimizer, source, labels, rows, precision, settings, epoch) -> tuple[float, float]:
     """One pass over the training rows; returns (mean loss, share classified correctly)."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate_at(epoch, settings)
+        group["lr"] = settings.rate(epoch)
     stage.train()
-    mine = [batch[fabric.global_rank :: fabric.world_size] for batch in epoch_batches(rows, settings, epoch)]
-    targets = labels[torch.from_numpy(np.concatenate(mine)).to(fabric.device)].split([len(batch) for batch in mine])
-    losses, correct = torch.empty(len(mine), device=fabric.device), torch.zeros((), device=fabric.device)
-    batches = source.batches(mine)
+    batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
+    targets = labels[torch.from_numpy(np.concatenate(batches)).to(labels.device)].split([len(b) for b in batches])
+    losses, correct = torch.empty(len(batches), device=labels.device), torch.zeros((), device=labels.device)
+    images = source.batches(batches)
     for number, target in enumerate(targets):
-        inputs = next(batches)
-        logits = stage(random_symmetries(inputs) if settings.augment else inputs)
+        inputs = next(images)
+        with autocast(labels.device, precision):
+            logits = stage(random_symmetries(inputs) if settings.augment else inputs).float()
         loss = nn.functional.cross_entropy(logits, target)
-        fabric.backward(loss)
+        loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses[number] = loss.detach()
@@ -201,42 +169,52 @@ def _train_epoch(fabric, stage, optimizer, source, labels, rows, settings, epoch
     if not values.isfinite().all():
         first = int((~values.isfinite()).nonzero()[0, 0])
         raise TrainingError(
-            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(mine)}, at learning rate "
-            f"{learning_rate_at(epoch, settings):.3g}; lower learning_rate or use precision '32-true'."
+            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(batches)}, at learning rate "
+            f"{settings.rate(epoch):.3g}; lower learning_rate or use precision '32-true'."
         )
-    counts = torch.tensor([float(len(batch)) for batch in mine])
-    totals = fabric.all_reduce(
-        torch.stack([(values * counts).sum(), correct.cpu(), counts.sum()]).to(fabric.device), reduce_op="sum"
-    )
-    return (totals[0] / totals[2]).item(), (totals[1] / totals[2]).item()
+    counts = torch.tensor([float(len(batch)) for batch in batches])
+    return ((values * counts).sum() / counts.sum()).item(), (correct.cpu() / counts.sum()).item()
 
 
-def predict_logits(stage: nn.Module, source: Resident | Streamed, rows: np.ndarray) -> torch.Tensor:
-    """Logits (n, 10) float32 of the rows, in evaluation mode, without gradients."""
+def predict_logits(
+    stage: nn.Module, source: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
+) -> torch.Tensor:
+    """Logits (n, C) float32 of the rows, in evaluation mode, without gradients."""
     stage.eval()
     batches = [rows[start : start + PREDICT_BATCH] for start in range(0, len(rows), PREDICT_BATCH)]
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(next(stage.parameters()).device, precision):
         return torch.cat([stage(inputs).float() for inputs in source.batches(batches)])
 
 
-def _frozen_pays(network: GalaxyNet, settings: Settings, count: int, device: torch.device) -> bool:
-    if settings.keep_frozen is not None:
-        return settings.keep_frozen
+def predict_probabilities(
+    network: nn.Module, source: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
+) -> np.ndarray | None:
+    """Probabilities (n, C) float64 of the rows; None for no rows."""
+    if not len(rows):
+        return None
+    return predict_logits(network, source, rows, precision).cpu().double().softmax(1).numpy()
+
+
+def _caching_pays(network: GalaxyNet, settings: Settings, count: int, device: torch.device) -> bool:
+    if settings.cache_frozen is not None:
+        return settings.cache_frozen
     # Of a turned image the frozen layers give something else than the turned output, so they cannot run once.
     if settings.augment or not network.has_frozen_weights:
         return False
     size = settings.image_size
-    with torch.inference_mode():
+    with torch.inference_mode(), autocast(device, pick_precision(settings.precision, device)):
         one = network.frozen.eval()(torch.zeros(1, 3, size, size, dtype=torch.uint8, device=device))
     return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
 
 
-def compute_frozen(network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray) -> Resident:
-    """Outputs of the frozen layers for the rows, held on the device, float32."""
+def compute_frozen(
+    network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
+) -> Resident:
+    """Outputs of the frozen layers for the rows, held on the device, in the precision in which they are used."""
     network.eval()
-    batches: Sequence[np.ndarray] = np.array_split(rows, math.ceil(len(rows) / PREDICT_BATCH))
+    batches = np.array_split(rows, math.ceil(len(rows) / PREDICT_BATCH))
     kept = None
-    with torch.no_grad():
+    with torch.no_grad(), autocast(next(network.parameters()).device, precision):
         for start, inputs in zip(np.cumsum([0, *map(len, batches)]), images.batches(batches), strict=False):
             outputs = network.frozen(inputs).permute(0, 2, 3, 1)
             if kept is None:

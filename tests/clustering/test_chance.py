@@ -54,7 +54,7 @@ def test_cases_hold_every_cause_and_not_the_faultless_evaluation():
 
 
 def test_the_verdict_follows_the_numbers():
-    text = " ".join(chance.verdict(*evidence()))
+    text = " ".join(chance.conclude(*evidence()))
     assert "gets 22.6%: 86 standard deviations above chance" in text
     assert "The information is there" in text
     assert "inverse (12.0%)" in text
@@ -62,7 +62,7 @@ def test_the_verdict_follows_the_numbers():
     assert "ward does best with 23.6%" in text  # not the many-to-one case
     assert "not what holds the score down" in text
     assert "accuracy -1.0 points" in text
-    blind = " ".join(chance.verdict(*evidence(kmeans=0.141, linear=0.15, faulty=0.141)))
+    blind = " ".join(chance.conclude(*evidence(kmeans=0.141, linear=0.15, faulty=0.141)))
     assert "not distinguishable from chance" in blind
     assert "labels find little in it" in blind
     assert "would bring it down" not in blind  # this clustering needs no mistake to be at the paper's score

@@ -10,9 +10,9 @@ from galutils.clustering.methods import (
     kmeans,
     kmeans_over_seeds,
     memberships,
-    predictions,
+    predict_classes,
     reduce_dimensions,
-    score,
+    score_clustering,
 )
 from galutils.clustering.scores import (
     apply_match,
@@ -159,7 +159,7 @@ def test_the_reported_seed_has_the_lowest_inertia():
     assert table["reported"].sum() == 1
     reported = table[table["reported"]].iloc[0]
     assert reported["inertia"] == table["inertia"].min() == best.inertia
-    assert reported["accuracy"] == score(best, labels)["accuracy"]
+    assert reported["accuracy"] == score_clustering(best, labels)["accuracy"]
     again = kmeans(features, seed=int(reported["seed"]), n_init=1)
     assert np.array_equal(again.clusters, best.clusters)
     permuted, same = kmeans_over_seeds(features, labels[::-1], seeds=range(5), n_init=1)
@@ -174,7 +174,7 @@ def test_every_method_finds_separate_blobs(method):
     found = cluster(features, method)
     assert found.clusters.shape == (300,)
     assert found.clusters.dtype == np.int64
-    scores = score(found, labels, features)
+    scores = score_clustering(found, labels, features)
     assert found.count == 10
     assert scores["accuracy"] > (0.9 if method == "hdbscan" else 0.999)  # hdbscan leaves edges as noise
     assert scores["silhouette"] > 0.6
@@ -190,8 +190,8 @@ def test_every_method_finds_separate_blobs(method):
 def test_spherical_kmeans_looks_at_directions_alone():
     features, labels = blobs(classes=3, dimensions=3)
     lengths = np.random.default_rng(1).uniform(0.1, 10, (len(labels), 1))
-    assert score(cluster(features * lengths, "spherical", 3), labels)["accuracy"] > 0.999
-    assert score(cluster(features * lengths, "kmeans", 3), labels)["accuracy"] < 0.999
+    assert score_clustering(cluster(features * lengths, "spherical", 3), labels)["accuracy"] > 0.999
+    assert score_clustering(cluster(features * lengths, "kmeans", 3), labels)["accuracy"] < 0.999
 
 
 def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
@@ -199,17 +199,17 @@ def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
     monkeypatch.setattr("galutils.clustering.methods._WARD_ROWS", 10)
     with pytest.warns(UserWarning, match="number of connected components"):
         found = cluster(features, "ward")
-    assert score(found, labels)["accuracy"] > 0.999
+    assert score_clustering(found, labels)["accuracy"] > 0.999
 
 
 def test_predictions_follow_the_matching():
     features, labels = blobs()
-    predicted, probabilities = predictions(kmeans(features), labels)
+    predicted, probabilities = predict_classes(kmeans(features), labels)
     assert np.array_equal(predicted, labels)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(300))
     assert np.array_equal(probabilities.argmax(axis=1), labels)
     noise = Clustering(np.where(np.arange(300) < 10, -1, labels))
-    predicted, probabilities = predictions(noise, labels)
+    predicted, probabilities = predict_classes(noise, labels)
     assert predicted[:10].tolist() == [-1] * 10
     assert probabilities[:10].sum() == 0
     assert macro_roc_auc(labels, probabilities) > 0.9

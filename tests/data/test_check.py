@@ -1,5 +1,5 @@
-import h5py
 import numpy as np
+from fakes import write_layout
 
 from galutils.data.check import survey_file
 from galutils.data.splits import contradicting_groups
@@ -10,10 +10,7 @@ def test_survey_says_what_the_file_holds(tmp_path, layout):
     layout["images"][5] = layout["images"][4]  # one galaxy, classes 4 and 5
     layout["ra"][12], layout["dec"][12] = layout["ra"][2], layout["dec"][2]  # one galaxy, class 2 twice
     layout["redshift"] = np.where(np.arange(20) < 3, np.nan, 0.1)
-    with h5py.File(tmp_path / "sky.h5", "w") as file:
-        for name, values in layout.items():
-            file[name] = values
-    lines = survey_file(tmp_path / "sky.h5").splitlines()
+    lines = survey_file(write_layout(tmp_path / "sky.h5", layout)).splitlines()
     assert lines[0].endswith("sky.h5: 20 galaxies, 16 pixels wide")
     assert lines[1] == "  0 Disturbed: 2"
     assert "Blank images: 2 (rows 3, 6)" in lines

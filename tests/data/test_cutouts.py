@@ -1,10 +1,8 @@
-import csv
 from io import BytesIO
 
 import h5py
 import numpy as np
 import pytest
-from conftest import SHARED
 from PIL import Image
 from scipy.stats import spearmanr
 
@@ -16,7 +14,6 @@ from galutils.data.stretch import combine
 from galutils.errors import GalutilsError
 
 COLUMNS = ("images", "ans", "ra", "dec", "redshift", "pxscale")
-SUBSET = SHARED / "data" / "galaxy10_subset"
 
 
 def datasets(path):
@@ -175,36 +172,25 @@ def test_an_empty_pixel_has_the_surveys_grey_level_and_bright_ones_saturate():
     assert combine(np.array([0.1, 0.05, 0.0])[:, None, None])[0, 0].argmax() == 2
 
 
-def test_sky_noise_and_peak_are_those_of_real_images(full_size, measured):
-    assert measured["sky"].median() == pytest.approx(32.5, abs=1)
+def test_the_noise_of_the_sky_is_that_of_lossless_images(full_size):
     np.testing.assert_allclose(channel_noise(full_size.images), 12, atol=3)
-    assert 220 < measured["peak"].median() <= 255
 
 
-def test_sizes_and_colours_of_the_classes_are_in_their_order(full_size, measured):
-    radius = measured["half_light_radius"].groupby(full_size.ans).median()
-    assert radius.idxmin() == 3  # in-between smooth, 15 pixels or a little more
-    assert radius[3] == pytest.approx(16, abs=3)
-    assert radius.idxmax() == 8  # edge-on without a bulge, 28 pixels
-    assert radius[8] == pytest.approx(28, abs=3)
-    colour = measured["colour"].groupby(full_size.ans).median()
-    assert min(colour[2], colour[9]) > 1.3 > 1.1 > colour[7]  # old and dusty ones are red, loose spirals are not
+#: Medians by class of 500 real images, fifty of each class, measured by :func:`measure_images`.
+REAL = {
+    "half_light_radius": (21.85, 21.81, 19.30, 16.96, 18.37, 23.89, 23.91, 20.01, 27.90, 22.77),
+    "colour": (0.983, 1.409, 1.443, 1.195, 1.070, 1.218, 1.075, 0.955, 0.901, 1.619),
+}
 
 
-@pytest.mark.skipif(not SUBSET.exists(), reason="the 1,000 real images are not beside the checkout")
 def test_first_order_statistics_agree_with_real_images(full_size, measured):
-    with open(SUBSET / "labels.csv", newline="") as file:
-        rows = list(csv.DictReader(file))[::5]
-    images = np.stack([np.asarray(Image.open(SUBSET / "images" / row["file"]).convert("RGB")) for row in rows])
-    labels = np.array([int(row["ans"]) for row in rows])
-    real = measure_images(images)
-    assert measured["sky"].median() == pytest.approx(real["sky"].median(), abs=1.5)
-    assert measured["peak"].median() == pytest.approx(real["peak"].median(), abs=15)
+    assert measured["sky"].median() == pytest.approx(32.3, abs=1.5)
+    assert measured["peak"].median() == pytest.approx(233.7, abs=15)
     # The real images are JPEG copies, which lost much of their noise; so must ours before they are compared.
     copies = np.stack([jpeg(image) for image in full_size.images])
-    np.testing.assert_allclose(channel_noise(copies), channel_noise(images), rtol=0.25)
-    for name, tolerance in (("half_light_radius", 0.25), ("colour", 0.25)):
-        theirs = real[name].groupby(labels).median()
+    np.testing.assert_allclose(channel_noise(copies), [8.90, 7.41, 7.41], rtol=0.25)
+    for name, theirs in REAL.items():
         ours = measured[name].groupby(full_size.ans).median()
+        assert (ours.argmin(), ours.argmax()) == (np.argmin(theirs), np.argmax(theirs))
         assert spearmanr(theirs, ours).statistic > 0.7
-        assert np.abs(np.log(ours / theirs)).max() < tolerance
+        assert np.abs(np.log(ours / theirs)).max() < 0.2

@@ -5,7 +5,7 @@ from sklearn import metrics as sk
 
 from galutils.evaluation.bootstrap import (
     Graded,
-    combine,
+    combine_seeds,
     estimate,
     galaxy_draws,
     weighted_roc_auc,
@@ -84,16 +84,16 @@ def test_interval_is_wilsons(right, count, low, high):
 def test_seeds_and_galaxies_add_up_by_hand():
     points = np.array([[0.4], [0.6]])
     # The galaxies change nothing: the variance of the mean of two seeds is 0.02 / 2, with one degree of freedom.
-    row = combine(points, np.repeat(points[:, None], 50, axis=1), galaxies=101).iloc[0]
+    row = combine_seeds(points, np.repeat(points[:, None], 50, axis=1), galaxies=101).iloc[0]
     assert [row["mean"], row["sd"], row["standard_error"], row["dof"]] == pytest.approx([0.5, 0.02**0.5, 0.1, 1])
     # The galaxies move both seeds alike, with variance 0.03; the seeds' own variance comes on top.
     moved = points[:, None] + np.array([-(0.015**0.5), 0.015**0.5])[None, :, None]
-    row = combine(points, moved, galaxies=101).iloc[0]
+    row = combine_seeds(points, moved, galaxies=101).iloc[0]
     assert row["standard_error"] == pytest.approx((0.01 + 0.03 * 1.01) ** 0.5)
     assert row["dof"] == pytest.approx((0.01 + 0.0303) ** 2 / (0.01**2 / 1 + 0.0303**2 / 100))
     # The seeds differ on drawn galaxies by as much as they do at all: nothing is left for the seeds themselves.
     apart = points[:, None] + np.array([[0.1, -0.1], [-0.1, 0.1]])[:, :, None]
-    row = combine(points, apart, galaxies=101).iloc[0]
+    row = combine_seeds(points, apart, galaxies=101).iloc[0]
     assert row["standard_error"] == pytest.approx(0)
 
 
@@ -145,7 +145,7 @@ def test_intervals_cover_what_they_claim(seeds, seed_sd):
         group, right = simulate(rng, seeds, seed_sd)
         weights = galaxy_draws([group], 100, study)[0]
         replicates = np.stack([weights @ own / weights.sum(axis=1) for own in right])[:, :, None]
-        row = combine(right.mean(axis=1)[:, None], replicates, 200)
+        row = combine_seeds(right.mean(axis=1)[:, None], replicates, 200)
         low, high = wilson(row["mean"], row["standard_error"], row["dof"], np.array([200]))
         covered += low[0] <= 0.75 <= high[0]
     assert covered / 1000 == pytest.approx(0.95, abs=0.02)

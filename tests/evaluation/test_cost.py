@@ -5,9 +5,10 @@ import torch
 from fakes import tiny_backbone
 from torch import nn
 
-from galutils.evaluation.cost import cost_table, on_front
+from galutils.evaluation.cost import on_front
 from galutils.models import cnn
 from galutils.models.cost import multiply_adds
+from galutils.report.tables import cost_table
 
 
 def test_multiply_adds_by_hand():
@@ -33,9 +34,7 @@ def test_vgg11_costs_what_torchvision_says():
 def test_attention_is_counted():
     backbone = tiny_backbone()
     tokens, dim, blocks = 17, 32, 4
-    layers = tokens * (
-        3 * dim * dim + dim * dim + 2 * 4 * dim * dim
-    )  # query, key, value; projection; the two of the MLP
+    layers = tokens * (3 + 1 + 2 * 4) * dim * dim  # query, key, value; projection; the two of the MLP
     attention = 2 * tokens * tokens * dim
     assert multiply_adds(backbone, 32) == 16 * 3 * 64 * dim + blocks * (layers + attention)
 

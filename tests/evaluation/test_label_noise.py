@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from galutils.errors import GalutilsError
 from galutils.evaluation import label_noise
 from galutils.evaluation.bootstrap import Graded
-from galutils.study.runs import RunError
 
 
 def networks(spoilt_share, count=1000, own_noise=0.0, seed=0):
@@ -95,9 +95,9 @@ def test_seeds_are_averaged_over_the_galaxies_they_tested():
 
 def test_one_approach_alone_is_one_sentence():
     graded, _ = networks(0.0)
-    with pytest.raises(RunError, match="run another of 02 to 05"):
+    with pytest.raises(GalutilsError, match="run another of 02 to 05"):
         label_noise.explain_errors({"A": graded["A"]})
     run = graded["B"][0]
     apart = Graded(run.row + 5000, run.group, run.labels, run.predicted, run.probabilities)
-    with pytest.raises(RunError, match="same split_seed"):
+    with pytest.raises(GalutilsError, match="same split_seed"):
         label_noise.consensus({"A": graded["A"], "B": {0: apart}})

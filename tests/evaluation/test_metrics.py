@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from galutils.evaluation.metrics import class_recall, classification_scores, confusion_counts, macro_roc_auc
+from galutils.evaluation.metrics import class_recall, classification_scores, macro_roc_auc
 
 
 def test_scores_by_hand():
@@ -28,11 +28,6 @@ def test_absent_classes_are_left_out_of_auc_and_have_no_recall():
     assert class_recall(labels, scores.argmax(1), 3) == [1.0, 0.5, None]
     with pytest.raises(ValueError, match="two classes"):
         macro_roc_auc(np.zeros(4, int), scores)
-
-
-def test_confusion_rows_are_true_classes():
-    counts = confusion_counts(np.array([0, 0, 2]), np.array([1, 0, 2]), 3)
-    assert counts.tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_bad_probabilities_are_refused():

@@ -19,7 +19,7 @@ from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.data.stretch import BAND_SCALES, NATIVE_PIXEL, combine
 from galutils.models import cnn
-from galutils.study import runs
+from galutils.study.runs import PROBABILITIES, Run, write_run
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
     torch.manual_seed(0)
     network = cnn.build("custom_cnn")
     result = train(network, galaxies, split, settings)
-    runs.write_run(
+    write_run(
         folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
         settings=settings, result=result,
     )  # fmt: skip
@@ -69,19 +69,19 @@ def save_rows(folder, galaxies, rows):
 
 
 def test_test_rows_get_the_probabilities_of_the_run(call, folder, run_dir, tmp_path):
-    known = runs.read_predictions(run_dir)
+    known = Run(run_dir).predictions
     paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"])
     code, out, _ = call("predict", run_dir, *paths, "--json")
     found = json.loads(out)
     assert code == 0
     assert [one["path"] for one in found] == list(map(str, paths))
-    np.testing.assert_allclose([one["probabilities"] for one in found], known[runs.PROBABILITIES], atol=1e-5)
+    np.testing.assert_allclose([one["probabilities"] for one in found], known[PROBABILITIES], atol=1e-5)
     assert [one["class_id"] for one in found] == known["y_pred"].tolist()
     assert [one["class_name"] for one in found] == [CLASS_NAMES[label] for label in known["y_pred"]]
 
 
 def test_a_file_without_labels_is_predicted_row_by_row(call, folder, run_dir, tmp_path):
-    known = runs.read_predictions(run_dir)
+    known = Run(run_dir).predictions
     with h5py.File(tmp_path / "new.h5", "w") as file:
         file["images"] = open_galaxies(folder / "sky.h5").read_images(known["row"])
     code, out, _ = call("predict", run_dir, tmp_path / "new.h5", "--csv")
@@ -89,12 +89,12 @@ def test_a_file_without_labels_is_predicted_row_by_row(call, folder, run_dir, tm
     table = pd.read_csv(tmp_path / "out.csv")
     assert code == 0
     assert table["path"].tolist() == [f"{tmp_path / 'new.h5'}[{i}]" for i in range(len(known))]
-    np.testing.assert_allclose(table[runs.PROBABILITIES], known[runs.PROBABILITIES], atol=1e-5)
+    np.testing.assert_allclose(table[PROBABILITIES], known[PROBABILITIES], atol=1e-5)
 
 
 def test_what_is_no_galaxy_is_marked_and_training_galaxies_are_not(call, folder, run_dir, tmp_path):
     Image.fromarray(np.indices((48, 48)).sum(0) // 6 % 2 == 1).save(tmp_path / "board.png")  # of chess
-    rows = runs.read_run_split(run_dir).train
+    rows = Run(run_dir).split.train
     paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), rows)
     _, out, _ = call("predict", run_dir, tmp_path / "board.png", *paths, "--json")
     board, *known = json.loads(out)
@@ -105,8 +105,8 @@ def test_what_is_no_galaxy_is_marked_and_training_galaxies_are_not(call, folder,
 
 
 def test_a_low_probability_is_marked(call, folder, run_dir, tmp_path, monkeypatch):
-    known = runs.read_predictions(run_dir)
-    top = known[runs.PROBABILITIES].max(axis=1)
+    known = Run(run_dir).predictions
+    top = known[PROBABILITIES].max(axis=1)
     lowest = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"][[top.idxmin(), top.idxmax()]])
     _, out, _ = call("predict", run_dir, *lowest, "--json")
     low, high = ((one["warning"] or "") for one in json.loads(out))
@@ -170,7 +170,7 @@ def test_runs_are_listed_with_their_scores(call, folder, run_dir):
         code, out, _ = call("runs", place)
         assert code == 0
         assert str(run_dir) in out
-        assert f"{runs.read_metrics(run_dir)['scores']['accuracy']:.3f}" in out
+        assert f"{Run(run_dir).metrics['scores']['accuracy']:.3f}" in out
 
 
 def picture(mode="RGB", size=(48, 48), suffix="png"):
@@ -249,7 +249,10 @@ RUNS = {
     "metrics of something else": (spoil("metrics.json", b'{"model": {}}'), "its network cannot be read"),
     "no model": (lambda run: (run / "model.safetensors").unlink(), "has no model.safetensors"),
     "model cut short": (spoil("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"), "its network cannot be read"),
-    "another recipe": (spoil("model.json", b'{"name": "custom_cnn", "channels": 3}'), "its network cannot be read"),
+    "another recipe": (
+        spoil("metrics.json", b'{"model": {"name": "custom_cnn", "channels": 3}}'),
+        "its network cannot be read",
+    ),
     "no labels": (spoil("metrics.json", b'{"model": {"clusters": 10}}'), "learnt from no labels"),
 }
 

@@ -24,8 +24,8 @@ from galutils.data.splits import Split
 from galutils.models import cnn
 from galutils.report.build import make_environment
 from galutils.report.explorer import explorer_data
-from galutils.study import runs
-from galutils.study.results import collect_runs
+from galutils.study.collect import collect_runs
+from galutils.study.runs import PROBABILITIES, Run, write_run
 from galutils.training.settings import Settings
 from galutils.training.supervised import TrainResult
 
@@ -173,7 +173,7 @@ def test_the_results_table_sorts(report, checkout, tab):
 
 def test_a_confusion_matrix_shows_the_galaxies_of_a_cell(report, checkout, tab):
     page = tab(report / "05_custom_cnn.html")
-    predictions = runs.read_predictions(checkout / "runs" / "smoke" / "custom_cnn" / "seed0")
+    predictions = Run(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").predictions
     (true, predicted), count = max(predictions.groupby(["y_true", "y_pred"]).size().items(), key=lambda item: item[1])
     cell = page.locator(f'[data-cell="{true} {predicted} {count}"]')
     cell.hover()
@@ -216,7 +216,7 @@ def test_every_matrix_has_its_cells(checkout, report, tab):
 def test_the_explorer_selects_and_filters(report, checkout, tab):
     page = tab(report / "explorer.html")
     wait_for_map(page)
-    found = runs.read_predictions(checkout / "runs" / "smoke" / "vgg11_deep" / "seed0")
+    found = Run(checkout / "runs" / "smoke" / "vgg11_deep" / "seed0").predictions
     page.locator("#approach").select_option("vgg11_deep")
     right = int((found["y_true"] == found["y_pred"]).sum())
     assert page.locator("#shown").inner_text() == f"20 galaxies shown, {right} of them recognised"
@@ -232,9 +232,9 @@ def test_the_explorer_selects_and_filters(report, checkout, tab):
     button = page.locator("#gallery button").nth(3)
     button.click()
     row = int(re.match(r"Row (\d+)", button.get_attribute("title")).group(1))
-    run = runs.read_predictions(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").set_index("row").loc[row]
+    run = Run(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").predictions.set_index("row").loc[row]
     shown = [int(text.rstrip("%")) for text in page.locator("#probabilities .percent").all_inner_texts()]
-    np.testing.assert_allclose(shown, 100 * run[runs.PROBABILITIES].to_numpy(float), atol=0.8)
+    np.testing.assert_allclose(shown, 100 * run[PROBABILITIES].to_numpy(float), atol=0.8)
     assert page.locator("#neighbours button").count() == 8
     before = page.locator("#verdict").inner_text()
     page.locator("#neighbours button").first.click()
@@ -319,10 +319,10 @@ def crowd(tmp_path_factory):
         logits = rng.normal(size=(count, 10)) + 3 * np.eye(10)[galaxies.labels]
         history = pd.DataFrame({"epoch": [1], "seconds": [1.0], "images_per_second": [1.0]})
         probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
-        runs.write_run(
+        write_run(
             folder / "runs" / name / "seed0", experiment=name, network=network, galaxies=galaxies, split=split,
             settings=Settings(image_size=32, device="cpu"),
-            result=TrainResult(history, probabilities, 1.0, 0.0, "cpu", "32-true"),
+            result=TrainResult(history, probabilities, None, 1.0, 0.0, "cpu", "32-true"),
         )  # fmt: skip
     explorer, sheets = explorer_data(collect_runs(folder / "runs"), galaxies, folder)
     environment = make_environment(navigation=[], warnings=[], profile="made up")

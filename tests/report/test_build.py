@@ -21,11 +21,11 @@ from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import load_images
 from galutils.models.embedding import embed
 from galutils.report.build import build_report
-from galutils.study import networks, runs
+from galutils.study.collect import collect_runs, first_runs
 from galutils.study.execute import ReportError, execute
-from galutils.study.profile import load_study
-from galutils.study.results import classifiers, clusterings, collect_runs
-from galutils.training.supervised import predict_logits
+from galutils.study.pages import load_study
+from galutils.study.runs import PROBABILITIES, Run
+from galutils.training.supervised import predict_probabilities
 
 
 class Page(HTMLParser):
@@ -85,43 +85,45 @@ def test_no_page_shows_an_error_or_a_progress_bar(checkout):
 def test_runs_hold_what_they_promise(checkout):
     table = collect_runs(checkout / "runs" / "smoke")
     study = load_study(checkout, "smoke")
-    assert table["experiment"].unique().tolist() == list(study.config["experiments"])
+    assert table["experiment"].unique().tolist() == list(study.config.experiments)
     assert len(table) == len(study.experiments)
-    for run in table.itertuples():
-        metrics = runs.read_metrics(run.run_dir)
-        predictions = runs.read_predictions(run.run_dir)
-        np.testing.assert_allclose(predictions[runs.PROBABILITIES].sum(axis=1), 1, rtol=1e-6)
-        assert metrics["scores"]["accuracy"] == pytest.approx((predictions["y_true"] == predictions["y_pred"]).mean())
-        assert len(metrics["data"]["sha256"]) == 64
-        assert metrics["environment"]["device"] == "cpu"
+    for entry in table.itertuples():
+        run, predictions = entry.run, entry.run.predictions
+        np.testing.assert_allclose(predictions[PROBABILITIES].sum(axis=1), 1, rtol=1e-6)
+        right = (predictions["y_true"] == predictions["y_pred"]).mean()
+        assert run.metrics["scores"]["accuracy"] == pytest.approx(right)
+        assert len(run.metrics["data"]["sha256"]) == 64
+        assert run.metrics["environment"]["device"] == "cpu"
         if run.supervised:
-            assert predictions["row"].tolist() == runs.read_run_split(run.run_dir).test.tolist()
+            assert predictions["row"].tolist() == run.split.test.tolist()
         else:
             assert predictions["row"].tolist() == list(range(120))
             assert predictions.groupby("cluster")["y_pred"].nunique().max() == 1
+            assert run.seeds.loc[run.seeds["reported"], "accuracy"].tolist() == [pytest.approx(right)]
         if run.experiment != "dino_kmeans":
-            assert len(runs.read_history(run.run_dir)) == metrics["settings"]["epochs"] == 2
+            assert len(run.history) == run.metrics["settings"]["epochs"] == 2
 
 
 def test_saved_network_gives_the_saved_predictions(checkout):
     galaxies = open_galaxies(checkout / "runs" / "smoke" / "simulated.h5")
-    for run_dir in classifiers(collect_runs(checkout / "runs" / "smoke"))["run_dir"]:
-        predictions = runs.read_predictions(run_dir)
-        rows = predictions["row"].to_numpy()
-        images = load_images(galaxies, rows, runs.read_metrics(run_dir)["settings"]["image_size"], torch.device("cpu"))
-        probabilities = predict_logits(networks.load_network(run_dir), images, rows).double().softmax(1).numpy()
-        np.testing.assert_allclose(probabilities, predictions[runs.PROBABILITIES], atol=1e-5)
+    for run in first_runs(collect_runs(checkout / "runs" / "smoke"), supervised=True)["run"]:
+        rows = run.predictions["row"].to_numpy()
+        images = load_images(galaxies, rows, run.metrics["settings"]["image_size"], torch.device("cpu"))
+        probabilities = predict_probabilities(run.network(), images, rows)
+        np.testing.assert_allclose(probabilities, run.predictions[PROBABILITIES], atol=1e-5)
 
 
 def test_saved_transformer_gives_the_embedding_that_was_clustered(checkout):
     smoke = checkout / "runs" / "smoke"
     galaxies = open_galaxies(smoke / "simulated.h5")
     kept = sorted((smoke / "embeddings").iterdir())
-    for run_dir in clusterings(collect_runs(smoke))["run_dir"]:
-        backbone, preprocessing = networks.load_backbone(run_dir), networks.read_preprocessing(run_dir)
-        found = embed(backbone, galaxies, preprocessing, cache_dir=smoke / "embeddings").values
+    for run in first_runs(collect_runs(smoke), supervised=False)["run"]:
+        found = embed(run.network(), galaxies, run.preprocessing, cache_dir=smoke / "embeddings")
         assert sorted((smoke / "embeddings").iterdir()) == kept  # it is known: the very same network and key
-        np.testing.assert_allclose(embed(backbone, galaxies, preprocessing).values, found, atol=1e-5)
+        assert found.seconds is None
+        again = embed(run.network(), galaxies, run.preprocessing)
+        assert again.seconds > 0
+        np.testing.assert_allclose(again.values, found.values, atol=1e-5)
 
 
 def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
@@ -140,8 +142,8 @@ def test_ablations_are_shown_on_their_pages_and_nowhere_among_the_results(checko
     assert "calibration_fraction = 0.25" in text["14_ablations"]
     assert "Galaxies set aside" in text["12_calibration"]
     assert not any("calibration_fraction" in text[name] for name in ("index", "10_results"))
-    metrics = runs.read_metrics(checkout / "runs/smoke/ablations/custom_cnn/calibration_fraction=0.25/seed0")
-    assert metrics["rows"]["calibration"] > 0
+    run = Run(checkout / "runs/smoke/ablations/custom_cnn/calibration_fraction=0.25/seed0")
+    assert run.calibration["row"].tolist() == run.split.calibration.tolist() != []
 
 
 def test_a_finished_study_is_not_run_again_and_a_changed_notebook_is(checkout):
@@ -280,7 +282,7 @@ def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):
             process.wait()
             assert not (tmp_path / name / "metrics.json").exists()
         subprocess.run(command, check=True, capture_output=True)
-        scores[name] = runs.read_metrics(tmp_path / name)["scores"], runs.read_history(tmp_path / name)
+        scores[name] = (run := Run(tmp_path / name)).metrics["scores"], run.history
     assert scores["killed"][0] == scores["undisturbed"][0]
     numbers = [column for column in scores["killed"][1] if column not in ("seconds", "images_per_second")]
     pd.testing.assert_frame_equal(scores["killed"][1][numbers], scores["undisturbed"][1][numbers])
@@ -296,7 +298,7 @@ def test_nothing_from_a_file_becomes_markup(checkout, tmp_path):
         path.write_text(json.dumps(metrics))
     study = load_study(copied, "smoke")
     (results_page,) = [page for page in study.pages if page.notebook == "10_results"]
-    execute(study.source(results_page), results_page.executed, {"runs_dir": str(study.runs_dir)})
+    execute(study.inputs(results_page)[0], results_page.executed, {"runs_dir": str(study.runs_dir)})
     build_report(study)
     for name in ("index", "10_results"):
         text = (copied / "reports" / "smoke" / f"{name}.html").read_text()

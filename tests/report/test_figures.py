@@ -1,32 +1,190 @@
-import pandas as pd
+import re
+from html import unescape
 
-from galutils.report.figures import statistics
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
+from galutils.report.figures import display, plots, statistics
 
 
 def texts(figure):
     return [text.get_text() for ax in figure.axes for text in ax.texts]
 
 
+def counts_of(classes):
+    return np.random.default_rng(classes).poisson(2, (classes, classes))
+
+
+def legend_of(figure):
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]
+
+
+def drawn(ax):
+    """What stands on axes: the intervals' two ends, and the points with whether they are filled."""
+    lines = [line for line in ax.collections if isinstance(line, mpl.collections.LineCollection)]
+    intervals = [segment.tolist() for line in lines for segment in line.get_segments()]
+    dots = [dots for dots in ax.collections if isinstance(dots, mpl.collections.PathCollection)]
+    points = {
+        tuple(place): color.tolist() != [1, 1, 1, 1]
+        for dot in dots
+        for place, color in zip(dot.get_offsets().tolist(), dot.get_facecolors(), strict=True)
+    }
+    return intervals, points
+
+
+@pytest.mark.parametrize("classes", [2, NUM_CLASSES, 12])
+def test_every_cell_of_a_matrix_has_its_count_to_read_and_to_click(classes):
+    table = counts_of(classes)
+    figure = plots.confusion_matrices({"A": table, "B": table.T})
+    svg = display.draw_svg(figure)
+    for part, own in zip(svg.split("data-matrix=")[1:], (table, table.T), strict=True):
+        cells = re.findall(r'<g data-cell="(\d+) (\d+) (\d+)">\s*<path [^>]*style="([^"]*)"', part)
+        assert [tuple(map(int, cell[:3])) for cell in cells] == [
+            (*place, own[place]) for place in np.ndindex(own.shape)
+        ]
+        # A pointer feels only what is filled, and the page's style sheet may draw a frame only where there is none.
+        assert {style for *_, style in cells} == {"fill-opacity: 0.004"}
+    for ax, own in zip(figure.axes, (table, table.T), strict=True):
+        words = {text.get_position(): text.get_text() for text in ax.texts}
+        assert words == {(j + 0.5, i + 0.5): str(own[i, j]) for i, j in np.ndindex(own.shape) if own[i, j]}
+        names = list(plots.SHORT_NAMES) if classes == NUM_CLASSES else [str(i) for i in range(classes)]
+        assert [[label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels())] == [
+            names, names,
+        ]  # fmt: skip
+
+
+def test_a_matrix_is_clear_where_empty_and_never_hides_its_words():
+    (ax,) = plots.confusion_matrices({"A": np.diag([3, 0, 5])}).axes
+    mesh = ax.collections[0]
+    mesh.update_scalarmappable()
+    np.testing.assert_allclose(mesh.get_facecolors()[:, 3], np.diag([0.75, 0, 0.75]).ravel(), atol=0.01)
+    for ink, ground in (("#18212c", "#ffffff"), ("#e3e9f0", "#10161d")):  # of the report's style sheet
+        cell = 0.75 * np.array(display.PALETTE[0]) + 0.25 * np.array(mpl.colors.to_rgb(ground))
+        dark, light = sorted(map(luminance, (cell, mpl.colors.to_rgb(ink))))
+        assert (light + 0.05) / (dark + 0.05) > 4.5
+
+
+def luminance(color):
+    linear = [share / 12.92 if share <= 0.04045 else ((share + 0.055) / 1.055) ** 2.4 for share in color]
+    return np.dot([0.2126, 0.7152, 0.0722], linear)
+
+
+@pytest.mark.parametrize("title", ["plain", 'the "deep" one', "it's & <b>", """both " and ' & <"""])
+def test_a_matrix_keeps_any_title(title):
+    svg = display.draw_svg(plots.confusion_matrices({title: counts_of(3)}))
+    assert [unescape(found) for _, found in re.findall(r"""data-matrix=(["'])(.*?)\1""", svg)] == [title]
+
+
+def test_a_drawing_takes_the_colours_of_its_page():
+    svg = display.draw_svg(statistics.ablation_chart(ABLATIONS))
+    assert not re.search("#(000000|262626|ffffff)", svg.replace("var(--paper, #ffffff)", ""))
+    assert svg.count("fill: var(--paper, #ffffff)") == 1  # the marker that is hollow
+
+
+def test_no_figure_is_in_the_registry_of_pyplot():
+    plots.class_counts(np.arange(NUM_CLASSES))
+    plots.confusion_matrices({"A": counts_of(3)})
+    plots.class_distributions(pd.DataFrame({"class": [0, 0, 1], "size": [1.0, 2, 3]}), {"size": "Size"})
+    statistics.ablation_chart(ABLATIONS)
+    statistics.accuracy_against_cost(COSTS)
+    assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("classes", [1, 8, 10, 11, 25])
+def test_there_are_as_many_colours_as_classes(classes):
+    assert len(set(display.class_palette(classes))) == classes
+
+
+def test_an_eleventh_class_is_drawn():
+    labels = np.array([0, 2, 10, 10])
+    figure = plots.embedding_scatter(np.arange(8.0).reshape(4, 2), labels)
+    assert legend_of(figure) == [CLASS_NAMES[0], CLASS_NAMES[2], "10"]
+
+
+def test_bars_are_the_galaxies_of_each_class():
+    labels = np.array([0, 0, 0, 4, 9])
+    (ax,) = plots.class_counts(labels).axes
+    assert [bar.get_width() for bar in ax.patches] == np.bincount(labels).tolist()
+    assert [label.get_text() for label in ax.get_yticklabels()] == list(CLASS_NAMES)
+    assert [text.get_text() for text in ax.texts] == [str(count) for count in np.bincount(labels)]
+
+
+def test_boxes_stand_at_their_classes_medians():
+    table = pd.DataFrame({"class": [1, 1, 1, 7, 7, 7], "size": [1.0, 2, 9, 4, 5, np.nan], "peak": range(6)})
+    figure = plots.class_distributions(table, {"size": "Size", "peak": "Peak"})
+    for ax, expected in zip(figure.axes, ([(1, 2), (7, 4.5)], [(1, 1), (7, 4)]), strict=True):
+        medians = [line for line in ax.lines if line.get_color() == display.PALETTE[3]]
+        assert [(line.get_ydata().mean(), line.get_xdata()[0]) for line in medians] == expected
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(plots.SHORT_NAMES)
+
+
 def test_matrix_says_both_ways_what_is_real_and_what_is_undecided():
     pairs = [("A", "B", 0.15, True), ("A", "C", 0.02, False)]
     table = pd.DataFrame(pairs, columns=["first", "second", "difference", "real"])
-    assert texts(statistics.difference_matrix(table, ["A", "B", "C"])) == [
-        "-15.0", "-2.0\nundecided", "+15.0", "+2.0\nundecided",
-    ]  # fmt: skip
+    figure = statistics.difference_matrix(table, ["A", "B", "C"])
+    assert texts(figure) == ["-15.0", "-2.0\nundecided", "+15.0", "+2.0\nundecided"]
+    shown = figure.axes[0].collections[0].get_array().filled(np.nan)
+    np.testing.assert_allclose(shown, [[np.nan, -15, 0], [15, np.nan, np.nan], [0, np.nan, np.nan]])
+
+
+COSTS = pd.DataFrame({"approach": ["A", "B", "C"], "accuracy": [0.5, 0.4, 0.7], "low": 0.3, "high": 0.8}).assign(
+    parameters=[1, 2, 3],
+    multiply_adds=[1, 2, 3],
+    train_images_per_second=[None, 5.0, 2.0],
+    predict_images_per_second=[1.0, 2.0, 3.0],
+)
 
 
 def test_cost_figure_joins_only_what_nobody_beats():
-    table = pd.DataFrame({"approach": ["A", "B", "C"], "accuracy": [0.5, 0.4, 0.7], "low": 0.3, "high": 0.8})
-    table = table.assign(parameters=[1, 2, 3], multiply_adds=[1, 2, 3], train_images_per_second=[None, 5.0, 2.0])
-    figure = statistics.accuracy_against_cost(table.assign(predict_images_per_second=[1.0, 2.0, 3.0]))
+    figure = statistics.accuracy_against_cost(COSTS)
     fronts = [ax.lines[0].get_xydata().tolist() for ax in figure.axes]
     assert fronts == [[[1, 0.5], [3, 0.7]], [[1, 0.5], [3, 0.7]], [[2, 0.7], [5, 0.4]], [[3, 0.7]]]
 
 
+def test_cost_figure_shows_every_cost_that_is_known_with_its_interval():
+    figure = statistics.accuracy_against_cost(COSTS)
+    for ax, column in zip(figure.axes, COSTS.columns[4:], strict=True):
+        intervals, points = drawn(ax)
+        known = COSTS.dropna(subset=column)
+        np.testing.assert_allclose(intervals, [[(cost, 0.3), (cost, 0.8)] for cost in known[column]])
+        np.testing.assert_allclose([*points], known[[column, "accuracy"]])
+        assert ax.get_xscale() == "log"
+    assert legend_of(figure) == ["A", "B", "C"]
+    display.draw_svg(statistics.accuracy_against_cost(COSTS.assign(train_images_per_second=None)))
+
+
+ABLATIONS = pd.DataFrame(
+    [("X", "init", "kaiming", 0.3, 0.2, 0.4, True), ("Y", "widths", "doubling", 0.01, -0.05, 0.07, False)],
+    columns=["approach", "parameter", "value", "difference", "difference_low", "difference_high", "real"],
+)
+
+
 def test_changes_that_are_undecided_are_hollow():
-    rows = [("X", "init", "kaiming", 0.3, 0.2, 0.4, True), ("X", "widths", "doubling", 0.01, -0.05, 0.07, False)]
-    columns = ["approach", "parameter", "value", "difference", "difference_low", "difference_high", "real"]
-    (ax,) = statistics.ablation_chart(pd.DataFrame(rows, columns=columns)).axes
-    markers = [line for line in ax.lines if line.get_marker() == "o"]
-    assert [marker.get_markerfacecolor() == "white" for marker in markers] == [False, True]
+    figure = statistics.ablation_chart(ABLATIONS)
+    (ax,) = figure.axes
+    intervals, points = drawn(ax)
+    np.testing.assert_allclose(intervals, [[(20, 0), (40, 0)], [(-5, 1), (7, 1)]])
+    assert points == {(30, 0): True, (1, 1): False}
     assert [label.get_text() for label in ax.get_yticklabels()] == ["init = kaiming", "widths = doubling"]
+    assert legend_of(figure) == ["X", "Y"]
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_curves_show_their_tables(log):
+    ends = {"accuracy": [0.5, 0.6], "low": [0.4, 0.55], "high": [0.7, 0.65]}
+    curves = {"X": pd.DataFrame({"x": [10, 1000], **ends}), "Y": pd.DataFrame({"x": [10, 20], **ends})}
+    figure = statistics.accuracy_curves(curves, "Galaxies", log)
+    (ax,) = figure.axes
+    intervals, points = drawn(ax)
+    np.testing.assert_allclose(
+        intervals, [[(x, 0.4), (x, 0.7)] if x == 10 else [(x, 0.55), (x, 0.65)] for x in (10, 1000, 10, 20)]
+    )
+    assert set(points) == {(10, 0.5), (1000, 0.6), (20, 0.6)}
+    np.testing.assert_allclose([line.get_xydata() for line in ax.lines], [[(10, 0.5), (x, 0.6)] for x in (1000, 20)])
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "20", "1,000"]
+    assert legend_of(figure) == ["X", "Y"]

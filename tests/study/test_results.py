@@ -1,18 +1,25 @@
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from fakes import write_run
 
-from galutils.evaluation import confusion
+from galutils.evaluation import conclusion, confusion
 from galutils.report import tables
 from galutils.study import results
-from galutils.study.runs import RunError
+from galutils.study.results import load_results
+
+
+def say(runs_dir):
+    found = load_results(runs_dir)
+    return conclusion.conclude(found.table, found.comparisons)
 
 
 def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
     for seed, right in ((0, 16), (1, 24)):
         write_run(tmp_path, "custom_cnn", seed, right)
-    table = results.average_seeds(results.collect_runs(tmp_path))
+    table = load_results(tmp_path).table
     (row,) = table.itertuples()
     assert row.seeds == 2
     assert row.accuracy == pytest.approx(0.5)
@@ -29,7 +36,7 @@ def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
 def test_the_answer_follows_the_predictions(tmp_path, right, expected):
     write_run(tmp_path, "custom_cnn", 0, right[0])
     write_run(tmp_path, "vgg11_shallow", 0, right[1], weights={"source": "imagenet"})
-    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    text = say(tmp_path)
     assert f"{expected} here: on the same 40 galaxies" in text
     assert "There was one seed" in text
 
@@ -37,10 +44,10 @@ def test_the_answer_follows_the_predictions(tmp_path, right, expected):
 def test_a_small_difference_is_left_undecided(tmp_path):
     write_run(tmp_path, "custom_cnn", 0, 20)
     write_run(tmp_path, "vgg11_shallow", 0, 22, weights={"source": "imagenet"})
-    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    text = say(tmp_path)
     assert "do not decide between them" in text
     write_run(tmp_path, "vgg_scratch", 0, 21)
-    text = results.answer(results.average_seeds(results.collect_runs(tmp_path)))
+    text = say(tmp_path)
     assert "VGG11, shallow fine-tuning against Custom CNN" in text.split("Not decided: ")[1]
 
 
@@ -58,6 +65,47 @@ def test_confident_mistakes_come_most_confident_first():
     assert confusion.mistake_titles(mistakes)[0] == "Merging\n→ Disturbed (90%)"
 
 
-def test_no_runs_is_one_sentence(tmp_path):
-    with pytest.raises(RunError, match="has no complete run"):
-        results.collect_runs(tmp_path)
+def equal(first, second):
+    """Whether two of Results' tables, or dictionaries of them, hold the same to the last digit."""
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(equal(first[key], second[key]) for key in first)
+    if len(first) == 0:
+        return len(second) == 0
+    pd.testing.assert_frame_equal(first, second, check_exact=True, check_index_type=False)
+    return True
+
+
+def test_statistics_are_computed_once_and_read_to_the_last_digit(tmp_path, monkeypatch):
+    write_run(tmp_path, "custom_cnn", 0, 12)
+    write_run(tmp_path, "custom_cnn", 1, 14)
+    write_run(tmp_path, "vgg11_shallow", 0, 36, weights={"source": "imagenet"})
+    first = load_results(tmp_path)
+    monkeypatch.setattr(results, "estimate", None)  # whatever computes again fails
+    second = load_results(tmp_path)
+    for name in ("estimates", "comparisons", "calibration", "temperatures", "changes", "curves", "conditions"):
+        assert equal(getattr(first, name), getattr(second, name)), name
+    pd.testing.assert_frame_equal(first.table, second.table, check_exact=True)
+
+
+@pytest.mark.parametrize("change", ["predictions", "metrics", "another run", "code", "damage"])
+def test_statistics_of_other_runs_are_computed_anew(tmp_path, monkeypatch, change):
+    write_run(tmp_path, "custom_cnn", 0, 12)
+    load_results(tmp_path)
+    run_dir, kept = tmp_path / "custom_cnn" / "seed0", tmp_path / "results.json"
+    before = kept.read_text()
+    if change == "predictions":
+        table = pd.read_csv(run_dir / "predictions.csv")
+        table.assign(y_pred=table["y_true"]).to_csv(run_dir / "predictions.csv", index=False)
+    elif change == "metrics":
+        metrics = json.loads((run_dir / "metrics.json").read_text())
+        (run_dir / "metrics.json").write_text(json.dumps(metrics | {"parameters": 11}))
+    elif change == "another run":
+        write_run(tmp_path, "custom_cnn", 1, 14)
+    elif change == "code":
+        monkeypatch.setattr(results, "code_digest", lambda *parts: "other code")
+    else:
+        kept.write_text(before[:100])
+    found = load_results(tmp_path)
+    assert (kept.read_text() == before) == (change == "damage")
+    if change == "predictions":
+        assert found.table["accuracy"].tolist() == [1.0]

@@ -1,15 +1,14 @@
 """What the ten classes of Galaxy10 are made of: one recipe each, which gives the galaxies of a cutout at random.
 
 Which parts a class has follows from its name. How large, bright, red and varied they are was set by hand, so
-that the measurements of :func:`galutils.measure.measure_images` have about the class medians that 1,000 real
+that the measurements of :func:`galutils.data.check.measure_images` have about the class medians that 1,000 real
 images of Galaxy10 DECaLS have; no network saw these images.
 
-Units as in :mod:`galutils.light`. Every recipe takes a random generator and returns one or more galaxies, the
-first at the centre.
+Units as in :mod:`galutils.data.simulate.light`. Every recipe returns one or more galaxies, the first at the centre.
+The order in which it draws its numbers is part of what a seed stands for.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -20,44 +19,27 @@ Range = tuple[float, float]
 
 
 def _smooth(rng: Rng, radius: float, colour: float, axis_ratio: Range, index: Range) -> Galaxy:
-    """An elliptical or a featureless disk: one Sérsic body, redder when larger or more concentrated than its class.
-
-    Args:
-        radius: median half-light radius in arcsec.
-        colour: mean g - r.
-        axis_ratio, index: ranges of axis ratio and Sérsic index.
-    """
+    """An elliptical or a featureless disk: one Sérsic body, redder when larger or more concentrated than its class."""
     middle, index = np.mean(index), rng.uniform(*index)
     larger = rng.normal(0, 0.33)
     colour = rng.normal(colour + 0.1 * (index - middle) + 0.2 * larger, 0.14)
-    return Galaxy(
-        radius=radius * math.exp(larger),
-        brightness=rng.normal(20.2 + 0.15 * index, 0.4),
-        colour=np.clip(colour, 0.25, 1.1),
-        index=index,
-        axis_ratio=rng.uniform(*axis_ratio),
-        angle=rng.uniform(0, np.pi),
-    )
+    brightness, colour = rng.normal(20.2 + 0.15 * index, 0.4), np.clip(colour, 0.25, 1.1)
+    galaxy = Galaxy(radius * math.exp(larger), brightness, colour, index)
+    galaxy.axis_ratio, galaxy.angle = rng.uniform(*axis_ratio), rng.uniform(0, np.pi)
+    return galaxy
 
 
-def _spiral(
-    rng: Rng, radius: float, brightness: float, colour: float, inclined: Range = (0.45, 1.0), **parts
-) -> Galaxy:
-    """A disk with a red bulge, seen from a random side that is not edge-on.
+def _spiral(rng: Rng, radius: float, brightness: float, colour: float, inclined: Range = (0.45, 1), **parts) -> Galaxy:
+    """A disk with a red bulge, seen from a random side that is not edge-on, in the range ``inclined`` of axis ratios.
 
-    Args:
-        radius: median half-light radius of the disk in arcsec.
-        brightness: r mag per arcsec², of a disk of g - r = 0.56.
-        colour: mean g - r of the disk's rim.
-        inclined: range of axis ratios.
-        parts: further attributes of :class:`~galutils.data.simulate.light.Galaxy`, or other values for the bulge's.
+    The brightness is that of a disk of g - r = 0.56, the colour that of the rim. ``parts`` are further attributes of
+    the galaxy, or other values for its bulge's.
     """
     colour = np.clip(rng.normal(colour, 0.13), 0.2, 0.9)
     parts = {"bulge": lognormal(rng, 0.12, 0.5), "bulge_radius": rng.uniform(0.15, 0.3)} | parts
     return Galaxy(
         radius=lognormal(rng, radius, 0.27),
-        # Bluer disks are fainter per area.
-        brightness=rng.normal(brightness + 1.2 * (0.56 - colour), 0.4),
+        brightness=rng.normal(brightness + 1.2 * (0.56 - colour), 0.4),  # bluer disks are fainter per area
         colour=colour,
         bulge_colour=max(colour + rng.uniform(0.25, 0.5), rng.normal(0.85, 0.08)),
         axis_ratio=rng.uniform(*inclined),
@@ -73,14 +55,15 @@ def disturbed(rng: Rng) -> list[Galaxy]:
     """One galaxy after an encounter: lopsided, with tidal tails and patchy star formation."""
     late = rng.random() < 0.65
     galaxy = _spiral(rng, 3.3, 21.7, 0.55) if late else _smooth(rng, 2.3, 0.82, (0.4, 1), (1.5, 4))
-    galaxy.axis_ratio = rng.uniform(0.3, 0.9)
-    galaxy.lopsided = rng.uniform(0.05, 0.3)
-    galaxy.tails = rng.integers(1, 4)
-    galaxy.tail_light = rng.normal(23.5, 0.6)
+    galaxy.axis_ratio, galaxy.lopsided = rng.uniform(0.3, 0.9), rng.uniform(0.05, 0.3)
+    galaxy.tails, galaxy.tail_light = rng.integers(1, 4), rng.normal(23.5, 0.6)
     if late:
         galaxy.knots = rng.integers(0, 12)
-        galaxy.arms, galaxy.pitch = int(rng.integers(1, 3)), rng.uniform(0.4, 0.9)
-        galaxy.contrast = rng.uniform(0.2, 0.7)
+        galaxy.arms, galaxy.pitch, galaxy.contrast = (
+            int(rng.integers(1, 3)),
+            rng.uniform(0.4, 0.9),
+            rng.uniform(0.2, 0.7),
+        )
     return [galaxy]
 
 
@@ -96,8 +79,7 @@ def merging(rng: Rng) -> list[Galaxy]:
             galaxy.colour = galaxies[0].colour + rng.normal(0, 0.08)
             galaxy.brightness += rng.exponential(0.4)
         if not dry:
-            galaxy.lopsided = rng.uniform(0.05, 0.25)
-            galaxy.tails = rng.integers(0, 3)
+            galaxy.lopsided, galaxy.tails = rng.uniform(0.05, 0.25), rng.integers(0, 3)
         galaxies.append(galaxy)
     return galaxies
 
@@ -119,67 +101,30 @@ def cigar_smooth(rng: Rng) -> list[Galaxy]:
 
 def barred_spiral(rng: Rng) -> list[Galaxy]:
     """A bar with two arms, or a ring of tight ones, from its ends."""
-    return [
-        _spiral(
-            rng,
-            5.0,
-            21.75,
-            0.68,
-            inclined=(0.6, 1.0),
-            bar=lognormal(rng, 0.22, 0.35),
-            bar_length=rng.uniform(0.5, 0.9),
-            bulge=lognormal(rng, 0.06, 0.4),
-            arms=2,
-            pitch=np.radians(rng.uniform(8, 30)),
-            contrast=rng.uniform(0.2, 0.7),
-            knots=rng.integers(0, 5),
-        )
-    ]
+    bar = dict(bar=lognormal(rng, 0.22, 0.35), bar_length=rng.uniform(0.5, 0.9), bulge=lognormal(rng, 0.06, 0.4))
+    arms = dict(arms=2, pitch=np.radians(rng.uniform(8, 30)), contrast=rng.uniform(0.2, 0.7), knots=rng.integers(0, 5))
+    return [_spiral(rng, 5.0, 21.75, 0.68, (0.6, 1), **bar, **arms)]
 
 
 def tight_spiral(rng: Rng) -> list[Galaxy]:
     """A large disk with a bright bulge, its arms wound to a pitch of 8 to 17 degrees."""
-    return [
-        _spiral(
-            rng,
-            4.9,
-            21.6,
-            0.6,
-            bulge=lognormal(rng, 0.13, 0.4),
-            arms=int(rng.integers(2, 5)),
-            pitch=np.radians(rng.uniform(8, 17)),
-            contrast=rng.uniform(0.1, 0.5),
-        )
-    ]
+    bulge, arms = lognormal(rng, 0.13, 0.4), int(rng.integers(2, 5))
+    pitch, contrast = np.radians(rng.uniform(8, 17)), rng.uniform(0.1, 0.5)
+    return [_spiral(rng, 4.9, 21.6, 0.6, bulge=bulge, arms=arms, pitch=pitch, contrast=contrast)]
 
 
 def loose_spiral(rng: Rng) -> list[Galaxy]:
     """A bluer disk with a small bulge and open arms, of pitch 20 to 40 degrees."""
-    return [
-        _spiral(
-            rng,
-            3.8,
-            21.75,
-            0.59,
-            bulge=lognormal(rng, 0.07, 0.5),
-            arms=int(rng.choice([1, 2, 2, 2, 3])),
-            pitch=np.radians(rng.uniform(20, 40)),
-            contrast=rng.uniform(0.25, 0.75),
-            knots=rng.integers(0, 9),
-            lopsided=rng.uniform(0, 0.12),
-        )
-    ]
+    bulge, arms = lognormal(rng, 0.07, 0.5), int(rng.choice([1, 2, 2, 2, 3]))
+    pitch, contrast = np.radians(rng.uniform(20, 40)), rng.uniform(0.25, 0.75)
+    patches = dict(knots=rng.integers(0, 9), lopsided=rng.uniform(0, 0.12))
+    return [_spiral(rng, 3.8, 21.75, 0.59, bulge=bulge, arms=arms, pitch=pitch, contrast=contrast, **patches)]
 
 
 def edge_on_bulgeless(rng: Rng) -> list[Galaxy]:
     """A long thin disk from the side, often blue, with patches and a dust lane, or not quite from the side."""
-    galaxy = Galaxy(
-        radius=lognormal(rng, 7.2, 0.35),
-        brightness=rng.normal(21.4, 0.5),
-        colour=rng.uniform(0.2, 0.7),
-        gradient=rng.uniform(0.1, 0.6),
-        angle=rng.uniform(0, np.pi),
-    )
+    galaxy = Galaxy(lognormal(rng, 7.2, 0.35), rng.normal(21.4, 0.5), colour=rng.uniform(0.2, 0.7))
+    galaxy.gradient, galaxy.angle = rng.uniform(0.1, 0.6), rng.uniform(0, np.pi)
     if rng.random() < 0.5:
         galaxy.flat, galaxy.dust = rng.uniform(0.12, 0.3), rng.uniform(0, 1.2)
     else:
@@ -190,24 +135,16 @@ def edge_on_bulgeless(rng: Rng) -> list[Galaxy]:
 
 def edge_on_bulge(rng: Rng) -> list[Galaxy]:
     """A red disk from the side around a bulge that stands out of its plane."""
-    return [
-        Galaxy(
-            radius=lognormal(rng, 6.2, 0.33),
-            brightness=rng.normal(21.1, 0.4),
-            gradient=0.3,
-            colour=np.clip(rng.normal(0.8, 0.12), 0.5, 1.2),
-            angle=rng.uniform(0, np.pi),
-            flat=rng.uniform(0.1, 0.25),
-            dust=rng.uniform(0, 1.2),
-            bulge=lognormal(rng, 0.7, 0.4),
-            bulge_radius=rng.uniform(0.2, 0.4),
-            bulge_colour=rng.normal(1.05, 0.08),
-        )
-    ]
+    radius, brightness = lognormal(rng, 6.2, 0.33), rng.normal(21.1, 0.4)
+    galaxy = Galaxy(radius, brightness, colour=np.clip(rng.normal(0.8, 0.12), 0.5, 1.2), gradient=0.3)
+    galaxy.angle, galaxy.flat, galaxy.dust = rng.uniform(0, np.pi), rng.uniform(0.1, 0.25), rng.uniform(0, 1.2)
+    galaxy.bulge, galaxy.bulge_radius = lognormal(rng, 0.7, 0.4), rng.uniform(0.2, 0.4)
+    galaxy.bulge_colour = rng.normal(1.05, 0.08)
+    return [galaxy]
 
 
 #: In the order of ``galaxy10.CLASS_NAMES``.
-RECIPES: tuple[Callable[[Rng], list[Galaxy]], ...] = (
+RECIPES = (
     disturbed,
     merging,
     round_smooth,

@@ -1,10 +1,8 @@
 """Simulated galaxies in Galaxy10's layout: camera, sky and file.
 
-The galaxies of a class are drawn by :mod:`galutils.recipes`. Stars, neighbours, seeing and sky noise are added
-here, and the bands are combined as the cutouts of the DESI Legacy Imaging Surveys are. The file is marked as
-simulated: it shows that the pipeline works, it is no evidence about galaxies.
-
-Units as in :mod:`galutils.light`.
+Stars, neighbours, seeing and sky noise are added here to the galaxies of a class, and the bands are combined as the
+cutouts of the DESI Legacy Imaging Surveys are. The file is marked as simulated: it shows that the pipeline works, it
+is no evidence about galaxies. Units as in :mod:`galutils.data.simulate.light`.
 """
 
 from pathlib import Path
@@ -25,21 +23,13 @@ from galutils.progress import tracked
 
 
 class Simulated(NamedTuple):
-    """Galaxies sorted by class, with the columns of Galaxy10.
-
-    Attributes:
-        images: (N, size, size, 3) uint8.
-        ans: (N,) uint8, classes 0 to 9.
-        ra, dec: (N,) float64 in degrees.
-        redshift: (N,) float64, NaN for about one row in 200.
-        pxscale: (N,) float64 in arcsec per pixel.
-    """
+    """Galaxies sorted by class: the datasets of Galaxy10's layout, with ``ans`` in uint8."""
 
     images: np.ndarray
     ans: np.ndarray
     ra: np.ndarray
     dec: np.ndarray
-    redshift: np.ndarray
+    redshift: np.ndarray  # NaN for about one row in 200
     pxscale: np.ndarray
 
 
@@ -119,11 +109,7 @@ def _redshift(radius: float, rng: Rng) -> float:
 
 
 def class_counts(count: int, proportions: str = "balanced") -> np.ndarray:
-    """How many of ``count`` galaxies are in each class: (10,) int64.
-
-    Raises:
-        GalutilsError: for proportions other than "balanced" and "galaxy10", or fewer than one galaxy.
-    """
+    """How many of ``count`` galaxies are in each class: (10,) int64. Proportions are "balanced" or "galaxy10"."""
     if proportions not in ("balanced", "galaxy10"):
         raise GalutilsError(f"proportions is {proportions!r}; choose balanced or galaxy10.")
     if count < 1:
@@ -147,32 +133,23 @@ def _rows(count: int, size: int, seed: int, proportions: str) -> tuple[np.ndarra
 
 
 def _simulate_rows(ans: np.ndarray, within: np.ndarray, size: int, seed: int) -> Simulated:
-    n = len(ans)
-    images = np.empty((n, size, size, 3), dtype=np.uint8)
-    ra, dec, redshift = np.empty((3, n))
+    images = np.empty((len(ans), size, size, 3), dtype=np.uint8)
+    ra, dec, redshift, pxscale = np.full((4, len(ans)), FIELD / size)
     for row, (label, number) in enumerate(zip(ans, within, strict=True)):
         rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(label), int(number))))
         ra[row], dec[row] = _position(rng)
         catalogue, sky = rng.spawn(2)
         images[row], radius = _cutout(label, size, sky)
         redshift[row] = _redshift(radius, catalogue)
-    return Simulated(images, ans, ra, dec, redshift, np.full(n, FIELD / size))
+    return Simulated(images, ans, ra, dec, redshift, pxscale)
 
 
 def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "balanced") -> Simulated:
     """Simulate galaxies, sorted by class as in Galaxy10.
 
     Galaxy k of a class depends on the seed, the class and k alone: a smaller set holds the first galaxies of
-    each class of a larger one, and another size shows the same galaxies under other noise.
-
-    Args:
-        count: number of galaxies.
-        size: height and width of the images in pixels; the field of view stays 67 arcsec.
-        seed: zero or a positive number; same seed, same galaxies.
-        proportions: "balanced", or "galaxy10" for the class proportions of the full data set.
-
-    Raises:
-        GalutilsError: an argument lies outside its range.
+    each class of a larger one, and another size (in pixels; the field of view stays 67 arcsec) shows the same
+    galaxies under other noise. Proportions of the classes are "balanced", or those of the full data set, "galaxy10".
     """
     return _simulate_rows(*_rows(count, size, seed, proportions), size, seed)
 
@@ -183,9 +160,6 @@ def write_simulated(
     """Write what :func:`simulate` gives to an HDF5 file in Galaxy10's layout, marked as simulated.
 
     Only ``block`` images are in memory at a time; the file does not depend on it.
-
-    Raises:
-        GalutilsError: an argument lies outside its range; nothing is written.
     """
     if block < 1:
         raise GalutilsError(f"block is {block}; simulate one image or more at a time.")

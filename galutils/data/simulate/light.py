@@ -1,7 +1,4 @@
-"""The light of simulated galaxies: profiles, spiral arms, and the drawing of one galaxy.
-
-A galaxy is drawn as surface brightness in the bands g, r and z from the parts that it is made of: Sérsic bodies,
-bulges, bars, logarithmic spiral arms, edge-on disks with dust lanes, tidal tails.
+"""The light of simulated galaxies: each is drawn in the bands g, r and z from the parts that it is made of.
 
 Lengths are in arcsec, angles in radians, fluxes in nanomaggies (22.5 mag is one), surface brightnesses in
 nanomaggies per arcsec² or mag per arcsec².
@@ -44,17 +41,14 @@ def band_fluxes(colour: float, magnitude: float = 22.5, redder: float = 0.0) -> 
 
 
 class Scene:
-    """Surface brightness of one cutout, to be drawn on.
+    """Surface brightness ``light`` (3, pixels, pixels) float32 in g, r, z of one cutout, to be drawn on.
 
-    Attributes:
-        light: (3, pixels, pixels) float32 in g, r, z.
-        x, y: offsets of the pixels from the centre, (1, pixels) and (pixels, 1).
+    ``axis`` holds the offsets of rows and columns from the centre.
     """
 
     def __init__(self, pixels: int):
         self.pixel = FIELD / pixels
         self.axis = ((np.arange(pixels) - (pixels - 1) / 2) * self.pixel).astype(np.float32)
-        self.x, self.y = self.axis[None, :], self.axis[:, None]
         self.light = np.zeros((3, pixels, pixels), dtype=np.float32)
 
     def stamp(self, x: float, y: float, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,11 +7,10 @@ from matplotlib.figure import Figure
 
 from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.report.figures.display import new_figure
-from galutils.report.figures.display import show as show
 
 
 def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy by epoch, over training and test rows. history: see galutils.study.runs.read_history."""
+    """Loss and accuracy by epoch, over training and test rows. history: :attr:`galutils.study.runs.Run.history`."""
     figure, ((left, right),) = new_figure(8, 3, ncols=2)
     for ax, quantity in ((left, "loss"), (right, "accuracy")):
         ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
@@ -21,17 +20,14 @@ def learning_curves(history: pd.DataFrame) -> Figure:
     right.set_ylim(0, 1)
     right.axhline(1 / NUM_CLASSES, color="grey", linestyle=":", linewidth=1)
     right.annotate("chance", (1, 1 / NUM_CLASSES), xycoords=("axes fraction", "data"), ha="right", va="bottom")
-    left.legend(frameon=False)
+    left.legend()
     return figure
 
 
 def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: int) -> Figure:
-    """Loss and the signs of collapse by epoch.
+    """Loss and the signs of collapse by epoch, see :class:`galutils.training.dino.DinoResult`.
 
-    Args:
-        history: see :class:`galutils.training.dino.DistillResult`.
-        start_rank: effective rank of the embedding before the first step.
-        prototypes: outputs of the head, whose logarithm is the largest entropy.
+    prototypes: outputs of the head, whose logarithm is the largest entropy.
     """
     figure, ((left, middle, right),) = new_figure(10, 3, ncols=3)
     epochs = history["epoch"]
@@ -42,7 +38,7 @@ def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: in
     middle.axhline(np.log(prototypes), color="grey", linestyle=":", linewidth=1, label="uniform")
     middle.set_ylabel("Teacher's entropy (nats)")
     middle.set_ylim(bottom=0)
-    middle.legend(frameon=False, fontsize=8)
+    middle.legend()
     right.plot([0, *epochs], [start_rank, *history["embedding_rank"]], "o-", markersize=4)
     right.set_ylabel("Effective rank of the embedding")
     right.set_ylim(0, 1.1 * max(start_rank, history["embedding_rank"].max()))

@@ -2,11 +2,10 @@
 
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import Rectangle
 from torch import nn
 
 from galutils.report.figures.display import new_figure
-from galutils.report.figures.display import show as show
 
 _LAYER_COLORS = {
     nn.Conv2d: ("#56B4E9", "convolution"),
@@ -20,11 +19,9 @@ _LAYER_COLORS = {
 
 
 def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
-    """What happens to one image in a :class:`galutils.models.cnn.GalaxyNet`, layer by layer.
+    """What happens to one image in a :class:`galutils.models.cnn.GalaxyNet`, for each layer that is drawn.
 
-    Returns:
-        for each layer that is drawn: ``layer`` (the module), ``shape`` of its output without the batch,
-        ``frozen``, and ``parameters``.
+    ``layer`` (the module), ``shape`` of its output without the batch, ``frozen``, and ``parameters``.
     """
     trace: list[dict] = []
     frozen = set(network.frozen.modules())
@@ -51,28 +48,19 @@ def network_diagram(network: nn.Module, image_size: int) -> Figure:
     """Diagram of a network, drawn from the module itself: height follows resolution, hatching means frozen."""
     trace = trace_layers(network, image_size)
     figure, ((ax,),) = new_figure(max(7, 0.42 * len(trace)), 3.4)
-    seen: dict[str, FancyBboxPatch] = {}
+    seen: dict[str, Rectangle] = {}
     for x, step in enumerate(trace):
         color, kind = _LAYER_COLORS[type(step["layer"])]
         spatial = len(step["shape"]) == 3
         # Square root, so that a 2-pixel map can still be seen beside one of 256 pixels.
         height = (step["shape"][1] / image_size) ** 0.5 if spatial else 0.35
-        box = FancyBboxPatch(
-            (x - 0.32, -height / 2),
-            0.64,
-            height,
-            boxstyle="round,pad=0.02",
-            facecolor=color,
-            edgecolor="black",
-            linewidth=0.6,
-            hatch="////" if step["frozen"] else None,
-        )
-        ax.add_patch(box)
+        style = {"edgecolor": "black", "linewidth": 0.6, "hatch": "////" if step["frozen"] else None}
+        (box,) = ax.bar(x, height, 0.68, -height / 2, color=color, **style)
         seen.setdefault(kind, box)
         size = f"{step['shape'][0]}×{step['shape'][1]}²" if spatial else f"{step['shape'][0]}"  # noqa: RUF001
-        ax.text(x, -height / 2 - 0.06, size, ha="center", va="top", fontsize=7, rotation=90)
+        ax.text(x, -height / 2 - 0.06, size, ha="center", va="top", fontsize=8, rotation=90)
     ax.set(xlim=(-0.8, len(trace) - 0.2), ylim=(-0.95, 0.6))
     ax.axis("off")
     title = "hatched: frozen" if any(step["frozen"] for step in trace) else ""
-    figure.legend(seen.values(), seen.keys(), loc="outside upper center", ncols=5, frameon=False, title=title)
+    figure.legend(seen.values(), seen.keys(), loc="outside upper center", ncols=5, title=title)
     return figure

@@ -9,12 +9,13 @@ from html import escape
 
 import matplotlib as mpl
 import numpy as np
+import seaborn as sns
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
 
 #: Okabe and Ito's palette: eight colours that colour-blind readers can tell apart.
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+PALETTE = sns.color_palette(["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"])
 
 #: Pixels per inch at which figures stand on a page; saved ones have twice as many, for fine screens.
 CSS_DPI = 96
@@ -22,41 +23,48 @@ CSS_DPI = 96
 #: How much of its width a figure keeps on a phone, where it can be scrolled, so that its words stay readable.
 LEAST = 0.72
 
+#: Seaborn's theme, and what our pages need beyond it. The font comes with matplotlib: drawings are alike everywhere.
 STYLE = {
-    "figure.dpi": CSS_DPI,
-    "savefig.dpi": 2 * CSS_DPI,
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **sns.axes_style("ticks", {"axes.spines.top": False, "axes.spines.right": False, "patch.force_edgecolor": False}),
+    **sns.plotting_context("paper", font_scale=1.05),
     "axes.prop_cycle": mpl.cycler(color=PALETTE),
-    "axes.titlesize": 11,
+    "figure.dpi": CSS_DPI,
+    "font.sans-serif": ["DejaVu Sans"],
+    "grid.alpha": 0.2,
+    "grid.color": "0.5",
+    "legend.frameon": False,
+    "savefig.dpi": 2 * CSS_DPI,
     "svg.fonttype": "none",
     "svg.hashsalt": "galutils",
 }
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """Images with a title each, which :func:`show` sets as text and pictures rather than draws.
+def class_palette(count: int) -> list[tuple[float, float, float]]:
+    """So many colours: Okabe and Ito's, seaborn's ten for the colour-blind, or for still more dark and light hues."""
+    if count <= 10:
+        return sns.color_palette(PALETTE if count <= len(PALETTE) else "colorblind", count)
+    return sns.husl_palette(count, l=0.4)[::2] + sns.husl_palette(count, l=0.75)[1::2]
 
-    So they are as sharp as the data, wrap on a phone, and can be read aloud.
+
+@dataclass(frozen=True)
+class ImageGrid:
+    """Images (n, H, W, 3) uint8 with a title each, so many side by side where there is room.
+
+    :func:`show` sets them as text and pictures rather than draws them: as sharp as the data, and to be read aloud.
     """
 
     images: np.ndarray
     titles: Sequence[str]
-    columns: int
+    columns: int = 5
 
 
-def show(figure: Figure | Gallery, alt: str, vector: bool = True) -> None:
-    """Display a figure with alternative text.
+def show(figure: Figure | ImageGrid, alt: str, vector: bool = True) -> None:
+    """Display a figure, with ``alt`` for those who cannot see it.
 
-    Args:
-        figure: what one of the functions here returned.
-        alt: what the figure shows, for those who cannot see it.
-        vector: SVG for line drawings; pixels where there are photographs or thousands of points.
+    vector: SVG for line drawings; pixels where there are photographs or thousands of points.
     """
     label = escape(alt, quote=True)
-    if isinstance(figure, Gallery):
+    if isinstance(figure, ImageGrid):
         display(HTML(f'<figure class="gallery" aria-label="{label}">{_gallery_html(figure)}</figure>'))
     elif vector:
         display(HTML(f'<figure class="drawing" role="img" aria-label="{label}">{draw_svg(figure)}</figure>'))
@@ -72,7 +80,7 @@ def show(figure: Figure | Gallery, alt: str, vector: bool = True) -> None:
 
 
 def draw_svg(figure: Figure) -> str:
-    """A figure as an SVG element without background, whose black is the text colour of the page around it.
+    """A figure as an SVG element without background; its black and seaborn's are the page's text, its white the ground.
 
     An artist's gid ``data:name=value`` becomes the attribute ``data-name="value"``, for the page's script.
     """
@@ -84,10 +92,11 @@ def draw_svg(figure: Figure) -> str:
     svg = re.sub(r"""id=(["'])data:(\w+)=(.*?)\1""", r"data-\2=\1\3\1", svg)
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * CSS_DPI / 72
     opening = f'<svg fill="currentColor" style="--least: {round(LEAST * width)}px" '
-    return svg.replace("<svg ", opening, 1).replace("stroke: #000000", "stroke: currentColor")
+    svg = re.sub(r": #(000000|262626)\b", ": currentColor", svg.replace("<svg ", opening, 1))
+    return svg.replace(": #ffffff", ": var(--paper, #ffffff)")
 
 
-def _gallery_html(gallery: Gallery) -> str:
+def _gallery_html(gallery: ImageGrid) -> str:
     """The gallery as a grid that has at most its columns, and fewer where the page is narrow."""
     gap = 0.6
     share = f"(100% - {gap * (gallery.columns - 1):g}rem) / {gallery.columns}"
@@ -113,13 +122,20 @@ def webp_url(image: Image.Image, quality: int = 88) -> str:
 
 
 def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
-    """A figure outside pyplot's registry, so that nothing is shown twice or kept alive."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(**grid, squeeze=False)
-    return figure, axes
+    """A figure outside pyplot's registry, so that nothing is shown twice or kept alive.
+
+    As seaborn.set_theme does, this sets the theme for the process: what is added to the figure later has it too.
+    """
+    mpl.rcParams.update(STYLE)
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**grid, squeeze=False)
 
 
-def image_grid(images: np.ndarray, titles: Sequence[str], columns: int = 5) -> Gallery:
-    """Images (n, H, W, 3) uint8 with a title each, so many side by side where there is room."""
-    return Gallery(images, titles, columns)
+def new_panels(count: int, columns: int, width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
+    """A figure of so many axes (count,), each of this size, at most so many in a row."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = new_figure(width * columns, height * rows, nrows=rows, ncols=columns, **grid)
+    for ax in axes.flat[count:]:
+        ax.axis("off")
+    return figure, axes.flat[:count]

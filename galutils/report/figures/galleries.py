@@ -13,12 +13,9 @@ from galutils.report.figures.display import new_figure
 def attention_gallery(
     images: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor], titles: Sequence[str] | None = None
 ) -> Figure:
-    """One row per galaxy: the image, then its maps, each on its own scale from zero.
+    """One row per galaxy: the image (N, 3, H, W), then its maps, each on its own scale from zero.
 
-    Args:
-        images: (N, 3, H, W).
-        maps: for each column's title (N, h, w) float, of any size.
-        titles: (N,) beside the rows.
+    maps: for each column's title (N, h, w) float, of any size.
     """
     figure, axes = _figure(len(images), 1 + len(maps))
     for i, image in enumerate(_pictures(images)):
@@ -33,11 +30,9 @@ def attention_gallery(
 
 
 def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]) -> Figure:
-    """One galaxy, one row per network, one column per head, each on its own scale from zero.
+    """One galaxy (3, H, W), one row per network, one column per head, each on its own scale from zero.
 
-    Args:
-        image: (3, H, W).
-        maps: for each network's name (heads, h, w) float.
+    maps: for each network's name (heads, h, w) float.
     """
     heads = max(len(values) for values in maps.values())
     figure, axes = _figure(len(maps), 1 + heads)

@@ -1,4 +1,4 @@
-"""Figures. Every function returns one, of matplotlib's but for :func:`image_grid`; :func:`show` displays it."""
+"""Figures of galaxies, classes and clusters."""
 
 import textwrap
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
-from galutils.report.figures.display import PALETTE, new_figure
-from galutils.report.figures.display import show as show
+from galutils.report.figures.display import PALETTE, class_palette, new_figure, new_panels
 
 #: Class names short enough for an axis.
 SHORT_NAMES = tuple(
@@ -19,36 +19,28 @@ SHORT_NAMES = tuple(
     for name in CLASS_NAMES
 )
 
+#: Colours of shares from 0 to 1: transparent where empty, and never so dark that the page's text could not be read.
+SHARES = mpl.colors.LinearSegmentedColormap.from_list("shares", [(*PALETTE[0], 0), (*PALETTE[0], 0.75)])
+
 
 def class_counts(labels: np.ndarray) -> Figure:
     """Bars: galaxies per class. labels: (N,) int."""
-    counts = np.bincount(labels, minlength=NUM_CLASSES)
     figure, ((ax,),) = new_figure(7, 3.2)
-    bars = ax.barh(CLASS_NAMES, counts, color=PALETTE[0])
-    ax.bar_label(bars, padding=3, fontsize=9)
-    ax.invert_yaxis()
+    counts = np.bincount(labels, minlength=NUM_CLASSES)
+    sns.barplot(x=counts, y=list(CLASS_NAMES), color=PALETTE[0], saturation=1, ax=ax)
+    ax.bar_label(ax.containers[0], padding=3)
     ax.set_xlabel("Galaxies")
     return figure
 
 
 def class_distributions(table: pd.DataFrame, labels: dict[str, str]) -> Figure:
-    """Box plots per class.
-
-    Args:
-        table: a column "class" (0 to 9) and one column for each quantity.
-        labels: axis label of each quantity, in the order to draw.
-    """
+    """Box plots per class. table: a column "class" and those of the quantities; labels: of each quantity's axis."""
     figure, axes = new_figure(3.3 * len(labels), 3.6, ncols=len(labels), sharey=True)
+    classes = np.array(SHORT_NAMES)[table["class"]]
+    style = {"fill": False, "color": "black", "medianprops": {"color": PALETTE[3]}, "fliersize": 2}
     for ax, (column, label) in zip(axes.flat, labels.items(), strict=True):
-        ax.boxplot(
-            [table.loc[table["class"] == c, column].dropna() for c in range(NUM_CLASSES)],
-            orientation="horizontal",
-            tick_labels=SHORT_NAMES,
-            flierprops={"marker": ".", "markersize": 2},
-            medianprops={"color": PALETTE[3]},
-        )
-        ax.set_xlabel(label)
-    axes[0, 0].invert_yaxis()
+        sns.boxplot(x=table[column], y=classes, order=SHORT_NAMES, flierprops={"marker": "."}, ax=ax, **style)
+        ax.set(xlabel=label, ylabel="")
     return figure
 
 
@@ -63,47 +55,40 @@ def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
 def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figure:
     """Confusion matrices side by side, coloured by row share, with counts written in.
 
-    Args:
-        counts: for each title a (10, 10) int array, true class by predicted class.
+    counts: for each title a (K, K) int array, true class by predicted class; numbered unless K is 10.
     """
-    columns = min(columns, len(counts))
-    rows = -(-len(counts) // columns)
-    figure, axes = new_figure(5.6 * columns, 5.2 * rows, nrows=rows, ncols=columns)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, (title, table) in zip(axes.flat, counts.items(), strict=False):
+    side = 0.36 * max(map(len, counts.values()))
+    figure, axes = new_panels(len(counts), columns, side + 2, side + 1.6)
+    grid = {"cbar": False, "square": True, "linewidths": 0.5, "linecolor": (0.5, 0.5, 0.5, 0.3)}
+    text = {"fmt": "d", "annot_kws": {"color": "black", "fontsize": 8}, "xticklabels": False, "yticklabels": False}
+    for ax, (title, table) in zip(axes, counts.items(), strict=True):
         share = table / np.maximum(1, table.sum(axis=1, keepdims=True))
-        ax.axis("on")
+        sns.heatmap(share, vmin=0, vmax=1, cmap=SHARES, annot=table, mask=table == 0, ax=ax, **grid, **text)
         ax.set_gid(f"data:matrix={title}")
         for i, j in np.ndindex(*table.shape):
-            # Transparent where empty, so that a matrix suits a light page and a dark one.
-            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=(*mpl.colors.to_rgb(PALETTE[0]), share[i, j]))
-            cell.set(edgecolor=(0.5, 0.5, 0.5, 0.3), linewidth=0.5)
-            cell.set_gid(f"data:cell={i} {j} {table[i, j]}")
-            ax.add_patch(cell)
-            if table[i, j]:
-                color = "white" if share[i, j] > 0.92 else "black"
-                ax.text(j, i, table[i, j], ha="center", va="center", fontsize=7, color=color)
-        ax.set(xlim=(-0.5, NUM_CLASSES - 0.5), ylim=(NUM_CLASSES - 0.5, -0.5), aspect="equal")
-        ax.grid(False)
-        ax.set_xticks(range(NUM_CLASSES), SHORT_NAMES, rotation=60, ha="right", fontsize=8)
-        ax.set_yticks(range(NUM_CLASSES), SHORT_NAMES, fontsize=8)
-        ax.spines[:].set_visible(False)
-        ax.set(xlabel="Predicted class", ylabel="True class")
-        ax.set_title(textwrap.fill(title, 44))
+            # For pointer and keyboard. Not wholly transparent, as the page could not feel the pointer then.
+            gid = f"data:cell={i} {j} {table[i, j]}"
+            ax.add_patch(Rectangle((j, i), 1, 1, facecolor=(0, 0, 0, 0.004), linewidth=0, gid=gid))
+        names, angle = (SHORT_NAMES, 60) if len(table) == NUM_CLASSES else (range(len(table)), 0)
+        places = np.arange(len(table)) + 0.5
+        ax.set_xticks(places, names, rotation=angle, rotation_mode="anchor", ha="right" if angle else "center")
+        ax.set_yticks(places, names)
+        ax.tick_params(labelsize=8)
+        ax.set(xlabel="Predicted class", ylabel="True class", title=textwrap.fill(title, 16 + int(8 * side)))
     return figure
 
 
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[str] = ("PC 1", "PC 2")) -> Figure:
     """Two coordinates of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
     figure, ((ax,),) = new_figure(7.5, 4.6)
-    colors = mpl.colormaps["tab10"].colors
+    names = dict(enumerate(CLASS_NAMES))
+    colors = class_palette(labels.max() + 1)
     for label in np.unique(labels):
         own = points[labels == label]
         ax.plot(*own.T, ".", color=colors[label], markersize=3, alpha=0.5)
-        ax.plot(*own.mean(axis=0), "o", color=colors[label], markeredgecolor="black", label=CLASS_NAMES[label])
+        ax.plot(*own.mean(axis=0), "o", color=colors[label], markeredgecolor="black", label=names.get(label, label))
     ax.set(xlabel=titles[0], ylabel=titles[1])
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    figure.legend(loc="outside right upper")
     return figure
 
 
@@ -111,9 +96,8 @@ def cause_chart(table: pd.DataFrame, chance: float, paper: float) -> Figure:
     """Accuracy of every case, grouped by the cause that it tests.
 
     Args:
-        table: "cause", "case", "accuracy", and "chance", what permuted labels give under the same matching.
-        chance: accuracy of permuted labels, one-to-one.
-        paper: accuracy that the paper reports.
+        table: from :func:`galutils.clustering.chance.collect_cases`.
+        chance: accuracy of permuted labels, one-to-one. paper: that which the paper reports.
     """
     figure, ((ax,),) = new_figure(8.5, 0.27 * len(table) + 1.2)
     for i, (cause, cases) in enumerate(table.groupby("cause", sort=False)):
@@ -124,8 +108,8 @@ def cause_chart(table: pd.DataFrame, chance: float, paper: float) -> Figure:
     ax.set_yticks(table.index, table["case"], fontsize=8)
     ax.invert_yaxis()
     ax.set_xlim(left=0)
-    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set_xlabel("Accuracy")
-    ax.grid(axis="x", alpha=0.2)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    ax.grid(axis="x")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -6,13 +6,12 @@ What a network does not look at does not count: a frame of mere sky may pass for
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from galutils.data.galaxies import Galaxies
-from galutils.files import atomic_path, sha256
-from galutils.study.networks import Classifier, Embedder
+from galutils.files import atomic_path, code_digest, sha256
+from galutils.study.features import FeatureExtractor
 
 #: Principal components of the features that distances are measured in, at most.
 COMPONENTS = 64
@@ -59,28 +58,23 @@ class Likeness:
         return float(np.quantile(self._tree.kneighbors(n_neighbors=others)[0][:, -1], SHARE))
 
 
-def measure_likeness(
-    run_dir: str | Path, seer: Classifier | Embedder, galaxies: Galaxies, rows: np.ndarray
-) -> Likeness:
-    """The features of reference galaxies, computed once and kept in the run's directory.
-
-    Args:
-        run_dir: of ``seer``.
-        galaxies: what the run read. rows: (n,) the reference.
-    """
+def measure_likeness(extractor: FeatureExtractor, galaxies: Galaxies, rows: np.ndarray) -> Likeness:
+    """Some rows (n,) of the galaxies that a run read as the reference, computed once and kept in its directory."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file, save_file
     from sklearn.decomposition import PCA
 
-    model = Path(run_dir) / "model.safetensors"
-    key = f"{sha256(model) if model.exists() else ''} {sha256(Path(run_dir) / 'metrics.json')} {COMPONENTS}"
+    folder = extractor.run.directory
+    code = code_digest("data", "models", "study/features.py", "predict/novelty.py")
+    found = [sha256(path) for name in ("metrics.json", "model.safetensors") if (path := folder / name).exists()]
+    key = f"{found} {code} {extractor.device.type} {COMPONENTS}"
     name = hashlib.sha256(key.encode() + rows.astype(np.int64).tobytes()).hexdigest()[:16]
-    path = Path(run_dir) / f"likeness-{name}.safetensors"
+    path = folder / f"likeness-{name}.safetensors"
     try:
         return Likeness(**load_file(path))
     except (OSError, SafetensorError, TypeError):
         pass  # not there or damaged: measured again
-    features, _ = seer.of_rows(galaxies, rows)
+    features = extractor.of_rows(galaxies, rows)
     pca = PCA(min(COMPONENTS, *features.shape), random_state=0).fit(features)
     kept = {"rows": rows.astype(np.int64), "mean": pca.mean_, "components": pca.components_}
     kept["places"] = (features - pca.mean_) @ pca.components_.T

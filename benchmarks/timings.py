@@ -1,4 +1,4 @@
-"""What ``benchmarks/run.py`` measured, as tables and figures for the report's appendix."""
+"""What ``run.py`` measured, as tables and figures for the report's appendix."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,7 @@ from matplotlib.figure import Figure
 
 from galutils.errors import GalutilsError
 from galutils.evaluation.paper import APPROACHES
-from galutils.report.figures.display import new_figure
-from galutils.report.figures.plots import PALETTE
+from galutils.report.figures.display import PALETTE, new_figure
 
 
 class TimingsError(GalutilsError):
@@ -17,7 +16,7 @@ class TimingsError(GalutilsError):
 
 
 def read_timings(path: str | Path) -> dict:
-    """Measurements by the parts of ``benchmarks/run.py``, as far as they were made.
+    """Measurements by the parts of ``run.py``, as far as they were made.
 
     Raises:
         TimingsError: there is no such file, or it is not JSON.
@@ -57,24 +56,18 @@ def usual_table(usual: dict) -> pd.DataFrame:
     )
 
 
-def own_table(bare: dict, frozen: dict, embedding: dict, compiled: dict | None = None) -> pd.DataFrame:
-    """The other pairs: against the bare network, the frozen layers in every epoch, other ways to embed, and compiled.
-
-    compiled: None where it was not measured.
-    """
-    rows = [
-        (f"Trainer against the bare network: {row['row']}, {row['size']} px", row["ratio"]) for row in bare["cases"]
-    ]
-    rows += [
-        (f"Frozen layers once against every epoch: {row['row']}, {row['size']} px", row["ratio"])
-        for row in frozen["cases"]
-    ]
-    rows += [(f"Embedding against a {way}", embedding[f"ratio_to_{way}"]) for way in ("loop", "DataLoader")]
-    cases = compiled["cases"] if compiled else []
-    rows += [
-        (f"Fused by torch.compile against as it is: {row['row']}, {row['size']} px", row["ratio"]) for row in cases
-    ]
-    return pd.DataFrame(rows, columns=["Pair", "Ratio of speeds"]).round(2)
+def bare_table(bare: dict) -> pd.DataFrame:
+    """Images per second of the trainer and of the bare network, and the share of them that the trainer reaches."""
+    table = pd.DataFrame(bare["cases"])
+    return pd.DataFrame(
+        {
+            "Approach": table["row"].map(lambda name: APPROACHES[name].title),
+            "Pixels": table["size"],
+            "Trainer, images/s": table["our_speed"].round(1),
+            "Bare network, images/s": table["bare_speed"].round(1),
+            "Share reached": table["ratio"].round(2),
+        }
+    )
 
 
 def ratio_chart(usual: dict) -> Figure:
@@ -121,16 +114,6 @@ def growth_chart(memory: dict) -> Figure:
     right.set_yticks(ticks, ticks)
     left.legend(frameon=False, fontsize=8)
     return figure
-
-
-def startup_table(startup: dict) -> pd.DataFrame:
-    """Seconds until something happens, and the slowest notebooks of the smoke graph."""
-    rows = [(f"import {module}", seconds) for module, seconds in startup["imports"].items()]
-    rows.append(("A kernel, to the end of its first cell", startup["kernel"]))
-    rows.append(("The whole smoke graph", startup["graph"]["seconds"]))
-    notebooks = sorted(startup["graph"]["notebooks"].items(), key=lambda item: -item[1])
-    rows += [(f"of which notebook {name}", seconds) for name, seconds in notebooks]
-    return pd.DataFrame(rows, columns=["What", "Seconds"]).round(2)
 
 
 def precision_line(precision: dict) -> str:

@@ -7,42 +7,40 @@ from galutils.data.galaxy10 import NUM_CLASSES
 _UNDECIDED = "These runs cannot say whether to build or to adapt:"
 
 
-def answer(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     """The paper's question, build or adapt, as far as these numbers answer it.
 
-    Clusterings are left out: they know no labels, so they answer another question.
-
-    Args:
-        table: from :func:`galutils.study.results.average_seeds`.
-        comparisons: pairs of approaches by title, from :func:`galutils.evaluation.significance.compare`.
+    Clusterings are left out: they know no labels, so they answer another question. For table and comparisons see
+    :class:`galutils.study.results.Results`.
     """
     table = table[table["supervised"]]
     if table.empty:
         return f"{_UNDECIDED} none of them learnt from labels."
     built = table[table["built"]]
     adapted = table[~table["built"] & table["pretrained"]]
-    if adapted.empty:
-        reason = f"{_UNDECIDED} no network started from pretrained weights."
-        if built.empty:
-            return reason
-        best = built.loc[built["accuracy"].idxmax()]
-        best_built = (
-            f"The best of those built from scratch was {best.approach} with {_share(best)}; "
-            f"chance among ten classes is {1 / NUM_CLASSES:.0%}."
-        )
-        undecided = _open([*built["approach"]], comparisons, "those built from scratch")
-        return " ".join(filter(None, [reason, best_built, undecided, _scope(built)]))
+    if adapted.empty and built.empty:
+        return f"{_UNDECIDED} no network started from pretrained weights."
     if built.empty:
         return f"{_UNDECIDED} no network here was built from scratch."
-    first, second = built.loc[built["accuracy"].idxmax()], adapted.loc[adapted["accuracy"].idxmax()]
-    pair = (
-        f"The best adapted network, {second.approach}, reaches {_share(second)}; "
-        f"the best one built from scratch, {first.approach}, {_share(first)}."
-    )
-    contenders = [*built["approach"], *adapted["approach"]]
-    decision = _decision(first.approach, second.approach, comparisons)
-    undecided = _open(contenders, comparisons, "these networks", told=1)
-    return " ".join(filter(None, [pair, decision, undecided, _scope(table)]))
+    first = built.loc[built["accuracy"].idxmax()]
+    if adapted.empty:
+        said = [
+            f"{_UNDECIDED} no network started from pretrained weights.",
+            f"The best of those built from scratch was {first.approach} with {_share(first)}; "
+            f"chance among ten classes is {1 / NUM_CLASSES:.0%}.",
+            _open([*built["approach"]], comparisons, "those built from scratch"),
+            _scope(built),
+        ]
+    else:
+        second = adapted.loc[adapted["accuracy"].idxmax()]
+        said = [
+            f"The best adapted network, {second.approach}, reaches {_share(second)}; "
+            f"the best one built from scratch, {first.approach}, {_share(first)}.",
+            _decision(first.approach, second.approach, comparisons),
+            _open([*built["approach"], *adapted["approach"]], comparisons, "these networks", told=1),
+            _scope(table),
+        ]
+    return " ".join(filter(None, said))
 
 
 def _share(row) -> str:
@@ -58,12 +56,11 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     row = comparisons.iloc[pairs.index(pair)]
     gap = sign * row.difference
     low, high = sorted((sign * row.low, sign * row.high))
-    pairs = f"{len(comparisons)} {'comparison' if len(comparisons) == 1 else 'comparisons'}"
     evidence = (
         f"on the same {row.galaxies:,} galaxies the adapted one is {abs(gap) * 100:.1f} points "
         f"{'better' if gap > 0 else 'worse'} (95% interval {low * 100:+.1f} to {high * 100:+.1f}; "
-        f"corrected for {pairs}, p {_p(row.mcnemar_holm)} by McNemar's test "
-        f"and p {_p(row.bootstrap_holm)} by the bootstrap)"
+        f"corrected for {len(pairs)} {'comparison' if len(pairs) == 1 else 'comparisons'}, "
+        f"p {_p(row.mcnemar_holm)} by McNemar's test and p {_p(row.bootstrap_holm)} by the bootstrap)"
     )
     if not row.real:
         return f"Building and adapting are not told apart here: {evidence}. These runs do not decide between them."
@@ -73,22 +70,21 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
 def _open(contenders: list[str], comparisons: pd.DataFrame, name: str, told: int = 0) -> str:
     """The pairs of contenders that the tests leave undecided; nothing where no pair is left beyond those told of."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
-    pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
     if len(among) <= told:
         return ""
+    pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
     return f"Not decided: {'; '.join(pairs)}." if pairs else f"Every difference between {name} is real."
 
 
 def _scope(table: pd.DataFrame) -> str:
     """What the intervals do not cover."""
-    if (table["seeds"] == 1).all():
+    fewest, most = int(table["seeds"].min()), int(table["seeds"].max())
+    if most == 1:
         return (
             "There was one seed, so the intervals hold for these trained networks: how much other initialisations "
             "would change was not measured."
         )
-    fewest, most = int(table["seeds"].min()), int(table["seeds"].max())
-    counted = f"{most} seeds" if fewest == most else f"{fewest} to {most} seeds"
-    return f"The intervals account for the galaxies and for {counted}."
+    return f"The intervals account for the galaxies and for {most if fewest == most else f'{fewest} to {most}'} seeds."
 
 
 def _p(value: float) -> str:

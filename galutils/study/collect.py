@@ -1,0 +1,151 @@
+"""From run directories to one table of runs, to their predictions, and to what they come from."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from galutils.data.download import GALAXY10_SHA256
+from galutils.evaluation.bootstrap import Graded
+from galutils.evaluation.confusion import confusion_table
+from galutils.evaluation.paper import APPROACHES, Approach
+from galutils.models.weights import RANDOM_LABEL
+from galutils.study.runs import PROBABILITIES, Run, RunError, find_runs
+
+#: Scores that stand in the table of runs.
+SHOWN = ("accuracy", "roc_auc", "macro_f1")
+
+
+def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
+    """One row per complete run below ``runs/<profile>``, in the paper's order, then others by name.
+
+    Columns: ``experiment``, ``seed``, ``run`` (:class:`Run`), ``approach`` (title, marked if it is a control or uses
+    stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
+    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``multiply_adds``, ``train_seconds``,
+    ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
+
+    Raises:
+        RunError: there is none.
+    """
+    table = pd.DataFrame([_row(run) for run in find_runs(runs_dir)])
+    if table.empty:
+        raise RunError(f"{runs_dir}: has no complete run; run the experiments' notebooks first.")
+    order = {name: i for i, name in enumerate(APPROACHES)}
+    key = table["experiment"].map(lambda name: order.get(name, len(order)))
+    return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
+
+
+def _row(run: Run) -> dict:
+    metrics = run.metrics
+    weights = metrics["weights"] or {}
+    approach = APPROACHES.get(run.experiment, Approach(run.experiment, weights.get("source"), run.supervised))
+    title = approach.title.replace("VGG11", metrics["model"].get("arch", "VGG11").upper())
+    if weights.get("source") == "random":
+        title += f" ({RANDOM_LABEL})"
+    elif weights.get("stand_in"):
+        title += " (stand-in weights)"
+    return {
+        "experiment": run.experiment,
+        "seed": metrics["settings"]["seed"],
+        "run": run,
+        "approach": title,
+        "built": approach.weights is None,
+        "supervised": approach.supervised,
+        "pretrained": bool(weights) and weights["source"] != "random",
+        **{score: metrics["scores"][score] for score in SHOWN},
+        "n_test": metrics["rows"]["test"],
+        **{name: metrics[name] for name in ("parameters", "trained_parameters", "multiply_adds")},
+        **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
+        "paper_accuracy": approach.accuracy,
+        "paper_roc_auc": approach.roc_auc,
+    }
+
+
+def list_scores(folder: str | Path) -> pd.DataFrame:
+    """Directory, scores, data and weights of each complete run below a folder of profiles, or of one."""
+    folder = Path(folder)
+    found = find_runs(folder) or [run for profile in sorted(folder.glob("*/")) for run in find_runs(profile)]
+    if not found:
+        raise RunError(f"{folder}: has no complete run; make report makes some, or name another folder.")
+    return pd.DataFrame(
+        {
+            "run": str(run.directory),
+            **{name: run.metrics["scores"][name] for name in SHOWN},
+            "data": run.metrics["data"]["file"],
+            "weights": Path((run.metrics["weights"] or {}).get("source", "none")).name,
+        }
+        for run in found
+    )
+
+
+def first_runs(runs: pd.DataFrame, supervised: bool) -> pd.DataFrame:
+    """The first run of each approach that learns from labels, or of each that does not."""
+    chosen = runs[runs["supervised"] == supervised]
+    if chosen.empty:
+        notebooks = "02 to 05" if supervised else "06 or 07"
+        raise RunError(f"No run of this kind is complete; run notebook {notebooks} first.")
+    return chosen.drop_duplicates("experiment")
+
+
+def grade_runs(runs: pd.DataFrame) -> dict[str, dict[int, Graded]]:
+    """The predictions of every approach (by title) and seed. runs: from :func:`collect_runs`.
+
+    A clustering has no split; its rows get their galaxy numbers from the split of a classifier on the same file, and
+    count as a galaxy each where there is none. Its matching with the classes is taken as it is.
+    """
+    group = next((run.split.group for run in runs["run"] if run.split is not None), np.empty(0, np.int64))
+    graded: dict[str, dict[int, Graded]] = {}
+    for entry in runs.itertuples():
+        predictions = entry.run.predictions
+        row = predictions["row"].to_numpy()
+        graded.setdefault(entry.approach, {})[entry.seed] = Graded(
+            row=row,
+            group=group[row] if row.max() < len(group) else row,
+            labels=predictions["y_true"].to_numpy(),
+            predicted=predictions["y_pred"].to_numpy(),
+            probabilities=predictions[PROBABILITIES].to_numpy() if entry.supervised else None,
+        )
+    return graded
+
+
+def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Confusion counts (C, C) of each approach, summed over its seeds, by its title."""
+    tables: dict[str, np.ndarray] = {}
+    for entry in runs.itertuples():
+        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(entry.run.predictions)
+    return tables
+
+
+def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
+    """What the numbers of some runs come from.
+
+    Returns:
+        a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
+        page: simulated galaxies, a file other than the full set, stand-in or random weights.
+    """
+    data, stand_in, random = set(), set(), set()
+    for run in runs["run"]:
+        source, weights = run.metrics["data"], run.metrics["weights"] or {}
+        if source["simulated"]:
+            data.add("simulated galaxies")
+        elif source["sha256"] == GALAXY10_SHA256:
+            data.add("Galaxy10 DECaLS")
+        else:
+            data.add(f"{source['rows']:,} galaxies of {source['file']}")
+        if weights.get("source") == "random":
+            random.add(run.experiment)
+        elif weights.get("stand_in"):
+            stand_in.add(run.experiment)
+    label, warnings = " and ".join(sorted(data)), []
+    if "simulated galaxies" in data:
+        warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
+    elif data - {"Galaxy10 DECaLS"}:
+        warnings.append(f"Not the full Galaxy10 DECaLS but {label}: do not compare with the paper's numbers.")
+    if stand_in:
+        warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(stand_in))}.")
+    if random:
+        warnings.append(
+            f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones "
+            f"({RANDOM_LABEL})."
+        )
+    return label, warnings

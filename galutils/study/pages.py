@@ -1,0 +1,225 @@
+"""A study: a profile with the user's choices, as notebooks to execute and pages to render."""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from galutils.evaluation.paper import starting_weights
+from galutils.study.parameters import check_files, check_parameters, declared_parameters
+from galutils.study.profile import Profile, StudyError, read_profile
+
+#: Notebooks that tell of all runs together; they run before and after the experiments.
+OPENING = "01_data_exploration"
+CLOSING = (
+    "08_attention_maps",
+    "09_confusion_matrices",
+    "10_results",
+    "11_why_chance",
+    "12_calibration",
+    "13_label_noise",
+    "14_ablations",
+    "15_speed",
+)
+#: Those among them that read the statistics, which come from all runs, ablations too.
+READ_RESULTS = ("10_results", "12_calibration", "14_ablations")
+
+#: The make variable that chooses pretrained weights of each kind.
+WEIGHTS = {"imagenet": "VGG_WEIGHTS", "dino": "DINO_WEIGHTS"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """One execution of a notebook.
+
+    Attributes:
+        notebook: its name in ``notebooks/``, without suffix.
+        directory: where the executed notebook and what it writes go.
+        parameters: for papermill.
+        experiment, seed: of a run; None for the notebooks about data and results.
+    """
+
+    notebook: str
+    directory: Path
+    parameters: dict
+    experiment: str | None = None
+    seed: int | None = None
+
+    @property
+    def executed(self) -> Path:
+        return self.directory / "notebook.ipynb"
+
+    @property
+    def slug(self) -> str:
+        """Name of its page in the report."""
+        if self.experiment is None:
+            return self.notebook
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.notebook.split('_')[0]}_{self.experiment}")
+        return f"{name}_seed{self.seed}" if self.seed else name
+
+
+@dataclass(frozen=True)
+class Study:
+    """A profile with the user's choices applied. ``root`` is the checkout."""
+
+    root: Path
+    profile: str
+    config: Profile
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.root / "runs" / self.profile
+
+    @property
+    def results_file(self) -> Path:
+        return self.runs_dir / "results.json"
+
+    @property
+    def report_dir(self) -> Path:
+        return self.root / "reports" / self.profile
+
+    @property
+    def simulated(self) -> bool:
+        return self.config.data == "simulated"
+
+    @property
+    def data_path(self) -> str:
+        """What notebooks get as ``data_path``."""
+        return str(self.runs_dir / "simulated.h5") if self.simulated else self.config.data
+
+    @cached_property
+    def experiments(self) -> list[Page]:
+        """Every experiment for every seed."""
+        return [page for name in self.config.experiments for page in self._runs(name)]
+
+    @cached_property
+    def ablations(self) -> list[Page]:
+        """Every value of every parameter that ``ablations`` varies, alone, in an experiment.
+
+        Their runs lie at ``ablations/<experiment>/<parameter>=<value>/seed<k>``, apart from the results.
+        """
+        return [
+            page
+            for name, varied in self.config.ablations.items()
+            for parameter, values in varied.items()
+            for value in values
+            for page in self._runs(name, {parameter: value})
+        ]
+
+    def _runs(self, name: str, changed: dict | None = None) -> list[Page]:
+        """An experiment, or its ablation in one parameter, for every seed."""
+        notebook = self.config.experiments[name].notebook
+        own, seeds, folder = self.config.experiments[name].model_extra, self.config.seeds_of(name), self.runs_dir / name
+        if changed:
+            ((parameter, value),) = changed.items()
+            folder = self.runs_dir / "ablations" / name / f"{parameter}={value}"
+            name, own, seeds = f"{name} {parameter}={value}", own | changed, self.config.ablation_seeds or seeds
+        pages = []
+        for seed in seeds:
+            directory = folder / f"seed{seed}"
+            given = {"experiment": name, "run_dir": str(directory), "seed": seed}
+            pages.append(Page(notebook, directory, given | self._shared(notebook, seed) | own, name, seed))
+        return pages
+
+    def _shared(self, notebook: str, seed: int = 0) -> dict:
+        """What all notebooks are given, as far as this one declares it."""
+        given = {
+            "data_path": self.data_path,
+            "runs_dir": str(self.runs_dir),
+            "cache_dir": str(self.runs_dir / "embeddings"),
+            "split_seed": seed if self.config.split_by_seed else 0,
+            **self.config.common,
+        }
+        return {name: given[name] for name in declared_parameters(self._source(notebook)) if name in given}
+
+    @cached_property
+    def pages(self) -> list[Page]:
+        """The pages of the report, in the order in which it tells the story. Ablations have none of their own."""
+        experiments = sorted(self.experiments, key=lambda page: (page.notebook, page.seed))
+        opening, *closing = (Page(name, self.runs_dir / name, self._shared(name)) for name in (OPENING, *CLOSING))
+        return [opening, *experiments, *closing]
+
+    def inputs(self, page: Page) -> list[Path]:
+        """Files that a page is made of: its notebook, and the galaxies, runs, statistics or timings that it reads."""
+        read = [Path(self.data_path)] if os.path.sep in self.data_path else []
+        if page.notebook == "15_speed":
+            read = [*sorted((self.root / "benchmarks").glob("measured-*.json")), self.root / "benchmarks/timings.py"]
+        elif page.notebook in READ_RESULTS:
+            read = [self.results_file]
+        elif page.notebook in CLOSING:
+            read = [own.directory / "metrics.json" for own in self.experiments]
+        return [self._source(page.notebook), *read]
+
+    def _source(self, notebook: str) -> Path:
+        return self.root / "notebooks" / f"{notebook}.ipynb"
+
+    def check_parameters(self) -> None:
+        """Refuse a parameter that its notebook does not take.
+
+        Raises:
+            StudyError: it names the parameter.
+        """
+        for page in [*self.pages, *self.ablations]:
+            check_parameters(self._source(page.notebook), page.parameters)
+        used = {name for page in self.pages for name in page.parameters}
+        if unknown := sorted(set(self.config.common) - used):
+            file = self.root / "config" / f"{self.profile}.yaml"
+            raise StudyError(f"{file}: common has {unknown}, which no notebook of this profile declares; remove them.")
+
+    def check_folders(self) -> None:
+        """Refuse to start where results could not be written.
+
+        Raises:
+            StudyError: it names the folder.
+        """
+        folders = {page.directory for page in [*self.pages, *self.ablations]} | {self.runs_dir, self.report_dir}
+        for folder in sorted({self.root, *folders, *(folder.parent for folder in folders)}):
+            if folder.exists() and not os.access(folder, os.W_OK):
+                raise StudyError(f"{folder}: cannot be written to; mend its permissions, or work in another checkout.")
+
+    def check_files(self) -> None:
+        """Open the files that notebooks will be given, before anything runs; see :func:`check_files`."""
+        for page in {(page.notebook, page.parameters.get("weights")): page for page in self.pages}.values():
+            made_later = {"data_path"} if self.simulated else set()
+            given = {name: value for name, value in page.parameters.items() if name not in made_later}
+            check_files(self._source(page.notebook), given)
+
+
+def load_study(
+    root: str | Path, profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = ""
+) -> Study:
+    """Read ``config/<profile>.yaml`` of a checkout, apply the user's choices, and check every parameter.
+
+    Raises:
+        StudyError: there is no such profile or file, or something in the profile is wrong.
+    """
+    root = Path(root).resolve()
+    path = root / "config" / f"{profile}.yaml"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        raise StudyError(f"There is no profile '{profile}'; choose one of {known}.")
+    config = read_profile(path)
+    if data:
+        config.data = _found("DATA", data, "simulated", advice="give the path of an HDF5 file")
+    if config.data == "simulated" and config.simulate is None:
+        raise StudyError(f"{path}: does not say how many galaxies to simulate; add simulate, or choose quick or smoke.")
+    for kind, given in (("imagenet", vgg_weights), ("dino", dino_weights)):
+        if given:
+            given = _found(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
+            for experiment in config.experiments.values():
+                if starting_weights(experiment.notebook) == kind:
+                    experiment.model_extra["weights"] = given
+    if device:
+        config.common["device"] = device
+    study = Study(root, profile, config)
+    study.check_parameters()
+    return study
+
+
+def _found(variable: str, given: str, *words: str, advice: str) -> str:
+    """What a make variable says: one of its words, or the whole path of a file that is there."""
+    path = Path(given).expanduser()
+    if given not in words and not path.is_file():
+        raise StudyError(f"{variable}={given}: there is no such file; {advice}.")
+    return given if given in words else str(path.resolve())

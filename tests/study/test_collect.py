@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import write_run
+
+from galutils.data.splits import Split
+from galutils.study import collect
+from galutils.study.runs import Run, RunError
+
+
+def amend(run_dir, **changes):
+    """Change entries of a run's metrics."""
+    path = run_dir / "metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def predict(run_dir, rows):
+    """Predictions of some rows alone."""
+    path = run_dir / "predictions.csv"
+    table = pd.read_csv(path)
+    table[table["row"].isin(rows)].to_csv(path, index=False)
+
+
+def test_runs_are_graded_by_seed_and_clusterings_know_the_same_galaxies(tmp_path):
+    group = np.r_[5, 5, 6, 7, np.arange(8, 44)]
+    for name, seed, rows in (("custom_cnn", 0, [1, 3]), ("custom_cnn", 1, [0, 1]), ("dino_kmeans", 0, range(40))):
+        write_run(tmp_path, name, seed, 20)
+        run_dir = tmp_path / name / f"seed{seed}"
+        predict(run_dir, rows)
+        Split(np.full(40, "test", dtype=object), group).write(run_dir / "split.csv")
+    clustering = tmp_path / "dino_kmeans" / "seed0"
+    (clustering / "split.csv").unlink()
+    amend(clustering, model={"clusters": 10})
+    runs = collect.collect_runs(tmp_path)
+    graded = collect.grade_runs(runs)
+    network, clusters = "Custom CNN, average pooling first", "DINO and k-means"
+    assert {title: list(seeds) for title, seeds in graded.items()} == {network: [0, 1], clusters: [0]}
+    assert graded[network][0].group.tolist() == [5, 7]
+    assert graded[network][1].group.tolist() == [5, 5]
+    assert graded[clusters][0].group.tolist() == group.tolist()
+    assert graded[clusters][0].probabilities is None
+    alone = collect.grade_runs(runs[~runs["supervised"]])
+    assert alone[clusters][0].group.tolist() == list(range(40))
+
+
+def test_the_papers_order_comes_first_and_unknown_experiments_have_their_name(tmp_path):
+    for name in ("another", "custom_cnn", "vgg_scratch"):
+        write_run(tmp_path, name, 0, 20)
+    table = collect.collect_runs(tmp_path)
+    assert table["experiment"].tolist() == ["vgg_scratch", "custom_cnn", "another"]
+    assert table["approach"].iloc[-1] == "another"
+    assert table["built"].all()
+
+
+def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
+    data = {"simulated": False, "sha256": "0", "rows": 1000, "file": "own.h5"}
+    write_run(tmp_path, "vgg11_deep", 0, 20, weights={"source": "random"})
+    write_run(tmp_path, "vgg11_shallow", 0, 20, weights={"source": "vgg16.safetensors", "stand_in": "of another"})
+    for name in ("vgg11_deep", "vgg11_shallow"):
+        amend(tmp_path / name / "seed0", data=data, model={"arch": "vgg16"})
+    table = collect.collect_runs(tmp_path)
+    assert table["approach"].tolist() == [
+        "VGG16, deep fine-tuning, new later layers (random-initialisation control)",
+        "VGG16, shallow fine-tuning (stand-in weights)",
+    ]
+    assert table["pretrained"].tolist() == [False, True]
+    assert collect.describe_sources(table) == (
+        "1,000 galaxies of own.h5",
+        [
+            "Not the full Galaxy10 DECaLS but 1,000 galaxies of own.h5: do not compare with the paper's numbers.",
+            "Stand-in weights, not the paper's, in vgg11_shallow.",
+            "No pretrained weights were at hand: vgg11_deep started from random ones (random-initialisation control).",
+        ],
+    )
+
+
+def test_no_runs_is_one_sentence(tmp_path):
+    with pytest.raises(RunError) as told:
+        collect.collect_runs(tmp_path)
+    assert str(told.value) == f"{tmp_path}: has no complete run; run the experiments' notebooks first."
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    with pytest.raises(RunError) as told:
+        collect.first_runs(collect.collect_runs(tmp_path), supervised=False)
+    assert str(told.value) == "No run of this kind is complete; run notebook 06 or 07 first."
+
+
+def test_a_run_is_opened_once(tmp_path, monkeypatch):
+    """Whatever is asked of it, each of its files is read at most once."""
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    run = Run(tmp_path / "custom_cnn" / "seed0")
+    read = []
+    original = pd.read_csv
+    monkeypatch.setattr(pd, "read_csv", lambda path, *args, **kw: read.append(path.name) or original(path, *args, **kw))
+    for _ in range(3):
+        assert len(run.predictions) == len(run.split.test) == 40
+        assert run.metrics["scores"]["accuracy"] == 0.5
+        assert run.calibration is None
+    assert sorted(read) == ["predictions.csv", "split.csv"]

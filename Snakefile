@@ -8,6 +8,7 @@ from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError
 from galutils.study.execute import FAILURE_SUFFIX
+from galutils.study.keys import code_of
 from galutils.study.pages import load_study
 
 try:
@@ -33,6 +34,9 @@ if workflow.is_main_process:
         lock.acquire(timeout=0)
     except Timeout:
         sys.exit(f"make report: profile {study.profile} is being run in this checkout; wait for it, or stop it.")
+    study.write_manifest()
+    for line in study.describe_reruns():
+        print(f"make report: will be run again: {line}", file=sys.stderr)
 
 THREADS = study.config.threads
 
@@ -62,11 +66,13 @@ for page in [*study.pages, *study.ablations]:
         input:
             list(map(str, study.inputs(page))),
         output:
-            [str(page.executed), *([str(page.directory / "metrics.json")] if page.experiment else [])],
+            touch(str(page.done)),
         log:
             str(page.directory / "log.txt"),
         params:
             given=json.dumps(page.parameters),
+            executed=str(page.executed),
+            code=code_of(page.experiment is not None),  # another code runs the rule again
         threads: THREADS
         resources:
             # One notebook at a time on a GPU, as many as there are cores without one.
@@ -74,12 +80,12 @@ for page in [*study.pages, *study.ablations]:
         shell:
             # The number of threads changes the order of additions, so it belongs to the run. The log takes
             # the kernel's chatter; why a notebook failed is told at the end.
-            "OMP_NUM_THREADS={threads} galutils execute {input[0]:q} {output[0]:q} -p {params.given:q} 2> {log:q}"
+            "OMP_NUM_THREADS={threads} galutils execute {input[0]:q} {params.executed:q} -p {params.given:q} 2> {log:q}"
 
 
 rule results:
     input:
-        [str(page.directory / "metrics.json") for page in [*study.experiments, *study.ablations]],
+        [str(page.done) for page in [*study.experiments, *study.ablations]],
     output:
         str(study.results_file),
     params:
@@ -90,7 +96,7 @@ rule results:
 
 rule report:
     input:
-        [str(page.executed) for page in study.pages],
+        [str(page.done) for page in study.pages],
         [str(path) for path in sorted((study.root / "galutils" / "report").rglob("*.*")) if path.suffix != ".pyc"],
     output:
         str(study.report_dir / "index.html"),

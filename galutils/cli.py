@@ -1,5 +1,6 @@
 """The ``galutils`` command."""
 
+import json
 import sys
 import time
 from pathlib import Path
@@ -40,9 +41,8 @@ def execute(
     parameters: Annotated[str, typer.Option("--parameters", "-p", help="Its parameters, as JSON.")] = "{}",
 ) -> None:
     """Run one notebook, for example: galutils execute notebooks/05_custom_cnn.ipynb out.ipynb -p '{"epochs": 2}'"""
-    import json
-
     from galutils.study.execute import execute as run_notebook
+    from galutils.study.keys import describe_changes, notebook_key, read_key
     from galutils.study.parameters import check_files, check_parameters
     from galutils.study.profile import StudyError
 
@@ -54,8 +54,14 @@ def execute(
         raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
     check_parameters(source, given)
     check_files(source, given)
+    key, kept = notebook_key(source, given), read_key(target, given.get("run_dir"))
+    if kept == key:
+        typer.echo(f"{source.stem} is finished, and nothing that it depends on has changed: {target}")
+        return
+    if kept is not None:
+        typer.echo(f"{source.stem} is run again ({describe_changes(kept, key)}): {target}")
     started = time.perf_counter()
-    run_notebook(source, target, given)
+    run_notebook(source, target, given, key)
     typer.echo(f"{source.stem} ran in {time.perf_counter() - started:.0f} s: {target}")
 
 
@@ -74,6 +80,7 @@ def report(
 RunDir = Annotated[Path, typer.Argument(help="A run's directory, such as runs/quick/custom_cnn/seed0.")]
 DataPath = Annotated[Path | None, typer.Option("--data", help="The file that the run read, if it has moved.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")]
 
 
 @app.command()
@@ -90,8 +97,6 @@ def predict(
     An image should show what the training images show: one galaxy in the middle of about 67 arcsec of sky. It is
     marked where it is unlike the training galaxies, or where the network is less sure than it nearly ever is.
     """
-    import json
-
     from galutils.predict.classify import as_records, as_text, classify
 
     if json_ and csv:
@@ -110,9 +115,7 @@ def similar(
     run_dir: RunDir,
     image: Annotated[Path, typer.Argument(help="A JPEG, PNG or FITS image.")],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many galaxies.")] = 12,
-    to: Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")] = Path(
-        "similar.png"
-    ),
+    to: Sheet = Path("similar.png"),
     data: DataPath = None,
     device: Device = "auto",
 ) -> None:
@@ -141,9 +144,7 @@ def list_runs(
 
 
 @app.command()
-def results(
-    folder: Annotated[Path, typer.Argument(help="A profile's runs, such as runs/quick.")],
-) -> None:
+def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such as runs/quick.")]) -> None:
     """Compute the statistics of a profile's runs and print its table, for example: galutils results runs/quick"""
     from galutils.report.tables import format_table
     from galutils.study.results import load_results

@@ -17,22 +17,37 @@ class WriteError(GalutilsError):
 
 
 #: How h5py, torch and safetensors, which raise errors of their own, word that the disk refused to write.
-_REFUSALS = ("errno", "no space left", "file too large", "os error", "streamwriter", "unexpected pos", "read-only")
+_REFUSALS = (
+    "errno",
+    "no space left",
+    "file too large",
+    "os error",
+    "streamwriter",
+    "unexpected pos",
+    "read-only file system",
+)
 
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; rename it to ``path`` if the block succeeds.
 
     The temporary name keeps the suffix of ``path``, since some writers choose their format by it. If the block
     raises, the temporary file is removed and an earlier ``path`` stays; a disk that refuses is a WriteError.
+
+    durable: whether it is on the disk before it has its name, so that even a power cut leaves it whole or absent.
     """
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
+        partial.chmod(0o666 & ~_umask())  # some writers let nobody else read
+        if durable:
+            _sync(partial)
         os.replace(partial, path)
+        if durable:
+            _sync(path.parent)
     except Exception as error:
         refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
         if not refused or isinstance(error, GalutilsError):
@@ -42,6 +57,19 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    os.umask(mask := os.umask(0))
+    return mask
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -26,11 +26,11 @@ def tracked(items: Iterable, total: int, unit: str, weight=lambda item: 1) -> It
 
 
 class Steps:
-    """Iterate over steps; :meth:`note` says how one went: beside a live bar, or without a watcher on a line."""
+    """Iterate over epochs; :meth:`note` says how one went: beside a live bar, or without a watcher on a line."""
 
-    def __init__(self, steps: Iterable[int], total: int, done: int = 0, unit: str = "epoch"):
-        self.unit, self.total = unit, total
-        self.steps = tqdm(steps, total=total, initial=done, unit=unit, disable=not is_watched())
+    def __init__(self, steps: Iterable[int], total: int, done: int = 0):
+        self.total = total
+        self.steps = tqdm(steps, total=total, initial=done, unit="epoch", disable=not is_watched())
 
     def __iter__(self) -> Iterator[int]:
         yield from self.steps
@@ -38,6 +38,6 @@ class Steps:
     def note(self, step: int, text: str) -> None:
         """Say how step number ``step`` (from 0) went."""
         if self.steps.disable:
-            print(f"{self.unit} {step + 1}/{self.total}: {text}", flush=True)
+            print(f"epoch {step + 1}/{self.total}: {text}", flush=True)
         else:
             self.steps.set_postfix_str(text)

@@ -10,6 +10,7 @@ from galutils.data.splits import Split
 from galutils.files import write_json
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
+from galutils.study.runs import FORMAT
 
 
 def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
@@ -25,7 +26,8 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
     write_json(
         run_dir / "metrics.json",
         {
-            "experiment": experiment, "settings": {"seed": seed}, "model": {}, "weights": weights,
+            "format": FORMAT, "experiment": experiment, "data": {"sha256": "0" * 64, "file": "sky.h5"},
+            "settings": {"seed": seed}, "model": {}, "weights": weights,
             "scores": {"accuracy": right / n_test, "roc_auc": 0.5, "macro_f1": 0.5}, "rows": {"test": n_test},
             "parameters": 10, "trained_parameters": 10, "multiply_adds": 20,
             "timing": {

@@ -1,9 +1,12 @@
 """A disk that refuses: one sentence, and what was there before stays."""
 
+import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from galutils.files import WriteError, atomic_path, write_text
 
@@ -57,3 +60,32 @@ def test_other_errors_pass_and_leave_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "new") as partial:
         partial.write_text(f"half {1 / 0}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_programming_error_is_not_a_full_disk(tmp_path):
+    frozen = np.zeros(3)
+    frozen.flags.writeable = False
+    with pytest.raises(ValueError, match="assignment destination is read-only"), atomic_path(tmp_path / "new"):
+        frozen[0] = 1
+
+
+def test_colleagues_may_read_what_is_written(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with atomic_path(tmp_path / "model.safetensors") as partial:
+            save_file({"a": np.ones(3)}, partial)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.safetensors").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="asks Linux which file a descriptor is")
+def test_what_has_its_name_is_on_the_disk(tmp_path, monkeypatch):
+    """The file is synchronised before it is renamed, and its folder after."""
+    done = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: done.append(os.readlink(f"/proc/self/fd/{descriptor}")))
+    write_text(tmp_path / "kept.txt", "x")
+    assert [path.rpartition("/")[2] for path in done] == [f".kept.{os.getpid()}.partial.txt", tmp_path.name]
+    with atomic_path(tmp_path / "quick.txt", durable=False) as partial:
+        partial.write_text("x")
+    assert len(done) == 2

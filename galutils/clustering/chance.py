@@ -59,8 +59,7 @@ def conclude(
     """What the numbers support and what they cannot decide, as sentences.
 
     Args:
-        null: accuracies of the reported clusters under permuted labels.
-        full_null: the same for clusters of those shares on the full set's labels, see :func:`paper_null`.
+        null: accuracies of the reported clusters under permuted labels; full_null: from :func:`paper_null`.
         references: table of ``assess``, whose row "frozen transformer" is the paper's.
         cases, drift: from :func:`collect_cases` and ``drift_table``.
     """

@@ -36,10 +36,7 @@ def compare_clusterers(
 
     Ten clusters are matched one-to-one. More of them (also where HDBSCAN finds more than ten) are matched
     many-to-one, for which chance is higher: ``chance`` is the mean accuracy under permuted labels.
-
-    Returns:
-        one row each: ``method``, ``clusters`` (found), ``matching``, ``accuracy``, ``chance``, ``macro_f1``,
-        ``nmi``, ``ami``, ``ari``, ``noise`` (share of rows without a cluster), ``seconds``.
+    ``noise`` is the share of rows without a cluster.
     """
     rows = []
     for method, count in [(m, NUM_CLASSES) for m in methods] + [("kmeans", k) for k in over_clustering]:
@@ -163,8 +160,7 @@ def null_accuracies(
 def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """One clustering evaluated rightly and with faults that resemble chance.
 
-    One row each: ``fault``, ``accuracy``, ``roc_auc_hard`` (from predicted classes) and ``roc_auc_soft`` (from
-    memberships; None where the clustering has none).
+    ``fault``, ``accuracy``, ``roc_auc_hard`` (from classes), ``roc_auc_soft`` (from memberships, where there are any).
 
     Raises:
         GalutilsError: the number of clusters is not that of classes.
@@ -208,7 +204,7 @@ def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10)
     """Principal angles between what the leading components of two embeddings say about the same rows.
 
     The subspaces are spanned by the components' scores, one number per row: PCA and k-means see these alone,
-    and a mere rotation of an embedding leaves them as they are. Degrees (dimensions,) from 0 (shared) to 90, increasing.
+    and a mere rotation of an embedding leaves them as they are. (dimensions,) degrees from 0 to 90, increasing.
     """
     scores = [reduce_dimensions(embedding, dimensions).astype(np.float64) for embedding in (first, second)]
     return np.degrees(linalg.subspace_angles(*scores))[::-1]
@@ -217,11 +213,7 @@ def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10)
 def drift(first: np.ndarray, second: np.ndarray) -> dict:
     """How far two embeddings of the same rows are apart: ``cka``, ``median_angle`` and ``largest_angle`` (degrees)."""
     angles = subspace_angles(first, second)
-    return {
-        "cka": linear_cka(first, second),
-        "median_angle": float(np.median(angles)),
-        "largest_angle": float(angles.max()),
-    }
+    return {"cka": linear_cka(first, second), "median_angle": np.median(angles), "largest_angle": angles.max()}
 
 
 def drift_table(

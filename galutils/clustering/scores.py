@@ -11,7 +11,7 @@ from galutils.evaluation.metrics import class_recall, macro_roc_auc
 
 #: The scores that k-means gives for every seed, without the features themselves.
 CLUSTER_SCORES = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "roc_auc_soft")
-#: Of how many rows the silhouette is taken, whose cost is quadratic.
+#: Of how many rows, drawn with a fixed seed, the silhouette is taken: its cost is quadratic.
 _SILHOUETTE_ROWS = 2000
 
 
@@ -73,15 +73,13 @@ def cluster_scores(
 
     Args:
         soft: (N, K) float, membership of each row in each cluster, if there is one.
-        features: (N, D) what was clustered, for the silhouette (Euclidean; of at most 2000 rows, drawn with a fixed
-            seed).
+        features: (N, D) what was clustered, for the silhouette (Euclidean).
         many_to_one: see :func:`match_clusters`.
 
     Returns:
-        after matching: ``accuracy``, ``macro_f1``, ``recall`` (list), ``roc_auc_hard`` (from one-hot
-        predictions) and ``roc_auc_soft`` (None without ``soft``); without it: ``nmi`` (arithmetic mean),
-        ``ami``, ``ari`` and ``silhouette`` (None without ``features`` or with one cluster); and ``matched``,
-        the class of each cluster.
+        after matching: ``accuracy``, ``macro_f1``, ``recall`` (list), ``roc_auc_hard`` (from one-hot predictions) and
+        ``roc_auc_soft`` (None without ``soft``); without it: ``nmi`` (arithmetic mean), ``ami``, ``ari`` and
+        ``silhouette`` (None without ``features`` or with one cluster); and ``matched``, the class of each cluster.
     """
     match = match_clusters(labels, clusters, num_classes, soft.shape[1] if soft is not None else None, many_to_one)
     predicted = apply_match(match, clusters)

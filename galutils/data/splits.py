@@ -45,9 +45,8 @@ class Split:
 
     def write(self, path: str | Path) -> None:
         """Write ``row,part,group`` as CSV."""
-        table = pd.DataFrame({"row": np.arange(len(self.part)), "part": self.part, "group": self.group})
         with atomic_path(path) as partial:
-            table.to_csv(partial, index=False)
+            pd.DataFrame({"part": self.part, "group": self.group}).rename_axis("row").to_csv(partial)
 
 
 def read_split(path: str | Path) -> Split:
@@ -78,7 +77,7 @@ def scan_once(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path) as kept:
             return kept["blank"], kept["digest"]
-    except (OSError, ValueError, KeyError, BadZipFile):  # not there, or damaged
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile):  # not there, or damaged
         found = scan_images(galaxies)
     with suppress(WriteError), atomic_path(path) as partial:  # a folder that cannot be written to costs time alone
         np.savez(partial, blank=found[0], digest=found[1])
@@ -95,11 +94,10 @@ def position_pairs(ra: np.ndarray | None, dec: np.ndarray | None) -> np.ndarray:
         return np.empty((0, 2), np.int64)
     if np.abs(dec[rows]).max() > 90:
         raise DataError("'dec' goes beyond 90 degrees; give declinations in degrees, from -90 to 90.")
-    import astropy.units as u
-    from astropy.coordinates import SkyCoord
+    from astropy.coordinates import Angle, SkyCoord
 
-    sky = SkyCoord(ra[rows] * u.deg, dec[rows] * u.deg)
-    first, second, _, _ = sky.search_around_sky(sky, SAME_POSITION * u.arcsec)
+    sky = SkyCoord(ra[rows], dec[rows], unit="deg")
+    first, second, _, _ = sky.search_around_sky(sky, Angle(SAME_POSITION, "arcsec"))
     keep = first < second
     return np.stack([rows[first[keep]], rows[second[keep]]], axis=1)
 
@@ -136,7 +134,7 @@ def split_rows(
     Args:
         train_fraction: share of the training galaxies to keep, for learning curves; the test stays the same.
         calibration_fraction: share of those kept that is not trained on but set aside, to fit a temperature.
-        scan: result of :func:`scan_images`; by default that of :func:`scan_once`.
+        scan: what :func:`scan_images` gives; by default :func:`scan_once`.
     """
     if not 0 < test_size < 1:
         raise GalutilsError(f"test_size is {test_size}; it must lie between 0 and 1.")

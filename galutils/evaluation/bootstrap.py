@@ -48,31 +48,31 @@ def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray
 
     The :data:`SCORES`, each (B,), of which ``balanced_accuracy`` is the mean recall; ``recall`` and ``precision``, each
     (B, C); and ``confused``, (B, 3): the share of the galaxies of each :data:`CONFUSABLE` pair that are taken for the
-    other one. NaN where a score has no meaning: a class does not occur, or no row has probabilities for top-2.
+    other one. NaN where a score has no meaning: a class does not occur or is not predicted; top-2 of hard assignments.
     """
     total, classes = weights.sum(axis=1), np.arange(NUM_CLASSES)
-    truth, guess = (np.equal.outer(given, classes).astype(float) for given in (graded.labels, graded.predicted))
-    true, taken, hits = weights @ truth, weights @ guess, weights @ (truth * guess)
+    truth, guess = (np.equal.outer(classes, given).astype(float) for given in (graded.labels, graded.predicted))
+    true, taken, hits = (rows @ weights.T for rows in (truth, guess, truth * guess))  # each (C, B)
     with np.errstate(invalid="ignore"):
         recall, precision, f1 = hits / true, hits / taken, 2 * hits / (true + taken)
         confused = [
-            weights @ (truth[:, a] * guess[:, b] + truth[:, b] * guess[:, a]) / (true[:, a] + true[:, b])
+            (truth[a] * guess[b] + truth[b] * guess[a]) @ weights.T / (true[a] + true[b])
             for a, b in CONFUSABLE.values()
         ]
     ranks, top2 = graded.probabilities, np.full(len(weights), np.nan)
     if ranks is None:
-        ranks = guess
+        ranks = guess.T
     else:
         best = np.argsort(-ranks, axis=1, kind="stable")[:, :2]
         top2 = weights @ (best == graded.labels[:, None]).any(axis=1) / total
     return {
-        "accuracy": hits.sum(axis=1) / total,
-        "balanced_accuracy": np.nanmean(recall, axis=1),
-        "macro_f1": np.nanmean(f1, axis=1),
+        "accuracy": hits.sum(axis=0) / total,
+        "balanced_accuracy": np.nanmean(recall, axis=0),
+        "macro_f1": np.nanmean(f1, axis=0),
         "roc_auc": weighted_roc_auc(graded.labels, ranks, weights),
         "top2_accuracy": top2,
-        "recall": recall,
-        "precision": precision,
+        "recall": recall.T,
+        "precision": precision.T,
         "confused": np.stack(confused, axis=1),
     }
 

@@ -24,12 +24,9 @@ from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.confusion import mistake_titles
 
-#: Copies below this number give no rate of errors.
-FEW = 10
-
 
 def contradictions(labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:
-    """``rows`` and ``labels``, a list each, of every galaxy, by its number in group (N,), that has several labels."""
+    """Galaxies, numbered by group (N,), whose rows have different labels: ``rows`` and ``labels``, a list each."""
     found = [(rows.tolist(), labels[rows].tolist()) for rows in contradicting_groups(labels, group)]
     return pd.DataFrame(found, columns=["rows", "labels"])
 
@@ -42,7 +39,7 @@ def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:
     wrong = len(contradicting_groups(labels, group))
     times = "galaxy occurs" if copies == 1 else "galaxies occur"
     text = f"{copies} {times} more than once, {wrong} of them with labels that contradict each other."
-    if copies < FEW:
+    if copies < 10:
         return f"{text} That is too few for a rate."
     shares = (wrong / copies, *proportion_confint(wrong, copies, method="wilson"))
     # Two labels of one galaxy agree if both are right: (1 - e)^2 = 1 - d, if they err independently.
@@ -78,8 +75,7 @@ def consensus(graded: Mapping[str, Mapping[int, Graded]], without: str | None = 
 def find_suspects(probabilities: pd.DataFrame) -> pd.DataFrame:
     """Galaxies that confident learning, on a :func:`consensus`, takes for mislabelled, the least credible label first.
 
-    ``row``, ``label``, ``suggested`` (the likeliest class), ``confidence`` in it, ``quality`` (of the given label: its
-    probability).
+    ``row``, ``label``, ``suggested`` (the likeliest class), ``confidence`` in it, ``quality``: the label's probability.
     """
     labels, values = probabilities["label"].to_numpy(), probabilities[list(range(NUM_CLASSES))].to_numpy()
     values = values / values.sum(axis=1, keepdims=True)

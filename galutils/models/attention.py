@@ -3,8 +3,7 @@
 The paper shows the CLS attention of the last block, plain and fine-tuned (its figures 3 and 5). Beside the
 pictures stands a number: the share of the attention that falls on the galaxy.
 
-Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module; a ViT wants whole patches,
-as :func:`galutils.dino.read_prepared` gives them.
+Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module; a ViT wants whole patches.
 """
 
 import warnings
@@ -20,24 +19,17 @@ from galutils.models.vit import Backbone
 
 @torch.no_grad()
 def attention_weights(backbone: Backbone, images: torch.Tensor, blocks: Sequence[int] = (-1,)) -> list[torch.Tensor]:
-    """Attention of whole blocks, computed beside timm's fused path from the very same inputs.
+    """Attention of each of the blocks, (N, heads, tokens, tokens) float32; rows sum to one, and CLS is token 0.
 
-    Args:
-        backbone: plain or with adapters.
-        images: (N, 3, H, W).
-        blocks: which blocks, negative from the last.
-
-    Returns:
-        for each block (N, heads, tokens, tokens) float32; rows sum to one. CLS is token 0. At 224 pixels
-        and patches of 16 a block takes about a megabyte per image and six heads.
+    Computed beside timm's fused path from the very same inputs. At 224 pixels and patches of 16 a block takes
+    about a megabyte per image and six heads. Negative ``blocks`` count from the last.
     """
     weights: dict[int, torch.Tensor] = {}
-    layers = {index: backbone.vit.blocks[index].attn for index in blocks}
     hooks = [
-        layer.register_forward_pre_hook(
+        backbone.vit.blocks[index].attn.register_forward_pre_hook(
             lambda module, inputs, i=index: weights.update({i: _weights(module, inputs[0])})
         )
-        for index, layer in layers.items()
+        for index in blocks
     ]
     try:
         backbone(images)
@@ -53,43 +45,30 @@ def _weights(attention: nn.Module, tokens: torch.Tensor) -> torch.Tensor:
     return (query.float() * attention.scale @ key.float().transpose(-2, -1)).softmax(-1)
 
 
-def cls_attention(backbone: Backbone, images: torch.Tensor, block: int = -1, batch_size: int = 32) -> torch.Tensor:
-    """What each head's CLS token gives to each patch.
+def cls_attention(backbone: Backbone, images: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
+    """What each head's CLS token gives to each patch in the last block: (N, heads, H / patch, W / patch) float32.
 
-    Args:
-        images: (N, 3, H, W).
-
-    Returns:
-        (N, heads, H / patch, W / patch) float32; with what goes to the CLS token itself, one in sum.
+    With what goes to the CLS token itself, one in sum.
     """
-    batches = images.split(batch_size)
-    rows = torch.cat([attention_weights(backbone, batch, [block])[0][:, :, 0] for batch in batches])
-    return _grid(rows, backbone, images)
+    rows = [attention_weights(backbone, batch)[0][:, :, 0] for batch in images.split(batch_size)]
+    return _grid(torch.cat(rows), backbone, images)
 
 
 def attention_rollout(backbone: Backbone, images: torch.Tensor, batch_size: int = 32) -> torch.Tensor:
-    """Attention followed through all blocks (Abnar & Zuidema 2020, equation 1).
+    """Attention followed through all blocks, from CLS in the last to the patches: (N, H / patch, W / patch) float32.
 
-    Heads are averaged; half of a block's output is its input, by the residual connection.
-
-    Args:
-        images: (N, 3, H, W).
-
-    Returns:
-        (N, H / patch, W / patch) float32, from CLS in the last block to the patches of the image; with what
-        comes from the CLS token itself, one in sum.
+    Abnar & Zuidema 2020, equation 1: heads are averaged; half of a block's output is its input, by the residual
+    connection. With what comes from the CLS token itself, one in sum.
     """
-    return _grid(torch.cat([_rollout(backbone, batch) for batch in images.split(batch_size)]), backbone, images)
-
-
-def _rollout(backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
-    """(N, tokens): the CLS row of the product over blocks, begun at the last, so that it stays one row."""
-    row = None
-    for weights in reversed(attention_weights(backbone, images, range(len(backbone.vit.blocks)))):
-        mean = weights.mean(1)
-        step = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
-        row = step[:, :1] if row is None else row @ step
-    return row[:, 0]
+    rows = []
+    for batch in images.split(batch_size):
+        row = None  # CLS's, of the product over blocks, begun at the last, so that it stays one row
+        for weights in reversed(attention_weights(backbone, batch, range(len(backbone.vit.blocks)))):
+            mean = weights.mean(1)
+            step = (mean + torch.eye(mean.shape[-1], device=mean.device)) / 2
+            row = step[:, :1] if row is None else row @ step
+        rows.append(row[:, 0])
+    return _grid(torch.cat(rows), backbone, images)
 
 
 def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch.Tensor:
@@ -98,53 +77,38 @@ def _grid(rows: torch.Tensor, backbone: Backbone, images: torch.Tensor) -> torch
     return rows[..., backbone.vit.num_prefix_tokens :].unflatten(-1, (height, width))
 
 
-def galaxy_masks(images: torch.Tensor, sigmas: float = 3.0) -> np.ndarray:
-    """The pixels of the central galaxy of each image: the segment nearest to the centre, by photutils.
+def galaxy_masks(images: torch.Tensor) -> np.ndarray:
+    """The pixels of each image's central galaxy, (N, H, W) bool; nowhere true where nothing rises above the sky.
 
-    A segment is ten or more connected pixels of the smoothed mean of the channels that lie ``sigmas``
-    standard deviations of the sky above the sky, both sigma-clipped.
-
-    Args:
-        images: (N, 3, H, W).
-
-    Returns:
-        (N, H, W) bool; nowhere true where nothing rises above the sky.
+    The galaxy is photutils's segment nearest to the centre. A segment is ten or more connected pixels of the
+    smoothed mean of the channels that lie 3 standard deviations of the sky above the sky, both sigma-clipped.
     """
+    from astropy.stats import sigma_clipped_stats
+    from photutils.segmentation import detect_sources
     from scipy.ndimage import gaussian_filter
 
     brightness = images.double().mean(1).cpu().numpy()
-    return np.stack([_central_segment(gaussian_filter(image, 1.0), sigmas) for image in brightness])
-
-
-def _central_segment(brightness: np.ndarray, sigmas: float) -> np.ndarray:
-    from astropy.stats import sigma_clipped_stats
-    from photutils.segmentation import detect_sources
-
-    _, sky, noise = sigma_clipped_stats(brightness, sigma=3.0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # photutils warns where it finds nothing
-        # A sky of whole grey levels may have no spread at all.
-        segments = detect_sources(brightness, sky + sigmas * max(noise, 0.5), 10)
-    if segments is None:
-        return np.zeros(brightness.shape, bool)
-    rows, columns = np.nonzero(segments.data)
-    middle = (np.array(brightness.shape) - 1) / 2
-    nearest = np.argmin((rows - middle[0]) ** 2 + (columns - middle[1]) ** 2)
-    return segments.data == segments.data[rows[nearest], columns[nearest]]
+    masks, middle = np.zeros(brightness.shape, bool), (np.array(brightness.shape[1:]) - 1) / 2
+    for i, image in enumerate(brightness):
+        smooth = gaussian_filter(image, 1.0)
+        _, sky, noise = sigma_clipped_stats(smooth, sigma=3.0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # photutils warns where it finds nothing
+            # A sky of whole grey levels may have no spread at all.
+            segments = detect_sources(smooth, sky + 3 * max(noise, 0.5), 10)
+        if segments is not None:
+            pixels = np.argwhere(segments.data)
+            nearest = pixels[np.argmin(((pixels - middle) ** 2).sum(1))]
+            masks[i] = segments.data == segments.data[tuple(nearest)]
+    return masks
 
 
 def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> np.ndarray:
-    """Share of the attention mass that falls on the galaxy.
+    """Share of the attention mass that falls on the galaxy: (N, ...) float64, NaN where a map is zero or a mask empty.
 
-    A patch that the galaxy covers in part counts in part. Attention spread evenly gives the galaxy's share of
-    the frame, ``masks.mean((1, 2))``.
-
-    Args:
-        maps: (N, ..., h, w), none negative; only patches count, not CLS.
-        masks: (N, H, W) bool.
-
-    Returns:
-        (N, ...) float64, NaN where a map is zero or a mask empty.
+    Of ``maps`` (N, ..., h, w), none negative, only patches count, not CLS; a patch that the galaxy of ``masks``
+    (N, H, W) covers in part counts in part. Attention spread evenly gives the galaxy's share of the frame,
+    ``masks.mean((1, 2))``.
     """
     maps = torch.as_tensor(maps).double().cpu()
     covered = torch.from_numpy(np.asarray(masks)).double()[:, None]
@@ -156,15 +120,10 @@ def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> n
 
 
 def grad_cam(network: GalaxyNet, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
-    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2) at a network's last convolution.
+    """Grad-CAM at the last convolution: (N, H, W) float32 from 0 to 1, each image on its own scale.
 
-    Args:
-        network: stays as it is.
-        images: (N, 3, H, W), as the network was trained.
-        classes: (N,) the class whose evidence is shown; the predicted one if None.
-
-    Returns:
-        (N, H, W) float32 from 0 to 1, each image on its own scale.
+    Selvaraju et al. 2017, equations 1 and 2. ``classes`` (N,) says whose evidence is shown; the predicted ones'
+    if None. The network stays as it is.
     """
     layers = [*network.frozen, *network.trained]
     last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))

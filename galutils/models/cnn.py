@@ -1,13 +1,12 @@
 """The supervised networks of the paper (sections 4.1 to 4.4): uint8 images in, logits out.
 
-Every network is a :class:`GalaxyNet`: normalisation first, then a frozen part, then a trained part. So
-training, evaluation and prediction cannot preprocess differently, and the trainer can compute the frozen
-part once.
+Every network is a :class:`GalaxyNet`: normalisation first, then a frozen part, then a trained part. So training
+and prediction cannot preprocess differently, and the trainer can compute the frozen part once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import signature
-from itertools import chain, pairwise
+from itertools import chain
 from typing import Any
 
 import torch
@@ -57,7 +56,6 @@ class GalaxyNet(nn.Module):
 
     Attributes:
         frozen: normalisation and the layers that are never trained; always in evaluation mode.
-        trained: the layers that are.
         source: where pretrained weights came from; None for a network that has none by design.
         recipe: ``build(**recipe)`` gives a network of the same shape; set by :func:`build`.
     """
@@ -81,32 +79,24 @@ class GalaxyNet(nn.Module):
             values = layer(values)
         return values
 
-    @property
-    def has_frozen_weights(self) -> bool:
-        """Whether the frozen part is more than normalisation, so that computing it once pays."""
-        return any(True for _ in self.frozen.parameters())
-
     def count_parameters(self) -> tuple[int, int]:
         """(all, trained) numbers of parameters."""
         trained = sum(p.numel() for p in self.trained.parameters())
         return trained + sum(p.numel() for p in self.frozen.parameters()), trained
 
 
-def vgg_scratch(
-    channels: int = 32, init: str = "paper", widths: str = "constant", num_classes: int = NUM_CLASSES
-) -> GalaxyNet:
+def vgg_scratch(channels: int = 32, init: str = "paper", widths: str = "constant") -> GalaxyNet:
     """Row 1: torchvision's VGG with VGG11's eight convolutions, each of ``channels`` channels (section 4.1).
 
-    ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many.
-
-    The paper draws the weights from N(0, variance 1e-2); it does not say of which layers. Here: of every
-    convolution and linear layer, biases zero, as the VGG paper did. ``init="kaiming"`` is torchvision's own
-    initialisation. The classifier is VGG's, with its first layer fitted to the smaller number of features.
+    ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many. The paper draws
+    the weights from N(0, variance 1e-2); it does not say of which layers. Here: of every convolution and linear
+    layer, biases zero, as the VGG paper did. ``init="kaiming"`` is torchvision's own initialisation. The
+    classifier is VGG's, with its first layer fitted to the smaller number of features.
     """
     if widths not in VGG11_LAYOUTS:
         raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
     layout = [entry if entry == "M" else entry * channels for entry in VGG11_LAYOUTS[widths]]
-    vgg = VGG(make_layers(layout), num_classes=num_classes, init_weights=False)
+    vgg = VGG(make_layers(layout), num_classes=NUM_CLASSES, init_weights=False)
     vgg.classifier[0] = nn.Linear(layout[-2] * 7 * 7, 4096)
     for layer in vgg.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -127,14 +117,11 @@ def vgg_finetuned(
     frozen_convs: int | str = "all",
     later_layers: str = "new",
     head_width: int = 512,
-    num_classes: int = NUM_CLASSES,
 ) -> GalaxyNet:
     """Rows 2 and 3: a pretrained VGG, its first convolutions frozen, the rest and the head trained (4.2, 4.3).
 
     Args:
-        arch: "vgg11" in the paper; also vgg13, vgg16, vgg19. "auto" is what the weights file says it
-            holds, else vgg11.
-        weights: see :mod:`galutils.models.weights`.
+        arch, weights: see :func:`galutils.models.weights.vgg_convolutions`; "vgg11" in the paper.
         frozen_convs: how many of the first convolutions are frozen, or "all", the shallow fine-tuning of
             row 3, or "three-blocks", the deep one of row 2. The paper does not say how many are frozen in
             row 2; the study takes three of VGG's five blocks, VGG11's first four convolutions.
@@ -143,10 +130,6 @@ def vgg_finetuned(
             paper's learning rate); "pretrained": the original ones, trained on.
         head_width: units of the new head's hidden layer. VGG's own 4096 twice make 120 million
             parameters; see the README's assumptions.
-
-    Raises:
-        WeightsError: see :func:`galutils.models.weights.vgg_convolutions`.
-        GalutilsError: an argument lies outside its range.
     """
     features, arch, source = vgg_convolutions(arch, weights)
     convolutions = [i for i, layer in enumerate(features) if isinstance(layer, nn.Conv2d)]
@@ -160,75 +143,57 @@ def vgg_finetuned(
     if later_layers not in ("new", "pretrained"):
         raise GalutilsError(f"later_layers is '{later_layers}'; choose new or pretrained.")
     cut = [*convolutions, len(features)][frozen_convs]
-    later = features[cut:]
-    if later_layers == "new":
-        later = nn.Sequential(*_with_batch_norm(later))
+    later: list[nn.Module] = []
+    for layer in features[cut:]:
+        if later_layers == "new" and isinstance(layer, nn.Conv2d):
+            conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            later += [conv, nn.BatchNorm2d(layer.out_channels)]
+        else:
+            later.append(layer)
     width = features[convolutions[-1]].out_channels
-    head = [
+    trained = nn.Sequential(
+        *later,
         nn.AdaptiveAvgPool2d(4),
         nn.Flatten(),
         nn.Linear(width * 4 * 4, head_width),
         nn.ReLU(inplace=True),
         nn.BatchNorm1d(head_width),
         nn.Dropout(0.5),
-        nn.Linear(head_width, num_classes),
-    ]
+        nn.Linear(head_width, NUM_CLASSES),
+    )
     frozen = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), *features[:cut])
-    network = GalaxyNet(frozen, nn.Sequential(*later, *head), source)
+    network = GalaxyNet(frozen, trained, source)
     network.recipe = {"arch": arch, "weights": source.source, "frozen_convs": frozen_convs}
     return network
 
 
-def _with_batch_norm(layers: nn.Sequential) -> list[nn.Module]:
-    """New layers of the same shapes, with batch normalisation between each convolution and its ReLU."""
-    new: list[nn.Module] = []
-    for layer in layers:
-        if isinstance(layer, nn.Conv2d):
-            conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
-            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            new += [conv, nn.BatchNorm2d(layer.out_channels)]
-        else:
-            new.append(layer)
-    return new
-
-
-def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM_CLASSES) -> GalaxyNet:
+def custom_cnn(channels: int = 32, average_pool: int = 2) -> GalaxyNet:
     """Row 4: average pooling first, then six convolutions of 32 channels (section 4.4, figure A.3).
 
-    The pooling averages detector noise away and widens what each convolution sees. Each convolution is
-    followed by ReLU and batch normalisation, in the paper's order. The paper does not say how many layers
-    there are, nor the pooling's size: here six convolutions ("slightly shorter" than VGG11's eight), 2x2
-    pooling, and one linear layer on the averaged features, which gives bare logits. A hidden linear layer
-    overfits small sets; see the README's assumptions.
-
-    Args:
-        average_pool: side of the first pooling; 1 leaves it out.
+    The pooling averages detector noise away and widens what each convolution sees; ``average_pool`` is its side,
+    and 1 leaves it out. Each convolution is followed by ReLU and batch normalisation, in the paper's order. The
+    paper does not say how many layers there are, nor the pooling's size: here six convolutions ("slightly
+    shorter" than VGG11's eight), 2x2 pooling, and one linear layer on the averaged features, which gives bare
+    logits. A hidden linear layer overfits small sets; see the README's assumptions.
     """
     layers: list[nn.Module] = [nn.AvgPool2d(average_pool)] if average_pool > 1 else []
-    widths = [3] + [channels] * sum(entry == 1 for entry in CUSTOM_LAYOUT)
-    steps = pairwise(widths)
+    width = 3
     for entry in CUSTOM_LAYOUT:
         if entry == "M":
             layers.append(nn.MaxPool2d(2))
         else:
-            layers += [nn.Conv2d(*next(steps), 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(channels)]
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+            layers += [nn.Conv2d(width, channels, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(channels)]
+            width = channels
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, NUM_CLASSES)]
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
 
 
-BUILDERS: dict[str, Callable[..., GalaxyNet]] = {
-    "vgg_scratch": vgg_scratch,
-    "vgg_finetuned": vgg_finetuned,
-    "custom_cnn": custom_cnn,
-}
+BUILDERS = {constructor.__name__: constructor for constructor in (vgg_scratch, vgg_finetuned, custom_cnn)}
 
 
 def build(name: str, **arguments) -> GalaxyNet:
-    """Build a network by the name of its constructor and note how in its ``recipe``.
-
-    Raises:
-        GalutilsError: there is no such constructor.
-    """
+    """Build a network by the name of its constructor and note how in its ``recipe``."""
     if name not in BUILDERS:
         raise GalutilsError(f"There is no network '{name}'; choose one of {', '.join(BUILDERS)}.")
     network = BUILDERS[name](**arguments)

@@ -7,13 +7,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def multiply_adds(network: nn.Module, image_size: int) -> int:
-    """Multiply-adds of convolutions and matrix products for one image of image_size pixels a side.
+    """Multiply-adds of convolutions and matrix products for one image (1, 3, image_size, image_size) uint8.
 
     Counted by PyTorch's own counter while an image passes, as half of the floating-point operations. What is not a
     product (normalisation, activations, pooling) is not counted, as is the custom.
-
-    Args:
-        network: takes (1, 3, H, W) uint8, on the device of its parameters.
     """
     device = next(network.parameters()).device
     image = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device)

@@ -66,23 +66,17 @@ def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Prepro
 
 
 class Embedding(NamedTuple):
-    """What :func:`embed` gives.
+    """What :func:`embed` gives."""
 
-    Attributes:
-        values: (N, blocks * dim) float32, in the file's order.
-        device: on which it was computed.
-        seconds: that computing it took; None where it was kept from before, perhaps by another machine.
-    """
-
-    values: np.ndarray
-    device: str
-    seconds: float | None
+    values: np.ndarray  # (N, blocks * dim) float32, in the file's order
+    device: str  # on which it was computed
+    seconds: float | None  # that computing it took; None where it was kept from before, perhaps by another machine
 
 
 def embed(
     backbone: Backbone,
     galaxies: Galaxies,
-    preprocessing: Preprocessing | None = None,
+    preprocessing: Preprocessing,
     *,
     cache_dir: str | Path | None = None,
     device: str = "auto",
@@ -90,23 +84,25 @@ def embed(
 ) -> Embedding:
     """Embeddings of all rows of a file, in the file's order. Labels are not looked at.
 
-    Args:
-        cache_dir: a folder in which the embedding is kept under a key of all that it depends on; if it is there
-            already, nothing is computed. None: neither looked for nor kept.
-        device: "auto" is CUDA where there is one.
-
-    Raises:
-        GalutilsError: the image size is not a whole number of patches, or there are too few blocks.
+    In the folder ``cache_dir``, if given, the embedding is kept under a key of all that it depends on; if it is
+    there already, nothing is computed. ``device`` "auto" is CUDA where there is one.
     """
     from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
-    preprocessing = preprocessing or Preprocessing()
     backbone.check_size(preprocessing.image_size)
     place = pick_device(device)
     path, key = None, ""
     if cache_dir is not None:
-        key = embedding_key(backbone, galaxies, preprocessing, place)
+        parts = {
+            "data": galaxies.sha256,
+            "weights": backbone.digest(),
+            "preprocessing": asdict(preprocessing),
+            "code": code_digest("data", "models"),
+            "torch": torch.__version__,
+            "device": place.type,
+        }
+        key = json.dumps(parts, sort_keys=True)
         path = Path(cache_dir) / f"embedding-{hashlib.sha256(key.encode()).hexdigest()[:20]}.safetensors"
         try:
             with safe_open(path, framework="np") as file:
@@ -123,19 +119,6 @@ def embed(
     return Embedding(embedding.numpy(), device_name(place), seconds)
 
 
-def embedding_key(backbone: Backbone, galaxies: Galaxies, preprocessing: Preprocessing, device: torch.device) -> str:
-    """Everything that an embedding depends on, as JSON."""
-    key = {
-        "data": galaxies.sha256,
-        "weights": backbone.digest(),
-        "preprocessing": asdict(preprocessing),
-        "code": code_digest("data", "models"),
-        "torch": torch.__version__,
-        "device": device.type,
-    }
-    return json.dumps(key, sort_keys=True)
-
-
 @freed_memory_kept()
 def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Tensor:
     rows = np.arange(len(galaxies))
@@ -144,21 +127,19 @@ def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Ten
     batches = np.array_split(rows, math.ceil(len(rows) / batch_size))
     home, was_training = next(backbone.parameters()).device, backbone.training
     backbone.eval().to(device)
+    tokens = []
     try:
         with torch.inference_mode():
-            tokens = [
-                backbone.cls_tokens(
-                    prepare_images(images, preprocessing), preprocessing.blocks, preprocessing.final_norm
-                ).cpu()
-                for images in source.batches(batches)
-            ]
+            for images in source.batches(batches):
+                inputs = prepare_images(images, preprocessing)
+                tokens.append(backbone.cls_tokens(inputs, preprocessing.blocks, preprocessing.final_norm).cpu())
     finally:
         backbone.train(was_training).to(home)
     embedding = torch.cat(tokens).float()
     return nn.functional.normalize(embedding, dim=1) if preprocessing.l2 else embedding
 
 
-def raw_pixels(galaxies: Galaxies, size: int = 32, crop: float = 1.0) -> np.ndarray:
+def raw_pixels(galaxies: Galaxies, size: int = 32) -> np.ndarray:
     """The images themselves as (N, 3 * size * size) float32 between 0 and 1: what an embedding must beat."""
-    images = galaxies.read_images(np.arange(len(galaxies)), size, crop)
+    images = galaxies.read_images(np.arange(len(galaxies)), size)
     return images.reshape(len(images), -1).astype(np.float32) / 255

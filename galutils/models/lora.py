@@ -24,14 +24,10 @@ class SplitQKV(nn.Module):
         bias = fused.bias is not None
         for i, name in enumerate("qkv"):
             part = nn.Linear(fused.in_features, fused.out_features // 3, bias, fused.weight.device, fused.weight.dtype)
-            with torch.no_grad():
-                part.weight.copy_(fused.weight.chunk(3)[i])
-                if bias:
-                    part.bias.copy_(fused.bias.chunk(3)[i])
+            part.load_state_dict({kind: tensor.chunk(3)[i] for kind, tensor in fused.state_dict().items()})
             setattr(self, name, part)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(..., dim) to (..., 3 * dim)."""
         return torch.cat([self.q(x), self.k(x), self.v(x)], dim=-1)
 
 
@@ -40,16 +36,9 @@ def add_lora(
 ) -> Backbone:
     """A copy of a plain backbone with adapters that do nothing yet; only they (and biases) can be trained.
 
-    Args:
-        rank: r of the adapters.
-        alpha: the adapters' output is scaled by ``alpha / rank``. The authors' fork has 1 / 32; with
-            ``alpha=rank`` the scale is 1.
-        train_biases: whether all biases are trained too, as in the authors' fork. Those of the keys are
-            not: they shift all of a query's scores alike, so that they have no effect on attention.
-        seed: of the adapters' first factor; the second starts at zero.
-
-    Raises:
-        GalutilsError: the backbone has adapters already, or rank or alpha are not positive.
+    The adapters' output is scaled by ``alpha / rank``, in the authors' fork 1 / 32. ``seed`` is that of their first
+    factor; the second starts at zero. As in the fork all biases are trained too, but those of the keys: they shift
+    all of a query's scores alike, so that they have no effect on attention.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -76,11 +65,8 @@ def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
 
     Tensors that no adapter touches are the network's own, not copies.
     """
-    state = {
-        name.replace("base_layer.", ""): tensor
-        for name, tensor in backbone.vit.state_dict().items()
-        if "lora_" not in name
-    }
+    whole = backbone.vit.state_dict()
+    state = {name.replace("base_layer.", ""): tensor for name, tensor in whole.items() if "lora_" not in name}
     for name, module in backbone.vit.named_modules():
         if hasattr(module, "get_delta_weight"):
             state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight("default")

@@ -1,8 +1,7 @@
 """A vision transformer as an embedder of galaxies (the paper's section 4.5).
 
 The embedding is DINO's own for linear evaluation (Caron et al. 2021, section 4.1): the CLS tokens of the last
-four blocks, each after the final norm, side by side: 1536 numbers for ViT-S. The network never changes while
-it embeds, so that an embedding is computed once and kept on disk.
+four blocks, each after the final norm, side by side: 1536 numbers for ViT-S.
 """
 
 import hashlib
@@ -22,17 +21,14 @@ NORMALIZATIONS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "galaxy": (GALAXY_M
 
 
 class Backbone(nn.Module):
-    """A timm vision transformer with its normalisation in front.
+    """A timm vision transformer with its normalisation in front; takes images (N, 3, H, W), grey levels 0 to 255.
 
     Attributes:
         vit: the transformer; its state is the backbone's whole state.
-        arch: timm's name of it.
-        source: where its weights came from.
         normalization: "imagenet", or "galaxy": mean and standard deviation of Galaxy10.
         recipe: arguments of :func:`load_backbone` that give it again, before anything was trained.
         lora: settings of adapters that are not merged, see :func:`galutils.models.lora.add_lora`; else None.
-        patch: height and width of a patch in pixels.
-        dim: length of a token.
+        patch, dim: side of a patch in pixels, and length of a token.
     """
 
     def __init__(self, vit: nn.Module, arch: str, source: WeightsSource, normalization: str = "imagenet"):
@@ -46,27 +42,16 @@ class Backbone(nn.Module):
         self.patch, self.dim = vit.patch_embed.patch_size[0], vit.embed_dim
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """images: (N, 3, H, W), grey levels 0 to 255; returns the last CLS token, normed, (N, dim)."""
+        """The last CLS token, normed, (N, dim)."""
         return self.vit.forward_features(self.normalize(images))[:, 0]
 
     def cls_tokens(self, images: torch.Tensor, blocks: int = 4, final_norm: bool = True) -> torch.Tensor:
-        """CLS tokens of the last blocks side by side, the last block's last.
-
-        Args:
-            images: (N, 3, H, W), grey levels 0 to 255.
-
-        Returns:
-            (N, blocks * dim) float.
-        """
+        """CLS tokens of the last blocks side by side, the last block's last: (N, blocks * dim) float."""
         if blocks > len(self.vit.blocks):
             raise GalutilsError(f"{self.arch} has {len(self.vit.blocks)} blocks; blocks must not be {blocks}.")
+        inputs = self.normalize(images)
         outputs = self.vit.forward_intermediates(
-            self.normalize(images),
-            indices=blocks,
-            return_prefix_tokens=True,
-            norm=final_norm,
-            output_fmt="NLC",
-            intermediates_only=True,
+            inputs, blocks, return_prefix_tokens=True, norm=final_norm, output_fmt="NLC", intermediates_only=True
         )
         return torch.cat([prefix[:, 0] for _, prefix in outputs], dim=1)
 
@@ -95,15 +80,9 @@ class Backbone(nn.Module):
 def load_backbone(
     weights: str | Path = "dino", arch: str = "auto", normalization: str = "auto", seed: int = 0
 ) -> Backbone:
-    """A backbone in evaluation mode, its parameters frozen.
+    """A backbone in evaluation mode, its parameters frozen; ``seed`` is that of random weights.
 
-    Args:
-        weights, arch: see :func:`galutils.models.weights.vit_weights`.
-        normalization: "imagenet", DINO's; "galaxy"; or "auto": what :func:`save_backbone` wrote, else imagenet.
-        seed: of random weights; the same seed gives the same network.
-
-    Raises:
-        WeightsError: see there.
+    ``normalization`` is "imagenet", DINO's; "galaxy"; or "auto": what :func:`save_backbone` wrote, else imagenet.
     """
     with seeded(seed):
         vit, arch, source, metadata = vit_weights(arch, str(weights))
@@ -119,11 +98,7 @@ def load_backbone(
 def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None:
     """Write a plain network as safetensors that :func:`load_backbone` takes as ``weights``.
 
-    Args:
-        metadata: further entries of the file's metadata, text to text.
-
-    Raises:
-        GalutilsError: the network has LoRA adapters; merge them first.
+    ``metadata`` are further entries of the file's own. A network with LoRA adapters is refused.
     """
     from safetensors.torch import save_file
 

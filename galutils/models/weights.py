@@ -35,7 +35,7 @@ State = dict[str, torch.Tensor]
 
 
 class WeightsError(GalutilsError):
-    """Weights that cannot be used; the message is one sentence that says why and what to do."""
+    """Weights that are missing, damaged, not to be had or not of the network; one sentence says so and what to do."""
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,6 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
     """The convolutional part (``features``) of one of :data:`VGGS`, its name, and where its weights came from.
 
     ``arch`` "auto" is what the weights file says that it holds, else vgg11, the paper's.
-
-    Raises:
-        WeightsError: unknown architecture, missing file, or file and architecture disagree.
-        galutils.data.download.FetchError: the official file cannot be had.
     """
     official = weights in ("imagenet", "random", "auto")
     if not official:
@@ -79,10 +75,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     """A timm VisionTransformer without classifier, its name, where its weights came from, and their file's metadata.
 
     It takes images of any size, its position embeddings interpolated. ``arch`` "auto" is what the weights file
-    says that it holds, else :data:`DINO_ARCH`.
-
-    Raises:
-        WeightsError: unknown architecture, missing file, no download, or file and architecture disagree.
+    says that it holds, and :data:`DINO_ARCH` where no path is given.
     """
     official = weights in ("dino", "random", "auto")
     if official:
@@ -90,6 +83,8 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     else:
         path = Path(weights)
         state, metadata, arch = _read_given(path, arch)
+        if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
+            raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
         if arch == "auto":
             raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")
     vit = _new_vit(arch)
@@ -116,13 +111,11 @@ def describe_weights(path: Path) -> str:
     arch = metadata.get("architecture")
     if arch is not None:
         check_weights(path, arch, "imagenet" if arch in VGGS else "dino")
-    return "\n".join(
-        [
-            f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers",
-            f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}",
-            f"Stand-in: {metadata.get('stand_in', 'no word of it')}",
-            f"SHA-256: {sha256(path)}",
-        ]
+    return (
+        f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers\n"
+        f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}\n"
+        f"Stand-in: {metadata.get('stand_in', 'no word of it')}\n"
+        f"SHA-256: {sha256(path)}"
     )
 
 
@@ -132,11 +125,7 @@ def fetch_official() -> list[Path]:
 
 
 def read_state(path: Path) -> tuple[State, dict[str, str]]:
-    """Tensors and metadata of a weights file, as float32 on the CPU.
-
-    Raises:
-        WeightsError: the file is missing, damaged, or holds more than tensors.
-    """
+    """Tensors, as float32 on the CPU, and metadata of a weights file that holds nothing but tensors."""
     if not path.is_file():
         raise WeightsError(f"{path}: there is no such weights file; give imagenet, random, auto or a path.")
     metadata: dict[str, str] = {}
@@ -162,8 +151,6 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
 def _read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
     """:func:`read_state` of a user's file, and the architecture that it says, or ``arch`` where it says none."""
     state, metadata = read_state(path)
-    if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
-        raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
     declared = metadata.get("architecture") or arch
     # What follows the dot in timm's names says how a network was trained, not how it is built.
     if arch != "auto" and arch.split(".")[0] != declared.split(".")[0]:
@@ -211,14 +198,12 @@ def _official_vit_file(arch: str, download: bool) -> Path | None:
 
     # timm has weights of other origins too, for supervised classification say: those are not DINO's.
     repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None) if "dino" in arch else None
-    if repository is None:
-        if not download:
-            return None
-        raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
-    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors")
+    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors") if repository else None
     if not isinstance(cached, str):
         if not download:
             return None
+        if repository is None:
+            raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
         try:
             cached = huggingface_hub.hf_hub_download(repository, "model.safetensors")
         except Exception as error:

@@ -13,7 +13,7 @@ from galutils.progress import tracked
 from galutils.study.features import Classifier
 from galutils.study.runs import PROBABILITIES, Run
 
-#: Training galaxies that an image is held against, at most.
+#: Training galaxies that an image is held against, at most; drawn by a seed.
 REFERENCE = 2000
 
 #: A probability below that of all but this share of the run's own test galaxies is a low one.
@@ -23,25 +23,16 @@ LOW_SHARE = 0.01
 def classify(
     run_dir: str | Path, paths: list[Path], data_path: str | Path | None = None, device: str = "auto"
 ) -> tuple[pd.DataFrame, str]:
-    """Classify all galaxies in some image or HDF5 files with a run that learnt from labels.
+    """Classify all galaxies in image or HDF5 files with a run that learnt from labels, prepared as in training.
 
-    Images pass through the same preparation as in training. A warning stands where an image is unlike the training
-    galaxies (:attr:`galutils.predict.novelty.Likeness.threshold`; up to :data:`REFERENCE` of them, drawn by a seed),
-    or where the highest probability is lower than that of 99% of the run's test galaxies.
-
-    Args:
-        data_path: the file that the run read, where it is not to be found.
-
-    Returns:
-        a table, one row per galaxy: ``path``, ``class_id``, ``class_name``, ``p0`` to ``p9``, ``distance`` (in units of
-        the threshold, NaN if unchecked) and ``warning`` (text, empty where there is none); and a note, empty unless
-        likeness could not be checked since the run's data are not at hand.
-
-    Raises:
-        RunError, PictureError, DataError: the run, or a file, cannot be used.
+    A table, one row per galaxy: ``path``, ``class_id``, ``class_name``, ``p0`` to ``p9``, ``distance`` (in units of
+    :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if unchecked) and ``warning`` (text, empty where there is
+    none): the image is unlike the training galaxies, or the highest probability lower than that of 99% of the run's
+    test galaxies. And a note, empty unless likeness could not be checked since the run's data are not at hand;
+    ``data_path`` is where they have moved to. RunError, PictureError, DataError: the run, or a file, cannot be used.
     """
-    classifier = Classifier(Run(run_dir), device)
-    run, likeness, note = classifier.run, None, ""
+    run, likeness, note = Run(run_dir), None, ""
+    classifier = Classifier(run, device)
     train = run.split.train
     if len(train) > REFERENCE:
         train = np.sort(np.random.default_rng(0).choice(train, REFERENCE, replace=False))
@@ -55,14 +46,14 @@ def classify(
     for names, images in tracked(read_pictures(paths), count_pictures(paths), "image", weight=lambda b: len(b[0])):
         features, probabilities = classifier.of_batch(classifier.prepare(images))
         table = pd.DataFrame({"path": names, "class_id": probabilities.argmax(1)})
-        table["class_name"] = [CLASS_NAMES[label] for label in table["class_id"]]
+        table["class_name"] = np.array(CLASS_NAMES)[table["class_id"]]
         table[PROBABILITIES] = probabilities
         table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
         tables.append(table)
     table = pd.concat(tables, ignore_index=True)
     low = run.predictions[PROBABILITIES].max(axis=1).quantile(LOW_SHARE)
-    unlike, unsure = table["distance"] > 1, table[PROBABILITIES].max(axis=1) < low
-    signs = {"unlike the training galaxies": unlike, "low probability": unsure}
+    unsure = table[PROBABILITIES].max(axis=1) < low
+    signs = {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}
     table["warning"] = ["; ".join(sign for sign, rows in signs.items() if rows[i]) for i in table.index]
     return table, note
 
@@ -71,11 +62,9 @@ def as_records(table: pd.DataFrame) -> list[dict]:
     """What :func:`classify` gives as a list for JSON, one object per galaxy."""
     return [
         {
-            "path": row["path"],
-            "class_id": int(row["class_id"]),
-            "class_name": row["class_name"],
-            "probabilities": [float(row[name]) for name in PROBABILITIES],
-            "distance": None if np.isnan(row["distance"]) else float(row["distance"]),
+            **{name: row[name] for name in ("path", "class_id", "class_name")},
+            "probabilities": [row[name] for name in PROBABILITIES],
+            "distance": None if np.isnan(row["distance"]) else row["distance"],
             "warning": row["warning"] or None,
         }
         for row in table.to_dict("records")
@@ -86,15 +75,12 @@ def as_text(table: pd.DataFrame) -> str:
     """The same for a terminal: class, its probability, the runner-up, and the warning."""
     probabilities = table[PROBABILITIES].to_numpy()
     second = np.argsort(-probabilities, axis=1)[:, 1]
-    shown = pd.DataFrame(
-        {
-            "image": table["path"],
-            "class": table["class_name"],
-            "probability": [f"{p:.1%}" for p in probabilities.max(axis=1)],
-            "next": [f"{CLASS_NAMES[label]} ({probabilities[i, label]:.1%})" for i, label in enumerate(second)],
-            "warning": table["warning"],
-        }
-    )
-    if not shown["warning"].any():
-        shown = shown.drop(columns="warning")
-    return shown.to_string(index=False, justify="left")
+    shown = {
+        "image": table["path"],
+        "class": table["class_name"],
+        "probability": [f"{p:.1%}" for p in probabilities.max(axis=1)],
+        "next": [f"{CLASS_NAMES[label]} ({probabilities[i, label]:.1%})" for i, label in enumerate(second)],
+    }
+    if table["warning"].any():
+        shown["warning"] = table["warning"]
+    return pd.DataFrame(shown).to_string(index=False, justify="left")

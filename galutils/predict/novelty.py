@@ -23,17 +23,12 @@ NEIGHBOURS, SHARE = 10, 0.99
 
 @dataclass(frozen=True)
 class Likeness:
-    """Reference galaxies by their principal components.
+    """Reference galaxies by their principal components."""
 
-    Attributes:
-        rows: (n,) int64 row numbers of the reference galaxies.
-        mean: (D,) and components: (k, D), of their features. places: (n, k) float32.
-    """
-
-    rows: np.ndarray
-    mean: np.ndarray
-    components: np.ndarray
-    places: np.ndarray
+    rows: np.ndarray  # (n,) int64, their row numbers
+    mean: np.ndarray  # (D,), of their features
+    components: np.ndarray  # (k, D), of their features
+    places: np.ndarray  # (n, k) float32
 
     @cached_property
     def _tree(self):
@@ -68,16 +63,17 @@ def measure_likeness(extractor: FeatureExtractor, galaxies: Galaxies, rows: np.n
     code = code_digest("data", "models", "study/features.py", "predict/novelty.py")
     found = [sha256(path) for name in ("metrics.json", "model.safetensors") if (path := folder / name).exists()]
     key = f"{found} {code} {extractor.device.type} {COMPONENTS}"
-    name = hashlib.sha256(key.encode() + rows.astype(np.int64).tobytes()).hexdigest()[:16]
-    path = folder / f"likeness-{name}.safetensors"
+    rows = rows.astype(np.int64)
+    digest = hashlib.sha256(key.encode() + rows.tobytes()).hexdigest()[:16]
+    path = folder / f"likeness-{digest}.safetensors"
     try:
         return Likeness(**load_file(path))
     except (OSError, SafetensorError, TypeError):
         pass  # not there or damaged: measured again
     features = extractor.of_rows(galaxies, rows)
     pca = PCA(min(COMPONENTS, *features.shape), random_state=0).fit(features)
-    kept = {"rows": rows.astype(np.int64), "mean": pca.mean_, "components": pca.components_}
-    kept["places"] = (features - pca.mean_) @ pca.components_.T
+    places = np.ascontiguousarray((features - pca.mean_) @ pca.components_.T)
+    kept = {"rows": rows, "mean": pca.mean_, "components": np.ascontiguousarray(pca.components_), "places": places}
     with atomic_path(path) as partial:
-        save_file({name: np.ascontiguousarray(array) for name, array in kept.items()}, partial)
+        save_file(kept, partial)
     return Likeness(**kept)

@@ -9,7 +9,7 @@ from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.image_files import PictureError, is_hdf5, read_picture
 from galutils.files import atomic_path
 from galutils.predict.novelty import measure_likeness
-from galutils.report.figures.display import new_figure
+from galutils.report.figures.display import new_panels
 from galutils.study.features import open_features
 from galutils.study.runs import Run
 
@@ -22,15 +22,9 @@ def find_similar(
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The most similar of all galaxies that a run read, by what its last layer weighs up or by its embedding.
 
-    Args:
-        data_path: the file that the run read, where it is not to be found.
-
-    Returns:
-        a table, nearest first, with ``row``, ``class_name``, ``distance`` and, where the file has them, ``ra`` and
-        ``dec`` in degrees; the picture itself (side, side, 3) uint8; and theirs (count, side, side, 3) uint8.
-
-    Raises:
-        RunError, PictureError, DataError: the run, or the image, cannot be used, or the run's data are not at hand.
+    A table, nearest first, with ``row``, ``class_name``, ``distance`` and, where the file has them, ``ra`` and ``dec``
+    in degrees; the picture itself (side, side, 3) uint8; and theirs (count, side, side, 3). RunError, PictureError,
+    DataError: the run, or the image, cannot be used, or the run's data are not at hand (``data_path``, if they moved).
     """
     if is_hdf5(image):
         raise PictureError(f"{image}: is an HDF5 file; give one image.")
@@ -40,11 +34,11 @@ def find_similar(
     likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
     features, _ = extractor.of_batch(extractor.prepare(picture[None]))
     (distances,), (rows,) = likeness.nearest(features, count)
-    table = pd.DataFrame({"row": rows, "class_name": [CLASS_NAMES[label] for label in galaxies.labels[rows]]})
-    table["distance"] = distances
+    names = [CLASS_NAMES[label] for label in galaxies.labels[rows]]
+    table = pd.DataFrame({"row": rows, "class_name": names, "distance": distances})
     for name in ("ra", "dec"):
-        if getattr(galaxies, name) is not None:
-            table[name] = getattr(galaxies, name)[rows]
+        if (degrees := getattr(galaxies, name)) is not None:
+            table[name] = degrees[rows]
     return table, picture, galaxies.read_images(rows)
 
 
@@ -57,13 +51,10 @@ def check_format(path: str | Path) -> None:
 def write_sheet(path: str | Path, picture: np.ndarray, table: pd.DataFrame, images: np.ndarray) -> None:
     """Draw what :func:`find_similar` gave, the picture first; the format follows the suffix, one of :data:`FORMATS`."""
     titles = ["this image", *(f"row {row.row}\n{row.class_name}" for row in table.itertuples())]
-    columns = min(5, len(titles))
-    lines = -(-len(titles) // columns)
-    figure, axes = new_figure(1.9 * columns, 2.3 * lines, nrows=lines, ncols=columns)
-    for ax in axes.flat:
-        ax.axis("off")
-    for ax, image, title in zip(axes.flat, [picture, *images], titles, strict=False):
+    figure, axes = new_panels(len(titles), 5, 1.9, 2.3)
+    for ax, image, title in zip(axes, [picture, *images], titles, strict=True):
         ax.imshow(image)
+        ax.axis("off")
         ax.set_title(title, fontsize=8)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=160)

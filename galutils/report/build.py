@@ -1,7 +1,6 @@
 """Executed notebooks to one HTML report that opens anywhere: no request to any other host.
 
-nbconvert renders each notebook's cells; the page around them, its style and its few lines of script are in
-``templates/``.
+nbconvert renders the cells; the pages around them, their style and their scripts are in ``templates/``.
 """
 
 import shlex
@@ -15,10 +14,9 @@ from galutils.evaluation.conclusion import conclude
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_text
 from galutils.progress import tracked
-from galutils.report.confusion_cells import cell_data
-from galutils.report.explorer import explorer_data
 from galutils.report.html import clean, code_style
-from galutils.report.tables import format_table, time_table
+from galutils.report.interactive import cell_data, explorer_data
+from galutils.report.tables import TIMES, format_table, in_columns
 from galutils.study.collect import describe_sources
 from galutils.study.execute import ReportError
 from galutils.study.pages import WEIGHTS, Page, Study
@@ -40,16 +38,14 @@ ELSEWHERE = ["95% interval", "SD of seeds", "Seeds"]
 def build_report(study: Study) -> Path:
     """Render all pages of a study whose notebooks have run, and the explorer; returns the path of the index.
 
-    Raises:
-        ReportError: a notebook has not run.
-        galutils.data.galaxies.DataError: the galaxies that the runs read are no longer there.
+    ReportError: a notebook has not run. DataError: the galaxies that the runs read are no longer there.
     """
     for page in study.pages:
         if not page.executed.exists():
             raise ReportError(f"{page.notebook} has not run ({page.executed} is missing); run make report.")
     results = load_results(study.runs_dir)
     runs = results.runs
-    galaxies = runs["run"].iloc[0].galaxies(study.data_path if Path(study.data_path).is_file() else None)
+    galaxies = runs["run"].iloc[0].galaxies()
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
     label, warnings = describe_sources(runs)
     environment = make_environment(navigation=navigation, warnings=warnings, profile=study.profile)
@@ -59,20 +55,13 @@ def build_report(study: Study) -> Path:
         write_text(path, environment.get_template(template).render(**content, current=path.name))
         return path
 
-    for number, page in enumerate(tracked(study.pages, len(study.pages), "page")):
+    beside = zip(study.pages, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
+    for page, previous, following in tracked(beside, len(study.pages), "page"):
         body = _render(page)
         own = runs if page.experiment is None else runs[[run.directory == page.directory for run in runs["run"]]]
         cells, sheets = cell_data(body, own, galaxies)
-        write(
-            page.slug,
-            "page.html",
-            title=_title(page),
-            body=body,
-            cells=cells,
-            sheets=sheets,
-            previous=navigation[number - 1] if number else None,
-            following=navigation[number + 1] if number + 1 < len(navigation) else None,
-        )
+        shown = {"title": _title(page), "body": body, "cells": cells, "sheets": sheets}
+        write(page.slug, "page.html", **shown, previous=previous, following=following)
     explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
     write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
     return write("index", "index.html", title="Results", **_index(study, results, label))
@@ -97,16 +86,16 @@ def _index(study: Study, results: Results, label: str) -> dict:
         "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
         "answer": conclude(table, results.comparisons),
         "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
-        "times": time_table(table),
+        "times": in_columns(table, TIMES),
         "environment": metrics[0]["environment"],
-        "commits": sorted({str(m["environment"]["git_commit"]) for m in metrics}),
+        "commits": sorted({m["environment"]["git_commit"] for m in metrics}),
         "data": metrics[0]["data"],
-        "command": "\n".join(_commands(study, metrics[0]["environment"]["git_commit"])),
+        "command": _commands(study, metrics[0]["environment"]["git_commit"]),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
 
 
-def _commands(study: Study, commit: str | None) -> list[str]:
+def _commands(study: Study, commit: str) -> str:
     """What to type to make this very report again, from what papermill noted in the executed notebooks."""
     given = {}
     for page in study.pages:
@@ -118,12 +107,12 @@ def _commands(study: Study, commit: str | None) -> list[str]:
     # Within a copy of the checkout, simulated galaxies have another path and the same name.
     if given.get("DATA") == Path(study.data_path).name:
         del given["DATA"]
-    lines = []
-    if commit:
-        pure = str(commit).removesuffix("-dirty")
-        lines.append(f"git checkout {pure}" + ("   # files differed from it" if pure != commit else ""))
     choices = "".join(f" {variable}={shlex.quote(value)}" for variable, value in sorted(given.items()))
-    return [*lines, f"make report PROFILE={study.profile}{choices}"]
+    make = f"make report PROFILE={study.profile}{choices}"
+    if commit.startswith("unknown"):
+        return make
+    pure = commit.removesuffix("-dirty")
+    return f"git checkout {pure}" + ("   # files differed from it" if pure != commit else "") + f"\n{make}"
 
 
 def _title(page: Page) -> str:

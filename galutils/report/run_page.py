@@ -11,9 +11,8 @@ from galutils.evaluation.confusion import confident_mistakes, confusion_table, m
 from galutils.models.cnn import GalaxyNet
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
-from galutils.report.figures.curves import distillation_curves, learning_curves
-from galutils.report.figures.diagrams import network_diagram
 from galutils.report.figures.display import ImageGrid, show
+from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
 from galutils.report.figures.plots import confusion_matrices
 from galutils.report.tables import in_words, score_table
 from galutils.study.runs import Run
@@ -74,7 +73,7 @@ def show_mistakes(run: Run, galaxies: Galaxies) -> None:
         print("There are no mistakes on the test rows.")
         return
     alt = "The test images that were misclassified with the highest confidence, with true and predicted class."
-    show(ImageGrid(galaxies.read_images(mistakes["row"]), mistake_titles(mistakes)), alt, vector=False)
+    show(ImageGrid(galaxies.read_images(mistakes["row"]), mistake_titles(mistakes)), alt)
 
 
 def show_clustering(run: Run) -> None:
@@ -106,4 +105,4 @@ def show_typical(rows: list[np.ndarray], galaxies: Galaxies) -> None:
     """Galaxies of each cluster. rows: for each cluster the row numbers of those that belong to it most clearly."""
     titles = [f"cluster {k}" for k, own in enumerate(rows) for _ in own]
     figure = ImageGrid(galaxies.read_images(np.concatenate(rows)), titles)
-    show(figure, f"The {max(map(len, rows))} most typical galaxies of each cluster.", vector=False)
+    show(figure, f"The {max(map(len, rows))} most typical galaxies of each cluster.")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from galutils.evaluation.bootstrap import Graded, estimate
 from galutils.evaluation.significance import compare_pair, correct_for_pairs
-from galutils.study.collect import collect_runs, grade_runs
+from galutils.study.collect import grade_runs, tabulate
 from galutils.study.runs import find_runs
 
 #: Parameters along which accuracy is drawn, and where a run says how much of it it had.
@@ -32,15 +32,13 @@ def collect_ablations(runs_dir: str | Path) -> pd.DataFrame:
     The columns of :func:`galutils.study.collect.collect_runs` with ``base`` (the experiment), ``parameter`` and
     ``value`` (text).
     """
-    tables = []
-    for folder in sorted((Path(runs_dir) / "ablations").glob("*")):
-        if find_runs(folder):
-            runs = collect_runs(folder)
-            names = runs["run"].map(lambda run: run.directory.parent.name)
-            varied = names.str.split("=", n=1, expand=True).set_axis(["parameter", "value"], axis=1)
-            tables.append(runs.assign(base=folder.name, **varied))
-    none = pd.DataFrame(columns=["base", "parameter", "value", "run", "approach"])
-    return pd.concat(tables, ignore_index=True) if tables else none
+    runs = find_runs(runs_dir, ablations=True)
+    if not runs:
+        return pd.DataFrame(columns=["base", "parameter", "value", "run", "approach"])
+    table = tabulate(runs)
+    names = table["run"].map(lambda run: run.directory.parent.name)
+    varied = names.str.split("=", n=1, expand=True).set_axis(["parameter", "value"], axis=1)
+    return table.assign(base=table["run"].map(lambda run: run.directory.parents[1].name), **varied)
 
 
 def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """From run directories to one table of runs, to their predictions, and to what they come from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,21 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
 
     Raises:
-        RunError: there is none.
+        RunError: there is none, or they read different galaxies.
     """
-    table = pd.DataFrame([_row(run) for run in find_runs(runs_dir)])
-    if table.empty:
+    runs = find_runs(runs_dir)
+    if not runs:
         raise RunError(f"{runs_dir}: has no complete run; run the experiments' notebooks first.")
+    return tabulate(runs)
+
+
+def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
+    """The table of :func:`collect_runs` for some runs."""
+    data = {run.metrics["data"]["sha256"]: run for run in runs}
+    if len(data) > 1:
+        said = "; ".join(f"{run.metrics['data']['file']} in {run.directory}" for run in data.values())
+        raise RunError(f"Runs on different galaxies cannot be compared ({said}); run them anew on one file.")
+    table = pd.DataFrame([_row(run) for run in runs])
     order = {name: i for i, name in enumerate(APPROACHES)}
     key = table["experiment"].map(lambda name: order.get(name, len(order)))
     return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)

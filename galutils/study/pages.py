@@ -7,8 +7,11 @@ from functools import cached_property
 from pathlib import Path
 
 from galutils.evaluation.paper import starting_weights
+from galutils.files import write_json
+from galutils.study.keys import describe_changes, notebook_key, read_key
 from galutils.study.parameters import check_files, check_parameters, declared_parameters
 from galutils.study.profile import Profile, StudyError, read_profile
+from galutils.study.runs import MANIFEST
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
@@ -49,6 +52,11 @@ class Page:
     @property
     def executed(self) -> Path:
         return self.directory / "notebook.ipynb"
+
+    @property
+    def done(self) -> Path:
+        """What Snakemake takes for the output: it deletes outputs before a rule runs, and finished runs shall stay."""
+        return self.directory / "done"
 
     @property
     def slug(self) -> str:
@@ -148,7 +156,7 @@ class Study:
         elif page.notebook in READ_RESULTS:
             read = [self.results_file]
         elif page.notebook in CLOSING:
-            read = [own.directory / "metrics.json" for own in self.experiments]
+            read = [own.done for own in self.experiments]
         return [self._source(page.notebook), *read]
 
     def _source(self, notebook: str) -> Path:
@@ -166,6 +174,26 @@ class Study:
         if unknown := sorted(set(self.config.common) - used):
             file = self.root / "config" / f"{self.profile}.yaml"
             raise StudyError(f"{file}: common has {unknown}, which no notebook of this profile declares; remove them.")
+
+    def describe_reruns(self) -> list[str]:
+        """A line for each finished run that will be run again, and why."""
+        if self.simulated and not Path(self.data_path).exists():
+            return []  # the galaxies are made first; then each notebook looks for itself
+        lines, threads = [], str(self.config.threads)
+        for page in [*self.experiments, *self.ablations]:
+            if (kept := read_key(page.executed, page.directory)) is not None:
+                key = notebook_key(self._source(page.notebook), page.parameters, threads)
+                if kept != key:
+                    lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
+        return lines
+
+    def write_manifest(self) -> None:
+        """Say beside the runs which of them are this study's."""
+        runs, ablations = (
+            [str(page.directory.relative_to(self.runs_dir)) for page in pages]
+            for pages in (self.experiments, self.ablations)
+        )
+        write_json(self.runs_dir / MANIFEST, {"data": self.data_path, "runs": runs, "ablations": ablations})
 
     def check_folders(self) -> None:
         """Refuse to start where results could not be written.

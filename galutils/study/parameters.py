@@ -21,7 +21,7 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     from papermill import inspect_notebook
 
     if not Path(notebook).exists():
-        raise StudyError(f"{notebook}: there is no such notebook; the configuration names it.")
+        raise StudyError(f"{notebook}: there is no such notebook; name one of notebooks/.")
     found = inspect_notebook(notebook)
     if not found:
         raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")

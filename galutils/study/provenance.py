@@ -33,19 +33,26 @@ def environment_line() -> str:
     return f"Python {platform.python_version()}, {names}; {device}; commit {git_commit()}"
 
 
-def git_commit() -> str | None:
-    """Commit of the source tree, with "-dirty" if files differ from it; None outside a checkout."""
+def git_commit() -> str:
+    """Commit of this very checkout, with "-dirty" if files differ from it; "unknown" where it has none.
+
+    Git answers for any repository around a folder, and for the one that GIT_DIR names: neither is asked.
+    """
+    root = Path(__file__).resolve().parents[2]
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | {"LC_ALL": "C"}
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        return subprocess.run(["git", *arguments], cwd=root, env=own, capture_output=True, text=True)
+
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
+        top = git("rev-parse", "--show-toplevel")
+    except OSError:  # there is no git
+        return "unknown"
+    if "dubious ownership" in top.stderr:
+        return f"unknown (git asks to trust the owner: git config --global --add safe.directory {root})"
+    if top.returncode or Path(top.stdout.strip()).resolve() != root:
+        return "unknown"
+    return git("describe", "--always", "--abbrev=12", "--dirty", "--exclude=*").stdout.strip() or "unknown"
 
 
 def describe_data(galaxies: Galaxies) -> dict:

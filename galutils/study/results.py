@@ -3,7 +3,6 @@
 The file is read again as long as it belongs to the very same runs and to this code.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,12 +11,18 @@ from pathlib import Path
 import pandas as pd
 
 from galutils.evaluation.bootstrap import SCORES, estimate
-from galutils.evaluation.calibration import calibration_table
+from galutils.evaluation.calibration import (
+    calibration_error,
+    calibration_table,
+    fit_temperature,
+    scale,
+    squared_errors,
+)
 from galutils.evaluation.significance import compare
-from galutils.files import code_digest, sha256, write_json
+from galutils.files import code_digest, write_json
 from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
 from galutils.study.collect import collect_runs, grade_runs
-from galutils.study.temperature import temperature_table
+from galutils.study.runs import PROBABILITIES, digest_runs
 
 #: Beside the runs.
 FILE = "results.json"
@@ -42,7 +47,7 @@ class Results:
             :func:`galutils.evaluation.significance.compare`. Clusterings are scored on other galaxies.
         calibration: how far the probabilities of each approach that learns from labels can be believed, see
             :func:`galutils.evaluation.calibration.calibration_table`.
-        temperatures: from :func:`galutils.study.temperature.temperature_table`.
+        temperatures: from :func:`temperature_table`.
         changes: what each ablation changes, from :func:`galutils.study.ablations.compare_with_base`.
         curves: for each of :data:`galutils.study.ablations.CURVES` the curve of each approach.
         conditions: for each of :data:`galutils.study.ablations.CONDITIONS` built against adapted networks.
@@ -83,7 +88,7 @@ def load_results(runs_dir: str | Path) -> Results:
     """
     runs, ablations = collect_runs(runs_dir), collect_ablations(runs_dir)
     path = Path(runs_dir) / FILE
-    key = _key(Path(runs_dir), [*runs["run"], *ablations["run"]])
+    key = f"{digest_runs(runs_dir)} {code_digest('evaluation', 'study')}"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # not there, or damaged
@@ -105,13 +110,29 @@ def load_results(runs_dir: str | Path) -> Results:
     return Results(runs, ablations, **computed)
 
 
-def _key(runs_dir: Path, runs: list) -> str:
-    """A digest of everything that the results depend on."""
-    digest = hashlib.sha256(code_digest("evaluation", "study").encode())
-    for run in runs:
-        files = [sha256(run.directory / name) for name in ("metrics.json", "predictions.csv")]
-        digest.update(f"{run.directory.relative_to(runs_dir)} {files}".encode())
-    return digest.hexdigest()
+def temperature_table(runs: pd.DataFrame) -> pd.DataFrame:
+    """What a temperature fitted on the rows set aside does to the test rows.
+
+    Args:
+        runs: from :func:`galutils.study.ablations.collect_ablations`; those that set no rows aside are left out.
+
+    Returns:
+        one row per run: ``approach``, ``seed``, ``set_aside`` (galaxies), ``temperature``, and ``ece``, ``brier`` with
+        ``ece_scaled``, ``brier_scaled`` on the test rows.
+    """
+    rows = []
+    for entry in runs.itertuples():
+        if (aside := entry.run.calibration) is None:
+            continue
+        temperature = fit_temperature(aside["y_true"].to_numpy(), aside[PROBABILITIES].to_numpy())
+        labels = entry.run.predictions["y_true"].to_numpy()
+        plain = entry.run.predictions[PROBABILITIES].to_numpy()
+        found = {"approach": entry.approach, "seed": entry.seed, "set_aside": len(aside), "temperature": temperature}
+        for suffix, probabilities in (("", plain), ("_scaled", scale(plain, temperature))):
+            found[f"ece{suffix}"] = calibration_error(labels, probabilities)
+            found[f"brier{suffix}"] = squared_errors(labels, probabilities).mean()
+        rows.append(found)
+    return pd.DataFrame(rows)
 
 
 def _packed(value: dict | pd.DataFrame) -> dict:

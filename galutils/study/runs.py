@@ -11,6 +11,7 @@
 - ``seeds.csv``: for a clustering, its scores by seed of k-means.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,12 @@ from galutils.evaluation.metrics import classification_scores
 from galutils.files import atomic_path, data_home, sha256, write_json
 from galutils.models.cost import multiply_adds
 from galutils.study.provenance import describe_data, describe_environment
+
+#: Which runs a study has; written below ``runs/<profile>`` when it is started.
+MANIFEST = "study.json"
+
+#: Of what a run directory holds; a change makes runs of earlier versions unreadable.
+FORMAT = 2
 
 PARTS = ("train", "test", "calibration", "blank", "unused")
 PROBABILITIES = [f"p{label}" for label in range(NUM_CLASSES)]
@@ -58,6 +65,8 @@ class Run:
             raise RunError(f"{directory}: has no complete run; run its notebook first.") from None
         except ValueError as error:
             raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
+        if self.metrics.get("format") != FORMAT:
+            raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
 
     @property
     def experiment(self) -> str:
@@ -173,9 +182,27 @@ class Run:
             ) from error
 
 
-def find_runs(profile_dir: str | Path) -> list[Run]:
-    """The complete runs below ``runs/<profile>``, by name."""
-    return [Run(path.parent) for path in sorted(Path(profile_dir).glob("*/seed*/metrics.json"))]
+def find_runs(profile_dir: str | Path, ablations: bool = False) -> list[Run]:
+    """The complete runs, or ablations, below ``runs/<profile>``: those of its study, or all where none was started.
+
+    So a run of an earlier configuration, which the study no longer has, stays out of its results.
+    """
+    folder = Path(profile_dir)
+    if (folder / MANIFEST).exists():
+        named = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        found = [folder / name for name in named["ablations" if ablations else "runs"]]
+    else:
+        found = folder.glob("ablations/*/*=*/seed*" if ablations else "*/seed*")
+    return [Run(directory) for directory in sorted(found) if (directory / "metrics.json").exists()]
+
+
+def digest_runs(profile_dir: str | Path) -> str:
+    """A digest of what the runs and ablations below ``runs/<profile>`` say."""
+    folder, digest = Path(profile_dir), hashlib.sha256()
+    for run in [*find_runs(folder), *find_runs(folder, ablations=True)]:
+        said = [sha256(run.directory / name) for name in ("metrics.json", "predictions.csv")]
+        digest.update(f"{run.directory.relative_to(folder)} {said}".encode())
+    return digest.hexdigest()
 
 
 def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxies, split: Split, settings, result):
@@ -195,6 +222,7 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
 
     parameters, trained = network.count_parameters()
     metrics = {
+        "format": FORMAT,
         "experiment": experiment,
         "scores": classification_scores(galaxies.labels[split.test], result.probabilities),
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
@@ -255,6 +283,7 @@ def write_clustering_run(
     over_seeds = table[[*CLUSTER_SCORES]].astype(float)
     spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=0)})
     metrics = {
+        "format": FORMAT,
         "experiment": experiment,
         "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
         "over_seeds": spread.to_dict("index"),

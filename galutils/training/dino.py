@@ -1,10 +1,8 @@
 """Self-distillation without labels, DINO (Caron et al. 2021), with adapters on the student.
 
-A student sees many crops of each galaxy, a teacher the large ones only; the student learns to give the
-teacher's output. The teacher is a moving average of the student. Here it averages the student's merged
-weights, so that it is a plain transformer at any time.
-
-Labels are read nowhere. On the CPU the same seed gives the same numbers, interrupted or not.
+A student sees many crops of each galaxy, a teacher the large ones only; the student learns to give the teacher's
+output. The teacher is a moving average of the student's merged weights, so that it is a plain transformer at any
+time. Labels are read nowhere. On the CPU the same seed gives the same numbers, interrupted or not.
 """
 
 import math
@@ -40,7 +38,8 @@ from galutils.training.dino_loss import (
 )
 from galutils.training.multicrop import MultiCrop
 from galutils.training.schedule import cosine, epoch_batches
-from galutils.training.settings import DinoSettings, TrainingError
+from galutils.training.settings import DinoSettings
+from galutils.training.supervised import mean_loss
 
 #: Images whose embedding is watched for collapse.
 WATCHED = 256
@@ -50,27 +49,19 @@ WATCHED = 256
 class DinoResult:
     """What self-distillation leaves behind; networks are on the CPU.
 
-    Attributes:
-        student: the backbone with its adapters.
-        teacher: the plain backbone that averages the student's.
-        history: one row per epoch: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``weight_decay`` and
-            ``momentum`` (at its last step), ``gradient_norm`` (mean before clipping), ``teacher_entropy``
-            (mean over large crops, in nats), ``marginal_entropy`` (of the mean output), ``embedding_rank``
-            (of the teacher's, effective), ``seconds``, ``images_per_second``.
-        start_rank: ``embedding_rank`` before the first step.
-        warnings: one sentence for each sign of collapse.
-        trained_parameters: how many numbers were trained, the head's included.
-        setup_seconds: reading the images and preparing the networks.
-        device, precision: what it ran on and in.
+    ``history`` has one row per epoch: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``weight_decay`` and
+    ``momentum`` (at its last step), ``gradient_norm`` (mean before clipping), ``teacher_entropy`` (mean over large
+    crops, in nats), ``marginal_entropy`` (of the mean output), ``embedding_rank`` (of the teacher's, effective),
+    ``seconds``, ``images_per_second``.
     """
 
-    student: Backbone
-    teacher: Backbone
+    student: Backbone  # with its adapters
+    teacher: Backbone  # plain
     history: pd.DataFrame
-    start_rank: float
-    warnings: list[str]
-    trained_parameters: int
-    setup_seconds: float
+    start_rank: float  # embedding_rank before the first step
+    warnings: list[str]  # one sentence for each sign of collapse
+    trained_parameters: int  # how many numbers were trained, the head's included
+    setup_seconds: float  # reading the images and preparing the networks
     device: str
     precision: str
 
@@ -82,30 +73,18 @@ class DinoResult:
 
 
 def distill(
-    backbone: Backbone,
-    galaxies: Galaxies,
-    settings: DinoSettings,
-    checkpoint: str | Path | None = None,
-    rows: np.ndarray | None = None,
+    backbone: Backbone, galaxies: Galaxies, settings: DinoSettings, checkpoint: str | Path | None = None
 ) -> DinoResult:
-    """Adapt a backbone to galaxies without labels; the given one stays as it is.
+    """Adapt a plain backbone to all galaxies without labels, as in the paper; the given one stays as it is.
 
-    Args:
-        backbone: a plain backbone, the start of student and teacher.
-        rows: (n,) row numbers to learn from; all if None, as in the paper.
-        checkpoint: a file to which every epoch is saved; if it is there already and belongs to this very
-            run (same network, data, rows, settings and code), training goes on from it.
-
-    Raises:
-        TrainingError: the loss is not finite.
-        GalutilsError: the image size is not a whole number of patches, or the backbone has adapters.
+    ``checkpoint`` and errors are as in :func:`galutils.training.supervised.train`.
     """
     backbone.check_size(settings.image_size)
     started = time.perf_counter()
     device = pick_device(settings.device)
     precision = pick_precision(settings.precision, device)
-    rows = np.arange(len(galaxies)) if rows is None else np.asarray(rows)
-    saved = Checkpoint(checkpoint, _identity(backbone, galaxies, rows, settings) if checkpoint else "")
+    saved = Checkpoint(checkpoint, run_identity(settings, galaxies, [backbone.digest().encode()]) if checkpoint else "")
+    rows = np.arange(len(galaxies))
     source = load_images(galaxies, rows, galaxies.image_size, device, resident=settings.keep_images)
     crops = MultiCrop(settings, backbone.patch)
 
@@ -115,11 +94,20 @@ def distill(
     student = DinoNetwork(adapted, head).to(device)
     teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
     center = torch.zeros(settings.prototypes, device=device)
-    optimizer = torch.optim.AdamW(_parameter_groups(student), lr=0.0, fused=True)
+    trained = list(trainable(student).values())
+    # Biases and norms are not decayed, as in DINO.
+    groups = [{"params": [p for p in trained if (p.ndim >= 2) == decays], "decays": decays} for decays in (True, False)]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, fused=True)
     watched = rows[np.linspace(0, len(rows) - 1, min(WATCHED, len(rows))).astype(int)]
     start_rank = _watch_rank(teacher.backbone, source, watched, settings)
-    state = saved.load()
-    history = _load(state, student, teacher, center, optimizer) if state else []
+    history = []
+    if state := saved.load():
+        student.load_state_dict(state["student"], strict=False)  # what is trained; the rest is there already
+        teacher.load_state_dict(state["teacher"])
+        center.copy_(state["center"])
+        if state["optimizer"]:
+            optimizer.load_state_dict(state["optimizer"])
+        history = state["history"]
     signs = collapse_signs(history, start_rank, settings.prototypes)
     setup_seconds = time.perf_counter() - started
 
@@ -131,12 +119,11 @@ def distill(
         rank = _watch_rank(teacher.backbone, source, watched, settings)
         speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
         history.append({"epoch": epoch + 1, **row, "embedding_rank": rank, **speed})
-        unfinished = epoch + 1 < settings.epochs
         saved.save(
             student={name: parameter.detach() for name, parameter in trainable(student).items()},
             teacher=teacher.state_dict(),
             center=center,
-            optimizer=optimizer.state_dict() if unfinished else None,
+            optimizer=optimizer.state_dict() if epoch + 1 < settings.epochs else None,
             history=history,
         )
         before, signs = signs, collapse_signs(history, start_rank, settings.prototypes)
@@ -151,7 +138,7 @@ def distill(
         history=pd.DataFrame(history),
         start_rank=start_rank,
         warnings=signs,
-        trained_parameters=sum(parameter.numel() for parameter in trainable(student).values()),
+        trained_parameters=sum(parameter.numel() for parameter in trained),
         setup_seconds=setup_seconds,
         device=device_name(device),
         precision=precision,
@@ -167,10 +154,9 @@ def _train_epoch(student, teacher, center, optimizer, crops, source, rows, preci
     student.train()
     for i, images in enumerate(source.batches(batches)):
         step = epoch * len(batches) + i
+        rise = int(settings.warmup * total)
         at_step = {
-            "learning_rate": cosine(
-                settings.learning_rate, settings.min_learning_rate, step, total, int(settings.warmup * total)
-            ),
+            "learning_rate": cosine(settings.learning_rate, settings.min_learning_rate, step, total, rise),
             "weight_decay": cosine(settings.weight_decay, settings.last_weight_decay, step, total),
             "momentum": cosine(settings.momentum, 1.0, step, total),
         }
@@ -195,17 +181,8 @@ def _train_epoch(student, teacher, center, optimizer, crops, source, rows, preci
         update_center(center, target, settings.center_momentum)
         update_teacher(teacher, student, at_step["momentum"])
         losses.append(loss.detach())
-    # Looked at once per epoch: a look per step would make a GPU wait for the host.
-    values = torch.stack(losses).cpu()
-    if not values.isfinite().all():
-        first = int((~values.isfinite()).nonzero()[0, 0])
-        raise TrainingError(
-            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(batches)}; "
-            "lower learning_rate or use precision '32-true'."
-        )
-    counts = torch.tensor([float(len(batch)) for batch in batches])
     return {
-        "loss": ((values * counts).sum() / counts.sum()).item(),
+        "loss": mean_loss(torch.stack(losses), batches, epoch),
         **at_step,
         "gradient_norm": torch.stack(norms).mean().item(),
         "teacher_entropy": torch.stack(entropies).mean().item(),
@@ -219,29 +196,3 @@ def _watch_rank(backbone: Backbone, source, watched: np.ndarray, settings: DinoS
     with torch.inference_mode():
         tokens = [backbone(prepare_images(images, preprocessing)) for images in source.batches(batches)]
     return effective_rank(torch.cat(tokens).cpu())
-
-
-def _parameter_groups(student: nn.Module) -> list[dict]:
-    """Biases and norms are not decayed, as in DINO."""
-    parameters = list(trainable(student).values())
-    return [
-        {"params": [p for p in parameters if p.ndim >= 2], "decays": True},
-        {"params": [p for p in parameters if p.ndim < 2], "decays": False},
-    ]
-
-
-def _identity(backbone: Backbone, galaxies: Galaxies, rows: np.ndarray, settings: DinoSettings) -> str:
-    start = (backbone.digest().encode(), rows.tobytes())
-    return run_identity(settings, galaxies, start)
-
-
-def _load(state: dict, student: nn.Module, teacher: nn.Module, center: torch.Tensor, optimizer) -> list[dict]:
-    """Put a checkpoint's state in place; the history so far."""
-    with torch.no_grad():
-        for name, parameter in trainable(student).items():
-            parameter.copy_(state["student"][name])
-        center.copy_(state["center"])
-    teacher.load_state_dict(state["teacher"], strict=True)
-    if state["optimizer"]:
-        optimizer.load_state_dict(state["optimizer"])
-    return state["history"]

@@ -1,6 +1,7 @@
 """DINO's objective (Caron et al. 2021, section 3.1): head, loss, center, teacher, and signs of their collapse."""
 
 import math
+from collections import OrderedDict
 
 import torch
 from torch import nn
@@ -30,15 +31,11 @@ class Head(nn.Module):
         return nn.functional.linear(directions, nn.functional.normalize(self.prototypes, dim=-1))
 
 
-class DinoNetwork(nn.Module):
+class DinoNetwork(nn.Sequential):
     """Backbone and head: images (N, 3, H, W), grey levels 0 to 255, to logits (N, prototypes)."""
 
     def __init__(self, backbone: Backbone, head: Head):
-        super().__init__()
-        self.backbone, self.head = backbone, head
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.head(self.backbone(images))
+        super().__init__(OrderedDict(backbone=backbone, head=head))
 
 
 def dino_loss(
@@ -50,12 +47,8 @@ def dino_loss(
 ) -> torch.Tensor:
     """Cross-entropy between the views of a teacher and of a student (Caron et al. 2021, equation 3).
 
-    The mean over all pairs of a teacher's and another view of the student's, and over images.
-
-    Args:
-        student: (V, B, K) logits of all views, the teacher's views first.
-        teacher: (G, B, K) logits of the large views.
-        center: (K,) what is subtracted from the teacher's logits.
+    The mean over all pairs of a teacher's and another view of the student's, and over images. ``student`` (V, B, K)
+    are logits of all views, the teacher's first; ``teacher`` (G, B, K) of the large ones; ``center`` (K,).
     """
     target = ((teacher - center) / teacher_temperature).softmax(-1).detach()
     log_student = (student / student_temperature).log_softmax(-1)
@@ -76,9 +69,9 @@ def update_center(center: torch.Tensor, teacher: torch.Tensor, momentum: float =
 def update_teacher(teacher: DinoNetwork, student: DinoNetwork, momentum: float) -> None:
     """Move the teacher in place towards the student: teacher = m * teacher + (1 - m) * merged student."""
     merged = plain_state(student.backbone)
-    pairs = [(tensor, merged[name]) for name, tensor in teacher.backbone.vit.state_dict().items()]
-    pairs += list(zip(teacher.head.parameters(), student.head.parameters(), strict=True))
-    for old, new in pairs:
+    for name, tensor in teacher.backbone.vit.state_dict().items():
+        tensor.lerp_(merged[name], 1 - momentum)
+    for old, new in zip(teacher.head.parameters(), student.head.parameters(), strict=True):
         old.lerp_(new, 1 - momentum)
 
 
@@ -90,8 +83,8 @@ def entropy(probabilities: torch.Tensor) -> torch.Tensor:
 def effective_rank(features: torch.Tensor) -> float:
     """Exponential of the entropy of the singular values of centred features (N, D) (Roy & Vetterli 2007).
 
-    Between 1, where all rows lie on a line, and the smaller side of the matrix; 0 where all rows are equal;
-    NaN where a feature is not finite.
+    From 1, where all rows lie on a line, to the smaller side of the matrix; 0 where all rows are equal; NaN where a
+    feature is not finite.
     """
     if not features.isfinite().all():
         return math.nan

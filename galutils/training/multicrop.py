@@ -11,11 +11,8 @@ class MultiCrop:
     """Two large and several small crops of each image (Caron et al. 2020, "SwAV", section 3.3).
 
     A galaxy has no up: any rotation and flip shows a valid one. Crops keep the ratio of their axes, since
-    ellipticity is part of the class. Where a turned frame has no sky to show, the frame is mirrored.
-
-    Args:
-        settings: sizes, scales and probabilities of the views.
-        patch: height and width of a patch in pixels; small crops are rounded to whole ones.
+    ellipticity is part of the class. Where a turned frame has no sky to show, the frame is mirrored. Small crops
+    are rounded to whole patches of ``patch`` pixels a side.
     """
 
     def __init__(self, settings: DinoSettings, patch: int):
@@ -32,20 +29,16 @@ class MultiCrop:
                 data_keys=["input"],
             )
 
-        self.local_size = max(1, round(settings.local_size / patch)) * patch
         self.large = view(settings.image_size, settings.global_scale)
-        self.small = view(self.local_size, settings.local_scale)
+        self.small = view(max(1, round(settings.local_size / patch)) * patch, settings.local_scale)
         self.crop, self.local_crops = settings.crop, settings.local_crops
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Views of images (B, 3, H, W) uint8, as grey levels 0 to 255 in float32.
+        """Views of images (B, 3, H, W) uint8, as grey levels 0 to 255 in float32; draws from torch's global generator.
 
-        Draws from torch's global generator.
-
-        Returns:
-            [(2 * B, 3, image_size, image_size), (local_crops * B, 3, local_size, local_size)], one view of
-            all images after another; the second is missing where there are no small crops.
+        [(2 * B, 3, image_size, image_size), (local_crops * B, 3, local_size, local_size)], one view of all images
+        after another; the second is missing where there are no small crops.
         """
         images = central(images, self.crop).float() / 255
         views = [self.large(images.repeat(2, 1, 1, 1))]

@@ -8,8 +8,7 @@ import numpy as np
 def cosine(start: float, end: float, step: int, steps: int, warmup: int = 0) -> float:
     """Cosine annealing (Loshchilov & Hutter 2017) from ``start`` at step 0 to ``end`` at the last one.
 
-    Args:
-        warmup: steps at the beginning in which it rises linearly from zero instead.
+    In the first ``warmup`` steps it rises linearly from zero instead.
     """
     if step < warmup:
         return start * (step + 1) / warmup

@@ -34,27 +34,23 @@ from galutils.training.settings import Settings, TrainingError
 #: Images at once where no gradient is needed: so many that it takes no more memory than training.
 PREDICT_BATCH = 64
 
+Source = Resident | Streamed
+
 
 @dataclass(frozen=True)
 class TrainResult:
     """What training leaves behind.
 
-    Attributes:
-        history: one row per epoch: ``epoch`` (from 1), ``learning_rate``, ``train_loss``,
-            ``train_accuracy`` (running, in training mode), ``test_loss``, ``test_accuracy``, ``seconds``
-            and ``images_per_second`` of the training alone.
-        probabilities: (n_test, C) float64, in the order of ``split.test``.
-        calibration: (n, C) float64 of the rows set aside, in the order of ``split.calibration``; None without any.
-        predict_images_per_second: whole network, images already on the device.
-        setup_seconds: reading the images and computing the frozen layers once.
-        device, precision: what it ran on and in.
+    ``history`` has one row per epoch: ``epoch`` (from 1), ``learning_rate``, ``train_loss``, ``train_accuracy``
+    (running, in training mode), ``test_loss``, ``test_accuracy``, ``seconds`` and ``images_per_second`` of the
+    training alone.
     """
 
     history: pd.DataFrame
-    probabilities: np.ndarray
-    calibration: np.ndarray | None
-    predict_images_per_second: float
-    setup_seconds: float
+    probabilities: np.ndarray  # (n_test, C) float64, in the order of split.test
+    calibration: np.ndarray | None  # (n, C) float64 of the rows set aside, in the order of split.calibration
+    predict_images_per_second: float  # whole network, images already on the device
+    setup_seconds: float  # reading the images and computing the frozen layers once
     device: str
     precision: str
 
@@ -62,21 +58,20 @@ class TrainResult:
 def train(
     network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings, checkpoint: str | Path | None = None
 ) -> TrainResult:
-    """Train ``network`` in place on the training rows and predict the test rows.
+    """Train a fresh network in place on the training rows and predict the test rows.
 
-    Args:
-        network: a fresh network; its trained part is changed.
-        galaxies, split: the data and which rows are which.
-        settings: hyperparameters.
-        checkpoint: a file to which every epoch is saved; if it is there already and belongs to this very
-            run (same network, data, split, settings and code), training goes on from it.
+    Every epoch is saved to the file ``checkpoint``, if given; if it is there already and belongs to this very run
+    (same network, data, split, settings and code), training goes on from it.
 
     Raises:
         TrainingError: the loss is not finite; the message names epoch and batch.
     """
     started = time.perf_counter()
     device = pick_device(settings.device)
-    saved = Checkpoint(checkpoint, _identity(network, galaxies, split, settings) if checkpoint else "")
+    weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in network.state_dict().values())
+    recipe = repr(network.recipe).encode()  # of layers without weights
+    start = chain(weights, (recipe, galaxies.labels.tobytes(), split.train.tobytes(), split.test.tobytes()))
+    saved = Checkpoint(checkpoint, run_identity(settings, galaxies, start) if checkpoint else "")
     rows = np.concatenate([split.train, split.test, split.calibration])
     images = load_images(galaxies, rows, settings.image_size, device, settings.crop, settings.keep_images)
     # Where images are streamed, memory is short, and none of it is kept for speed.
@@ -109,25 +104,21 @@ def _fit(network, images, labels, split, settings, checkpoint, started) -> Train
         loss, accuracy = _train_epoch(stage, optimizer, source, labels, split.train, precision, settings, epoch)
         seconds = time.perf_counter() - started
         logits = predict_logits(stage, source, split.test, precision)
-        history.append(
-            {
-                "epoch": epoch + 1,
-                "learning_rate": settings.rate(epoch),
-                "train_loss": loss,
-                "train_accuracy": accuracy,
-                "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
-                "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
-                "seconds": seconds,
-                "images_per_second": len(split.train) / seconds,
-            }
-        )
-        unfinished = epoch + 1 < settings.epochs
-        checkpoint.save(
-            trained=network.trained.state_dict(),
-            optimizer=optimizer.state_dict() if unfinished else None,
-            history=history,
-        )
-        steps.note(epoch, _epoch_line(history[-1]))
+        row = {
+            "epoch": epoch + 1,
+            "learning_rate": settings.rate(epoch),
+            "train_loss": loss,
+            "train_accuracy": accuracy,
+            "test_loss": nn.functional.cross_entropy(logits, labels[split.test]).item(),
+            "test_accuracy": (logits.argmax(1) == labels[split.test]).float().mean().item(),
+            "seconds": seconds,
+            "images_per_second": len(split.train) / seconds,
+        }
+        history.append(row)
+        unfinished = optimizer.state_dict() if epoch + 1 < settings.epochs else None
+        checkpoint.save(trained=network.trained.state_dict(), optimizer=unfinished, history=history)
+        accuracies = f"accuracy {accuracy:.1%} (training), {row['test_accuracy']:.1%} (test)"
+        steps.note(epoch, f"loss {loss:.3f}, {accuracies}, {row['images_per_second']:.0f} images/s")
 
     started = time.perf_counter()
     probabilities = predict_probabilities(network, images, split.test, precision)
@@ -164,21 +155,28 @@ def _train_epoch(stage, optimizer, source, labels, rows, precision, settings, ep
         losses[number] = loss.detach()
         correct += (logits.detach().argmax(1) == target).sum()
         del inputs, logits, loss  # before the next batch is made: what outlives its batch splits the free memory
-    # Looked at once per epoch: a look per step would make a GPU wait for the host.
+    mean = mean_loss(losses, batches, epoch, f", at learning rate {settings.rate(epoch):.3g}")
+    return mean, (correct.cpu() / len(rows)).item()
+
+
+def mean_loss(losses: torch.Tensor, batches: list[np.ndarray], epoch: int, at: str = "") -> float:
+    """Mean of an epoch's losses, one for each batch, over its images.
+
+    One that is not finite ends the training; the error names its epoch and batch, then what ``at`` says. Looked at
+    once per epoch: a look per step would make a GPU wait for the host.
+    """
     values = losses.cpu()
     if not values.isfinite().all():
         first = int((~values.isfinite()).nonzero()[0, 0])
         raise TrainingError(
-            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(batches)}, at learning rate "
-            f"{settings.rate(epoch):.3g}; lower learning_rate or use precision '32-true'."
+            f"The loss is {values[first]} in epoch {epoch + 1}, batch {first + 1} of {len(batches)}{at}; "
+            "lower learning_rate or use precision '32-true'."
         )
     counts = torch.tensor([float(len(batch)) for batch in batches])
-    return ((values * counts).sum() / counts.sum()).item(), (correct.cpu() / counts.sum()).item()
+    return ((values * counts).sum() / counts.sum()).item()
 
 
-def predict_logits(
-    stage: nn.Module, source: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
-) -> torch.Tensor:
+def predict_logits(stage: nn.Module, source: Source, rows: np.ndarray, precision: str = "32-true") -> torch.Tensor:
     """Logits (n, C) float32 of the rows, in evaluation mode, without gradients."""
     stage.eval()
     batches = [rows[start : start + PREDICT_BATCH] for start in range(0, len(rows), PREDICT_BATCH)]
@@ -187,7 +185,7 @@ def predict_logits(
 
 
 def predict_probabilities(
-    network: nn.Module, source: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
+    network: nn.Module, source: Source, rows: np.ndarray, precision: str = "32-true"
 ) -> np.ndarray | None:
     """Probabilities (n, C) float64 of the rows; None for no rows."""
     if not len(rows):
@@ -199,7 +197,7 @@ def _caching_pays(network: GalaxyNet, settings: Settings, count: int, device: to
     if settings.cache_frozen is not None:
         return settings.cache_frozen
     # Of a turned image the frozen layers give something else than the turned output, so they cannot run once.
-    if settings.augment or not network.has_frozen_weights:
+    if settings.augment or not any(True for _ in network.frozen.parameters()):
         return False
     size = settings.image_size
     with torch.inference_mode(), autocast(device, pick_precision(settings.precision, device)):
@@ -207,9 +205,7 @@ def _caching_pays(network: GalaxyNet, settings: Settings, count: int, device: to
     return count * one.numel() * one.element_size() <= MEMORY_SHARE * free_memory(device)
 
 
-def compute_frozen(
-    network: GalaxyNet, images: Resident | Streamed, rows: np.ndarray, precision: str = "32-true"
-) -> Resident:
+def compute_frozen(network: GalaxyNet, images: Source, rows: np.ndarray, precision: str = "32-true") -> Resident:
     """Outputs of the frozen layers for the rows, held on the device, in the precision in which they are used."""
     network.eval()
     batches = np.array_split(rows, math.ceil(len(rows) / PREDICT_BATCH))
@@ -221,16 +217,3 @@ def compute_frozen(
                 kept = outputs.new_empty(len(rows), *outputs.shape[1:])
             kept[start : start + len(outputs)] = outputs
     return Resident(kept, rows)
-
-
-def _identity(network: GalaxyNet, galaxies: Galaxies, split: Split, settings: Settings) -> str:
-    weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in network.state_dict().values())
-    start = chain(weights, (galaxies.labels.tobytes(), split.train.tobytes(), split.test.tobytes()))
-    return run_identity(settings, galaxies, start)
-
-
-def _epoch_line(row: dict) -> str:
-    return (
-        f"loss {row['train_loss']:.3f}, accuracy {row['train_accuracy']:.1%} (training), "
-        f"{row['test_accuracy']:.1%} (test), {row['images_per_second']:.0f} images/s"
-    )

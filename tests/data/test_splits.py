@@ -52,14 +52,15 @@ def test_a_file_is_scanned_once_and_again_when_it_is_another(tmp_path, layout, m
     np.testing.assert_equal(scan_once(open_galaxies(path)), first)
     assert scanned == []
     (kept,) = (tmp_path / "home" / "scans").iterdir()
-    kept.write_bytes(kept.read_bytes()[:50])
-    np.testing.assert_equal(scan_once(open_galaxies(path)), first)
+    for damaged in (kept.read_bytes()[:50], b""):
+        kept.write_bytes(damaged)
+        np.testing.assert_equal(scan_once(open_galaxies(path)), first)
     layout["images"][0] = 7
     blank, _ = scan_once(open_galaxies(write_layout(path, layout)))
     assert np.flatnonzero(blank).tolist() == [0]
     monkeypatch.setenv("GALUTILS_DATA", str(path))  # where nothing can be kept
     assert scan_once(open_galaxies(path))[0].tolist() == blank.tolist()
-    assert len(scanned) == 3
+    assert len(scanned) == 4
 
 
 def test_split_is_stratified_complete_and_keeps_galaxies_whole():

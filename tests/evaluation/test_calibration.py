@@ -96,8 +96,7 @@ def test_table_gives_brier_with_an_interval_that_holds_it():
 
 def test_temperatures_stand_before_and_after_scaling_side_by_side():
     row = {"approach": "A", "seed": 0, "set_aside": 161, "temperature": 1.199}
-    shown = tables.format_temperatures(
-        pd.DataFrame([row | {"ece": 0.0854, "brier": 0.6671, "ece_scaled": 0.08, "brier_scaled": 0.6}])
-    )
+    table = pd.DataFrame([row | {"ece": 0.0854, "brier": 0.6671, "ece_scaled": 0.08, "brier_scaled": 0.6}])
+    shown = tables.in_columns(table, tables.TEMPERATURES)
     assert shown.iloc[0].tolist() == ["A", "0", "161", "1.20", "8.5%", "8.0%", "0.667", "0.600"]
-    assert tables.format_temperatures(pd.DataFrame()).empty  # a profile that sets no galaxies aside
+    assert tables.in_columns(pd.DataFrame(), tables.TEMPERATURES).empty  # a profile that sets no galaxies aside

@@ -123,7 +123,9 @@ def test_grad_cam_is_the_papers_formula_and_leaves_the_network_as_it_is(frozen, 
     layers = [nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Conv2d(4, 5, 3, stride=2, padding=1), *after]
     trained = nn.Sequential(*layers[frozen:], nn.Flatten(), first, nn.Tanh(), last)
     network = cnn.GalaxyNet(nn.Sequential(*layers[:frozen]), trained).eval()
-    images, classes = torch.rand(10, 3, 8, 8), range(10)
+    for convolution in (layers[0], layers[2]):
+        nn.init.normal_(convolution.weight)  # so that maps are many and different
+    images, classes = torch.randn(10, 3, 8, 8), range(10)
     with torch.no_grad():
         maps = nn.Sequential(*layers)(images)
         hidden = first(maps.flatten(1)).tanh()

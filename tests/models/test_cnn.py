@@ -11,7 +11,7 @@ from galutils.data import download
 from galutils.data.download import FetchError
 from galutils.models import cnn
 from galutils.models.weights import WeightsError, vgg_convolutions
-from galutils.report.figures.diagrams import network_diagram, trace_layers
+from galutils.report.figures.networks import network_diagram, trace_layers
 
 
 @pytest.fixture

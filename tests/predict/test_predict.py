@@ -246,14 +246,15 @@ def spoil(name, content):
 RUNS = {
     "no run": (lambda run: (run / "metrics.json").unlink(), "has no complete run"),
     "metrics cut short": (spoil("metrics.json", b'{"a'), "is not JSON"),
-    "metrics of something else": (spoil("metrics.json", b'{"model": {}}'), "its network cannot be read"),
+    "metrics of something else": (spoil("metrics.json", b'{"format": 2, "model": {}}'), "its network cannot be read"),
+    "an earlier version": (spoil("metrics.json", b'{"model": {}}'), "was made by another version of this study"),
     "no model": (lambda run: (run / "model.safetensors").unlink(), "has no model.safetensors"),
     "model cut short": (spoil("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"), "its network cannot be read"),
     "another recipe": (
-        spoil("metrics.json", b'{"model": {"name": "custom_cnn", "channels": 3}}'),
+        spoil("metrics.json", b'{"format": 2, "model": {"name": "custom_cnn", "channels": 3}}'),
         "its network cannot be read",
     ),
-    "no labels": (spoil("metrics.json", b'{"model": {"clusters": 10}}'), "learnt from no labels"),
+    "no labels": (spoil("metrics.json", b'{"format": 2, "model": {"clusters": 10}}'), "learnt from no labels"),
 }
 
 

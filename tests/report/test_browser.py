@@ -23,7 +23,7 @@ from galutils.data.simulate.cutouts import simulate
 from galutils.data.splits import Split
 from galutils.models import cnn
 from galutils.report.build import make_environment
-from galutils.report.explorer import explorer_data
+from galutils.report.interactive import explorer_data
 from galutils.study.collect import collect_runs
 from galutils.study.runs import PROBABILITIES, Run, write_run
 from galutils.training.settings import Settings

@@ -22,7 +22,7 @@ from galutils.data.loader import load_images
 from galutils.models.embedding import embed
 from galutils.report.build import build_report
 from galutils.study.collect import collect_runs, first_runs
-from galutils.study.execute import ReportError, execute
+from galutils.study.execute import execute
 from galutils.study.pages import load_study
 from galutils.study.runs import PROBABILITIES, Run
 from galutils.training.supervised import predict_probabilities
@@ -221,48 +221,6 @@ def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path, fold
     assert "Traceback" not in done.stdout + done.stderr
     assert [path for path in (checkout / "runs").rglob("*") if path.is_file() and path != kept] == []
     assert kept.read_text() == "{}"
-
-
-def write_notebook(path, *cells):
-    parameters = nbformat.v4.new_code_cell("x = 1  # a number", metadata={"tags": ["parameters"]})
-    notebook = nbformat.v4.new_notebook(cells=[parameters, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(notebook, path)
-    return path
-
-
-def test_executed_notebook_appears_only_when_it_is_complete(tmp_path):
-    good = write_notebook(tmp_path / "good.ipynb", "print(x + 1)")
-    execute(good, tmp_path / "out.ipynb", {"x": 41})
-    outputs = [out for cell in nbformat.read(tmp_path / "out.ipynb", 4).cells for out in cell.get("outputs", [])]
-    assert outputs[0]["text"] == "42\n"
-    bad = write_notebook(tmp_path / "bad.ipynb", "1 / 0")
-    with pytest.raises(ReportError, match=r"bad\.ipynb, cell 2: ZeroDivisionError: division by zero"):
-        execute(bad, tmp_path / "out.ipynb", {})
-    assert not (tmp_path / "out.ipynb").exists()  # an older success does not pass for this failure
-    assert (tmp_path / "out.failed.ipynb").exists()
-
-
-@pytest.mark.parametrize("greedy", ["bytearray(1 << 60)", "numpy.ones(1 << 55)", "torch.ones(1 << 55)"])
-def test_a_full_memory_is_told_as_that(tmp_path, greedy):
-    earlier = tmp_path / "run" / "metrics.json"
-    earlier.parent.mkdir()
-    earlier.write_text("{}")
-    notebook = write_notebook(tmp_path / "greedy.ipynb", f"import numpy, torch; {greedy}")
-    with pytest.raises(
-        ReportError, match=r"greedy\.ipynb, cell 2: the memory is full \(.*\); lower image_size"
-    ) as told:
-        execute(notebook, tmp_path / "run" / "out.ipynb", {})
-    assert "\n" not in str(told.value)
-    assert earlier.read_text() == "{}"
-    assert not (tmp_path / "run" / "out.ipynb").exists()
-
-
-def test_a_kernel_that_dies_is_named(tmp_path):
-    dying = write_notebook(tmp_path / "dying.ipynb", "import os; os._exit(9)")
-    with pytest.raises(ReportError, match=r"dying\.ipynb: its kernel died"):
-        execute(dying, tmp_path / "out.ipynb", {})
-    assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):

@@ -55,7 +55,7 @@ def test_each_change_is_compared_with_its_own_experiment(varied):
     assert row["difference_low"] < 18 / 40 < row["difference_high"]
     assert row["real"]
     assert not table.loc[("vgg11_shallow", "frozen_convs"), "real"]
-    shown = tables.format_ablations(table.reset_index()).set_index("Changed")
+    shown = tables.in_columns(table.reset_index(), tables.ABLATIONS).set_index("Changed")
     assert shown.loc["average_pool = 1", "Verdict"] == "real"
     assert shown.loc["average_pool = 1", "Difference, points"].startswith("+45.0 (")
 

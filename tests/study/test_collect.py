@@ -6,8 +6,10 @@ import pytest
 from fakes import write_run
 
 from galutils.data.splits import Split
+from galutils.files import write_json
 from galutils.study import collect
-from galutils.study.runs import Run, RunError
+from galutils.study.ablations import collect_ablations
+from galutils.study.runs import MANIFEST, Run, RunError
 
 
 def amend(run_dir, **changes):
@@ -55,7 +57,7 @@ def test_the_papers_order_comes_first_and_unknown_experiments_have_their_name(tm
 
 
 def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
-    data = {"simulated": False, "sha256": "0", "rows": 1000, "file": "own.h5"}
+    data = {"simulated": False, "sha256": "1" * 64, "rows": 1000, "file": "own.h5"}
     write_run(tmp_path, "vgg11_deep", 0, 20, weights={"source": "random"})
     write_run(tmp_path, "vgg11_shallow", 0, 20, weights={"source": "vgg16.safetensors", "stand_in": "of another"})
     for name in ("vgg11_deep", "vgg11_shallow"):
@@ -98,3 +100,30 @@ def test_a_run_is_opened_once(tmp_path, monkeypatch):
         assert run.metrics["scores"]["accuracy"] == 0.5
         assert run.calibration is None
     assert sorted(read) == ["predictions.csv", "split.csv"]
+
+
+def test_runs_that_the_study_no_longer_has_stay_out(tmp_path):
+    for name, seed in (("custom_cnn", 0), ("custom_cnn", 7), ("vgg_scratch", 0)):
+        write_run(tmp_path, name, seed, 20)
+        write_run(tmp_path / "ablations" / name, f"init={name}", seed, 20)
+    assert len(collect.collect_runs(tmp_path)) == len(collect_ablations(tmp_path)) == 3  # by hand: all that are there
+    kept = {"runs": ["custom_cnn/seed0", "another/seed0"], "ablations": ["ablations/custom_cnn/init=custom_cnn/seed0"]}
+    write_json(tmp_path / MANIFEST, kept)
+    assert [str(run.directory.relative_to(tmp_path)) for run in collect.collect_runs(tmp_path)["run"]] == kept["runs"][
+        :1
+    ]
+    (ablation,) = collect_ablations(tmp_path)["run"]
+    assert str(ablation.directory.relative_to(tmp_path)) == kept["ablations"][0]
+
+
+def test_runs_on_different_galaxies_are_refused(tmp_path):
+    for name, seed in (("custom_cnn", 0), ("custom_cnn", 1)):
+        write_run(tmp_path, name, seed, 20)
+    amend(tmp_path / "custom_cnn" / "seed1", data={"sha256": "1" * 64, "file": "other.h5"})
+    with pytest.raises(RunError) as told:
+        collect.collect_runs(tmp_path)
+    one, other = tmp_path / "custom_cnn" / "seed0", tmp_path / "custom_cnn" / "seed1"
+    assert str(told.value) == (
+        f"Runs on different galaxies cannot be compared (sky.h5 in {one}; other.h5 in {other}); "
+        "run them anew on one file."
+    )

@@ -170,7 +170,6 @@ def write_simulated(
         file.create_dataset("ans", data=ans)
         for name in ("ra", "dec", "redshift", "pxscale"):
             file.create_dataset(name, (count,), dtype=np.float64)
-        blocks = [slice(start, min(start + block, count)) for start in range(0, count, block)]
-        for rows in tracked(blocks, count, "galaxy", weight=lambda rows: rows.stop - rows.start):
+        for rows in tracked(np.split(np.arange(count), range(block, count, block)), count, "galaxy", weight=len):
             for name, column in _simulate_rows(ans[rows], within[rows], size, seed)._asdict().items():
-                file[name][rows] = column
+                file[name][rows[0] : rows[-1] + 1] = column

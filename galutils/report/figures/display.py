@@ -20,6 +20,9 @@ PALETTE = sns.color_palette(["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A
 #: Pixels per inch at which figures stand on a page; saved ones have twice as many, for fine screens.
 CSS_DPI = 96
 
+#: How a line that others are held against is drawn.
+REFERENCE = {"color": "grey", "linestyle": ":", "linewidth": 1}
+
 #: How much of its width a figure keeps on a phone, where it can be scrolled, so that its words stay readable.
 LEAST = 0.72
 
@@ -48,31 +51,21 @@ def class_palette(count: int) -> list[tuple[float, float, float]]:
 
 @dataclass(frozen=True)
 class ImageGrid:
-    """Images (n, H, W, 3) uint8 with a title each, so many side by side where there is room.
+    """Pictures as sharp as the data, and text that can be read aloud, where a figure would draw both."""
 
-    :func:`show` sets them as text and pictures rather than draws them: as sharp as the data, and to be read aloud.
-    """
-
-    images: np.ndarray
+    images: np.ndarray  # (n, H, W, 3) uint8
     titles: Sequence[str]
-    columns: int = 5
 
 
 def show(figure: Figure | ImageGrid, alt: str, vector: bool = True) -> None:
-    """Display a figure, with ``alt`` for those who cannot see it.
-
-    vector: SVG for line drawings; pixels where there are photographs or thousands of points.
-    """
+    """Display a figure, with ``alt`` for those who cannot see it; without ``vector``, photographs and many points."""
     label = escape(alt, quote=True)
     if isinstance(figure, ImageGrid):
         display(HTML(f'<figure class="gallery" aria-label="{label}">{_gallery_html(figure)}</figure>'))
     elif vector:
         display(HTML(f'<figure class="drawing" role="img" aria-label="{label}">{draw_svg(figure)}</figure>'))
     else:
-        buffer = io.BytesIO()
-        with mpl.rc_context(STYLE):
-            figure.savefig(buffer, format="png", bbox_inches="tight")
-        drawn = Image.open(buffer).convert("RGB")
+        drawn = Image.open(_saved(figure, "png")).convert("RGB")
         width, height = (round(side * CSS_DPI / STYLE["savefig.dpi"]) for side in drawn.size)
         size = f'width="{width}" height="{height}" style="--least: {round(LEAST * width)}px"'
         image = f'<img src="{webp_url(drawn)}" {size} alt="{label}">'
@@ -80,14 +73,11 @@ def show(figure: Figure | ImageGrid, alt: str, vector: bool = True) -> None:
 
 
 def draw_svg(figure: Figure) -> str:
-    """A figure as an SVG element without background; its black and seaborn's are the page's text, its white the ground.
+    """An SVG element without background; black and seaborn's near-black are the page's text, white its ground.
 
     An artist's gid ``data:name=value`` becomes the attribute ``data-name="value"``, for the page's script.
     """
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="svg", bbox_inches="tight", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue().decode()
+    svg = _saved(figure, "svg", transparent=True, metadata={"Date": None}).getvalue().decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r"""id=(["'])data:(\w+)=(.*?)\1""", r"data-\2=\1\3\1", svg)
     width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * CSS_DPI / 72
@@ -96,21 +86,27 @@ def draw_svg(figure: Figure) -> str:
     return svg.replace(": #ffffff", ": var(--paper, #ffffff)")
 
 
+def _saved(figure: Figure, form: str, **choices) -> io.BytesIO:
+    buffer = io.BytesIO()
+    with mpl.rc_context(STYLE):
+        figure.savefig(buffer, format=form, bbox_inches="tight", **choices)
+    return buffer
+
+
 def _gallery_html(gallery: ImageGrid) -> str:
-    """The gallery as a grid that has at most its columns, and fewer where the page is narrow."""
-    gap = 0.6
-    share = f"(100% - {gap * (gallery.columns - 1):g}rem) / {gallery.columns}"
     side = gallery.images.shape[1] if len(gallery.images) else 0
     cells = []
     for image, title in zip(gallery.images, gallery.titles, strict=True):
-        source = webp_url(Image.fromarray(image))
-        picture = f'src="{source}" width="{side}" height="{side}" style="width: 100%; height: auto"'
-        caption = "<br>".join(escape(line) for line in str(title).splitlines())
+        size = f'width="{side}" height="{side}" style="width: 100%; height: auto"'
+        words = escape(" ".join(title.split()), quote=True)
+        caption = "<br>".join(map(escape, title.splitlines()))
         cells.append(
-            f'<div><img {picture} alt="Galaxy: {escape(" ".join(str(title).split()), quote=True)}">'
+            f'<div><img src="{webp_url(Image.fromarray(image))}" {size} alt="Galaxy: {words}">'
             f'<div style="font-size: .8em; line-height: 1.3">{caption}</div></div>'
         )
-    style = f"display: grid; gap: {gap}rem; grid-template-columns: repeat(auto-fill, minmax(max(6.5rem, {share}), 1fr))"
+    # Five columns, fewer where the page is narrow.
+    columns = "repeat(auto-fill, minmax(max(6.5rem, (100% - 2.4rem) / 5), 1fr))"
+    style = f"display: grid; gap: 0.6rem; grid-template-columns: {columns}"
     return f'<div style="{style}">{"".join(cells)}</div>'
 
 
@@ -122,7 +118,7 @@ def webp_url(image: Image.Image, quality: int = 88) -> str:
 
 
 def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
-    """A figure outside pyplot's registry, so that nothing is shown twice or kept alive.
+    """A figure of this size in inches, outside pyplot's registry, so that nothing is shown twice or kept alive.
 
     As seaborn.set_theme does, this sets the theme for the process: what is added to the figure later has it too.
     """
@@ -132,7 +128,7 @@ def new_figure(width: float, height: float, **grid) -> tuple[Figure, np.ndarray]
 
 
 def new_panels(count: int, columns: int, width: float, height: float, **grid) -> tuple[Figure, np.ndarray]:
-    """A figure of so many axes (count,), each of this size, at most so many in a row."""
+    """A figure of so many axes (count,), each of this size in inches, at most so many in a row."""
     columns = min(columns, count)
     rows = -(-count // columns)
     figure, axes = new_figure(width * columns, height * rows, nrows=rows, ncols=columns, **grid)

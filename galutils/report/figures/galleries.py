@@ -1,7 +1,7 @@
-"""Galleries of attention and Grad-CAM maps."""
+"""Galleries of attention and Grad-CAM maps, each on its own scale from zero."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -11,52 +11,40 @@ from galutils.report.figures.display import new_figure
 
 
 def attention_gallery(
-    images: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor], titles: Sequence[str] | None = None
+    images: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor], titles: Sequence[str]
 ) -> Figure:
-    """One row per galaxy: the image (N, 3, H, W), then its maps, each on its own scale from zero.
-
-    maps: for each column's title (N, h, w) float, of any size.
-    """
-    figure, axes = _figure(len(images), 1 + len(maps))
-    for i, image in enumerate(_pictures(images)):
-        axes[i, 0].imshow(image)
-        if titles is not None:
-            axes[i, 0].set_ylabel(_wrapped(titles[i]), fontsize=8, rotation=0, ha="right", va="center")
-        for ax, values in zip(axes[i, 1:], maps.values(), strict=True):
-            ax.imshow(values[i], cmap="inferno", vmin=0)
+    """One row per galaxy: the image (N, 3, H, W), then its maps; for each column's title (N, h, w) of any size."""
+    figure, axes = _gallery(images, titles, 1 + len(maps))
+    for column, values in zip(axes.T[1:], maps.values(), strict=True):
+        for ax, own in zip(column, values, strict=True):
+            ax.imshow(own, cmap="inferno", vmin=0)
     for ax, title in zip(axes[0], ["image", *maps], strict=True):
         ax.set_title(_wrapped(title), fontsize=7)
     return figure
 
 
 def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]) -> Figure:
-    """One galaxy (3, H, W), one row per network, one column per head, each on its own scale from zero.
-
-    maps: for each network's name (heads, h, w) float.
-    """
-    heads = max(len(values) for values in maps.values())
-    figure, axes = _figure(len(maps), 1 + heads)
-    for row, (name, values) in zip(axes, maps.items(), strict=True):
-        row[0].imshow(_pictures(image[None])[0])
-        row[0].set_ylabel(_wrapped(name), fontsize=8, rotation=0, ha="right", va="center")
-        for head, (ax, head_map) in enumerate(zip(row[1:], values, strict=False)):
-            ax.imshow(head_map, cmap="inferno", vmin=0)
+    """One galaxy (3, H, W), one row per network, one column per head; maps: for each network (heads, h, w)."""
+    figure, axes = _gallery(image.expand(len(maps), -1, -1, -1), maps, 1 + max(map(len, maps.values())))
+    for row, values in zip(axes, maps.values(), strict=True):
+        for head, (ax, own) in enumerate(zip(row[1:], values, strict=False)):
+            ax.imshow(own, cmap="inferno", vmin=0)
             ax.set_title(f"head {head + 1}", fontsize=8)
     return figure
 
 
-def _pictures(images: torch.Tensor) -> np.ndarray:
-    """(N, 3, H, W) to (N, H, W, 3) uint8."""
-    return images.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+def _gallery(images: torch.Tensor, titles: Iterable[str], columns: int) -> tuple[Figure, np.ndarray]:
+    """Axes without frames (N, columns); in each row the image, with its title to the left."""
+    figure, axes = new_figure(1.6 * columns + 0.8, 1.6 * len(images) + 0.3, nrows=len(images), ncols=columns)
+    for ax in axes.flat:
+        ax.set(xticks=[], yticks=[])
+        ax.spines[:].set_visible(False)
+    pictures = images.round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    for ax, picture, title in zip(axes[:, 0], pictures, titles, strict=True):
+        ax.imshow(picture)
+        ax.set_ylabel(_wrapped(title), fontsize=8, rotation=0, ha="right", va="center")
+    return figure, axes
 
 
 def _wrapped(title: str) -> str:
     return textwrap.fill(title, 18)
-
-
-def _figure(rows: int, columns: int, side: float = 1.6) -> tuple[Figure, np.ndarray]:
-    figure, axes = new_figure(side * columns + 0.8, side * rows + 0.3, nrows=rows, ncols=columns)
-    for ax in axes.flat:
-        ax.set(xticks=[], yticks=[])
-        ax.spines[:].set_visible(False)
-    return figure, axes

@@ -1,7 +1,6 @@
 """Figures of galaxies, classes and clusters."""
 
 import textwrap
-from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
-from galutils.report.figures.display import PALETTE, class_palette, new_figure, new_panels
+from galutils.report.figures.display import PALETTE, REFERENCE, class_palette, new_figure, new_panels
 
 #: Class names short enough for an axis.
 SHORT_NAMES = tuple(
@@ -52,13 +51,13 @@ def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
     return figure
 
 
-def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figure:
-    """Confusion matrices side by side, coloured by row share, with counts written in.
+def confusion_matrices(counts: dict[str, np.ndarray]) -> Figure:
+    """Two side by side, coloured by row share, with counts written in.
 
     counts: for each title a (K, K) int array, true class by predicted class; numbered unless K is 10.
     """
     side = 0.36 * max(map(len, counts.values()))
-    figure, axes = new_panels(len(counts), columns, side + 2, side + 1.6)
+    figure, axes = new_panels(len(counts), 2, side + 2, side + 1.6)
     grid = {"cbar": False, "square": True, "linewidths": 0.5, "linecolor": (0.5, 0.5, 0.5, 0.3)}
     text = {"fmt": "d", "annot_kws": {"color": "black", "fontsize": 8}, "xticklabels": False, "yticklabels": False}
     for ax, (title, table) in zip(axes, counts.items(), strict=True):
@@ -78,8 +77,8 @@ def confusion_matrices(counts: dict[str, np.ndarray], columns: int = 2) -> Figur
     return figure
 
 
-def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[str] = ("PC 1", "PC 2")) -> Figure:
-    """Two coordinates of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
+def embedding_scatter(points: np.ndarray, labels: np.ndarray) -> Figure:
+    """Two principal components of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
     figure, ((ax,),) = new_figure(7.5, 4.6)
     names = dict(enumerate(CLASS_NAMES))
     colors = class_palette(labels.max() + 1)
@@ -87,29 +86,26 @@ def embedding_scatter(points: np.ndarray, labels: np.ndarray, titles: Sequence[s
         own = points[labels == label]
         ax.plot(*own.T, ".", color=colors[label], markersize=3, alpha=0.5)
         ax.plot(*own.mean(axis=0), "o", color=colors[label], markeredgecolor="black", label=names.get(label, label))
-    ax.set(xlabel=titles[0], ylabel=titles[1])
+    ax.set(xlabel="PC 1", ylabel="PC 2")
     figure.legend(loc="outside right upper")
     return figure
 
 
 def cause_chart(table: pd.DataFrame, chance: float, paper: float) -> Figure:
-    """Accuracy of every case, grouped by the cause that it tests.
+    """Accuracy of every case of :func:`galutils.clustering.chance.collect_cases`, grouped by the cause that it tests.
 
-    Args:
-        table: from :func:`galutils.clustering.chance.collect_cases`.
-        chance: accuracy of permuted labels, one-to-one. paper: that which the paper reports.
+    chance: accuracy of permuted labels, one-to-one. paper: that which the paper reports.
     """
     figure, ((ax,),) = new_figure(8.5, 0.27 * len(table) + 1.2)
     for i, (cause, cases) in enumerate(table.groupby("cause", sort=False)):
         ax.plot(cases["accuracy"], cases.index, "osD^vPX*"[i % 8], color=PALETTE[i % 7], label=cause)
     ax.plot(table["chance"], table.index, "|", color="grey", markersize=9, label="permuted labels, same matching")
-    ax.axvline(chance, color="grey", linestyle=":", linewidth=1)
+    ax.axvline(chance, **REFERENCE)
     ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"the paper's {paper:.0%}")
     ax.set_yticks(table.index, table["case"], fontsize=8)
     ax.invert_yaxis()
-    ax.set_xlim(left=0)
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
-    ax.set_xlabel("Accuracy")
+    ax.set(xlim=(0, None), xlabel="Accuracy")
     ax.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=2)
     return figure

@@ -12,13 +12,13 @@ from matplotlib.figure import Figure
 from seaborn import objects as so
 
 from galutils.evaluation.cost import COSTS, on_front
-from galutils.report.figures.display import PALETTE, STYLE, class_palette, new_figure, new_panels
+from galutils.report.figures.display import PALETTE, REFERENCE, STYLE, class_palette, new_figure, new_panels
 
 
 def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figure:
-    """Which differences are real: accuracy of the row less that of the column, in points; grey where undecided.
+    """Which differences of :func:`galutils.evaluation.significance.compare` are real; grey where undecided.
 
-    comparisons: from :func:`galutils.evaluation.significance.compare`; titles: the approaches, in the order to draw.
+    titles: the approaches, in the order to draw.
     """
     gap = np.full((len(titles), len(titles)), np.nan)
     words = np.full(gap.shape, "", dtype=object)
@@ -30,22 +30,23 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
     figure, ((ax,),) = new_figure(2.6 + 0.95 * len(titles), 1.4 + 0.62 * len(titles))
     end = 1.8 * np.nanmax(np.abs(gap), initial=1)  # so that no cell is too dark for its words
     # Words not in black, which would turn with the page's text colour, as the cells do not.
-    style = {"annot": words, "fmt": "", "annot_kws": {"color": "#1a1a1a", "fontsize": 8}, "cbar": False}
+    style = {"fmt": "", "annot_kws": {"color": "#1a1a1a", "fontsize": 8}, "cbar": False}
     names = {"xticklabels": [fill(title, 15) for title in titles], "yticklabels": [fill(title, 24) for title in titles]}
-    sns.heatmap(gap, vmin=-end, vmax=end, cmap="RdBu", ax=ax, **style, **names)
+    sns.heatmap(gap, vmin=-end, vmax=end, cmap="RdBu", annot=words, ax=ax, **style, **names)
     ax.tick_params(rotation=0, labelsize=8)
     ax.set_title("Accuracy of the row less that of the column, points")
     return figure
 
 
-def reliability_diagrams(tables: dict[str, pd.DataFrame], columns: int = 3) -> Figure:
+def reliability_diagrams(tables: dict[str, pd.DataFrame]) -> Figure:
     """Accuracy against confidence; on the diagonal, probabilities mean what they say. Areas follow the galaxies.
 
-    tables: for each title the bins, see :func:`galutils.evaluation.calibration.reliability`.
+    tables: for each title the bins of :func:`galutils.evaluation.calibration.reliability`.
     """
+    columns = 3
     figure, axes = new_panels(len(tables), columns, 3.3, 3.5, sharex=True, sharey=True)
     for ax, (title, bins) in zip(axes, tables.items(), strict=True):
-        ax.plot([0, 1], [0, 1], color="grey", linestyle=":", linewidth=1)
+        ax.plot([0, 1], [0, 1], **REFERENCE)
         ax.plot(bins["confidence"], bins["accuracy"], color=PALETTE[0], linewidth=1)
         ax.scatter(bins["confidence"], bins["accuracy"], 250 * bins["count"] / bins["count"].sum(), color=PALETTE[0])
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03))
@@ -75,13 +76,13 @@ def coverage_curves(tables: dict[str, pd.DataFrame]) -> Figure:
 def ablation_chart(table: pd.DataFrame) -> Figure:
     """What each change of :func:`galutils.study.ablations.compare_with_base` changes; hollow where undecided."""
     figure, ((ax,),) = new_figure(8.5, 0.32 * len(table) + 1.1)
-    ax.axvline(0, color="grey", linestyle=":", linewidth=1)
+    ax.axvline(0, **REFERENCE)
     ends = {"x": "difference", "xmin": "difference_low", "xmax": "difference_high"}
     points = table.assign(**100 * table[[*ends.values()]], place=range(len(table)))
     _draw_intervals(ax, points, y="place", **ends)
     ax.set_yticks(points["place"], table["parameter"] + " = " + table["value"])
-    ax.set(ylim=(len(table) - 0.4, -0.6), ylabel="")
-    ax.set_xlabel("Accuracy less that of the unchanged experiment, points; filled where the difference is real")
+    label = "Accuracy less that of the unchanged experiment, points; filled where the difference is real"
+    ax.set(ylim=(len(table) - 0.4, -0.6), xlabel=label, ylabel="")
     return figure
 
 
@@ -100,10 +101,7 @@ def accuracy_curves(curves: dict[str, pd.DataFrame], label: str, log: bool = Fal
 
 
 def accuracy_against_cost(table: pd.DataFrame) -> Figure:
-    """Accuracy with its 95% interval against costs, on logarithmic axes; the line is the front that nobody beats.
-
-    table: :attr:`galutils.study.results.Results.table`.
-    """
+    """Accuracy with its 95% interval against costs, from the results table; the line is the front that nobody beats."""
     table = table.astype(dict.fromkeys(COSTS, float))
     figure, axes = new_figure(10, 7, nrows=2, ncols=2, sharey=True)
     for ax, (column, (label, less_is_better)) in zip(axes.flat, COSTS.items(), strict=True):

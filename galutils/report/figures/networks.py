@@ -1,11 +1,16 @@
-"""Diagrams of networks, drawn from the modules themselves."""
+"""Figures of one network: its layers, drawn from the modules themselves, and its training by epoch."""
 
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from galutils.report.figures.display import new_figure
+from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.report.figures.display import REFERENCE, new_figure
 
 _LAYER_COLORS = {
     nn.Conv2d: ("#56B4E9", "convolution"),
@@ -45,7 +50,7 @@ def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
 
 
 def network_diagram(network: nn.Module, image_size: int) -> Figure:
-    """Diagram of a network, drawn from the module itself: height follows resolution, hatching means frozen."""
+    """The layers of :func:`trace_layers`: height follows resolution, hatching means frozen."""
     trace = trace_layers(network, image_size)
     figure, ((ax,),) = new_figure(max(7, 0.42 * len(trace)), 3.4)
     seen: dict[str, Rectangle] = {}
@@ -64,3 +69,44 @@ def network_diagram(network: nn.Module, image_size: int) -> Figure:
     title = "hatched: frozen" if any(step["frozen"] for step in trace) else ""
     figure.legend(seen.values(), seen.keys(), loc="outside upper center", ncols=5, title=title)
     return figure
+
+
+def learning_curves(history: pd.DataFrame) -> Figure:
+    """Loss and accuracy over training and test rows. history: :attr:`galutils.study.runs.Run.history`."""
+    figure, ((left, right),) = new_figure(8, 3, ncols=2)
+    for ax, quantity in ((left, "loss"), (right, "accuracy")):
+        ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
+        ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
+        _finish(ax, quantity.capitalize())
+    right.set_ylim(0, 1)
+    right.axhline(1 / NUM_CLASSES, **REFERENCE)
+    right.annotate("chance", (1, 1 / NUM_CLASSES), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    left.legend()
+    return figure
+
+
+def distillation_curves(history: pd.DataFrame, start_rank: float, prototypes: int) -> Figure:
+    """Loss and the signs of collapse, see :class:`galutils.training.dino.DinoResult`.
+
+    prototypes: outputs of the head, whose logarithm is the largest entropy.
+    """
+    figure, ((left, middle, right),) = new_figure(10, 3, ncols=3)
+    epochs = history["epoch"]
+    left.plot(epochs, history["loss"], "o-", markersize=4)
+    middle.plot(epochs, history["teacher_entropy"], "o-", markersize=4, label="of an output")
+    middle.plot(epochs, history["marginal_entropy"], "s-", markersize=4, label="of the mean output")
+    middle.axhline(np.log(prototypes), **REFERENCE, label="uniform")
+    middle.set_ylim(bottom=0)
+    middle.legend()
+    right.plot([0, *epochs], [start_rank, *history["embedding_rank"]], "o-", markersize=4)
+    right.set_ylim(0, 1.1 * max(start_rank, history["embedding_rank"].max()))
+    titles = ("Loss (nats)", "Teacher's entropy (nats)", "Effective rank of the embedding")
+    for ax, title in zip((left, middle, right), titles, strict=True):
+        _finish(ax, title)
+    return figure
+
+
+def _finish(ax: Axes, quantity: str) -> None:
+    """Name the axes; epochs are whole numbers."""
+    ax.set(xlabel="Epoch", ylabel=quantity)
+    ax.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True, min_n_ticks=1))

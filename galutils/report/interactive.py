@@ -1,0 +1,155 @@
+"""What the pages' scripts show: the galaxy explorer, the galaxies of each cell of a matrix, and their thumbnails."""
+
+import base64
+import re
+from html import unescape
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from galutils.clustering.methods import reduce_dimensions
+from galutils.data.galaxies import Galaxies
+from galutils.data.galaxy10 import CLASS_NAMES
+from galutils.models.embedding import embed
+from galutils.report.figures.display import webp_url
+from galutils.study.features import Classifier
+from galutils.study.runs import PROBABILITIES
+
+#: Galaxies on the map at most, drawn by a seed; neighbours given for each.
+MOST_GALAXIES, NEIGHBOURS = 4000, 8
+
+#: Bytes of all the explorer's sheets at most, and the sides of its thumbnails that are tried, the largest first.
+MOST_BYTES, SIDES = 8_000_000, (128, 96, 72, 56, 48)
+
+#: Thumbnails on a page with matrices at most, and their height and width in pixels, in the file and on the page.
+MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 96, 80
+
+#: Thumbnails side by side on a sheet, and on a whole one.
+COLUMNS, PER_SHEET = 10, 100
+
+
+def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path) -> tuple[dict, list[str]]:
+    """Galaxies mapped by their embedding and what each approach says of them, for JSON; and sheets as data URLs.
+
+    The map shows the test galaxies of the first classifier; where there is none, any. Their places come from the
+    embedding of the first run without labels; where there is none, from the features of the first classifier.
+    """
+    firsts = runs.drop_duplicates("experiment")
+    supervised, unsupervised = firsts[firsts["supervised"]], firsts[~firsts["supervised"]]
+    rows = supervised["run"].iloc[0].predictions["row"].to_numpy() if len(supervised) else np.arange(len(galaxies))
+    if len(rows) > MOST_GALAXIES:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_GALAXIES, replace=False))
+    clusters = cluster_of = None
+    if len(unsupervised):
+        first = unsupervised.iloc[0]
+        clusters = first.run.predictions.set_index("row")["cluster"].reindex(rows).tolist()
+        cluster_of, name = first.approach, f"the embedding of {first.approach.replace(' and k-means', '')}"
+        features = embed(first.run.network(), galaxies, first.run.preprocessing, cache_dir=cache_dir).values[rows]
+    else:
+        name = f"the features of {supervised['approach'].iloc[0]}"
+        features = Classifier(supervised["run"].iloc[0]).of_rows(galaxies, rows)
+    data = {
+        "classes": CLASS_NAMES,
+        "rows": rows.tolist(),
+        "tested": bool(len(supervised)),
+        "true": galaxies.labels[rows].tolist(),
+        "embedding": name,
+        **_places(features),
+        "clusters": clusters,
+        "cluster_of": cluster_of,
+        "best": firsts.loc[(supervised if len(supervised) else firsts)["accuracy"].idxmax(), "experiment"],
+        "approaches": [_opinion(entry, rows) for entry in firsts.itertuples()],
+        "sheet": PER_SHEET,
+        "columns": COLUMNS,
+    }
+    for side in dict.fromkeys(min(side, galaxies.image_size) for side in SIDES):
+        sheets = _thumbnails(galaxies.read_images(rows, side))
+        if sum(map(len, sheets)) <= MOST_BYTES:
+            break
+    return data, sheets
+
+
+def _places(features: np.ndarray) -> dict:
+    """Two maps (x, y by galaxy) and the nearest neighbours of each galaxy, nearest first. features: (n, D)."""
+    from sklearn.manifold import TSNE
+    from sklearn.neighbors import NearestNeighbors
+
+    components = reduce_dimensions(features, 0.95)
+    count = len(components)
+    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, count - 1)).fit(components).kneighbors(return_distance=False)
+    plane = np.pad(components[:, :2], ((0, 0), (0, max(0, 2 - components.shape[1]))))
+    maps = {"principal components": plane}
+    if count > 5:
+        start = plane / (plane[:, 0].std() or 1) * 1e-4
+        tsne = TSNE(2, perplexity=min(30, (count - 1) / 3), init=start, random_state=0)
+        maps = {"neighbourhoods": tsne.fit_transform(components), **maps}
+    # Three digits of the map's width are finer than a point.
+    scaled = {title: 1000 * (places - places.min(0)) / (np.ptp(places) or 1) for title, places in maps.items()}
+    maps = {title: dict(zip("xy", places.round(1).T.tolist(), strict=True)) for title, places in scaled.items()}
+    return {"maps": maps, "neighbours": near.tolist()}
+
+
+def _opinion(entry, rows: np.ndarray) -> dict:
+    """What one run says of each galaxy: the class, -1 where it was not asked, and probabilities in 255 steps."""
+    table = entry.run.predictions.set_index("row").reindex(rows)
+    steps = (255 * table[PROBABILITIES].fillna(0)).round().to_numpy(np.uint8)
+    return {
+        "experiment": entry.experiment,
+        "title": entry.approach,
+        "predicted": table["y_pred"].fillna(-1).astype(int).tolist(),
+        "probabilities": base64.b64encode(steps.tobytes()).decode(),
+    }
+
+
+def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict | None, list[str]]:
+    """What shows the galaxies of each cell, for JSON, None where the page has no matrix; and its sheets as data URLs.
+
+    page: HTML with matrices marked as :func:`galutils.report.figures.plots.confusion_matrices` does, by approach or
+    experiment; runs: those that the page is about.
+    """
+    matrices, tables = {}, {}
+    for title in map(unescape, re.findall(r"data-matrix=[\"'](.*?)[\"']", page)):
+        own = runs[(runs["approach"] == title) | (runs["experiment"] == title)]
+        if len(own):
+            matrices[title] = {"experiment": own["experiment"].iloc[0], "cells": {}}
+            tables[title] = _most_probable_first(own)
+    if not tables:
+        return None, []
+    cells = pd.concat(tables, names=["title"]).groupby(["title", "y_true", "y_pred"])
+    # As many for each cell as the page has room for.
+    for per_cell in (24, 16, 12, 8, 6, 4, 3, 2, 1):
+        chosen = cells.head(per_cell)
+        rows = np.unique(chosen["row"])
+        if len(rows) <= MOST_ON_PAGE:
+            break
+    chosen = chosen.assign(place=np.searchsorted(rows, chosen["row"])).reset_index("title")
+    for entry in chosen.itertuples():
+        cell = matrices[entry.title]["cells"].setdefault(f"{entry.y_true} {entry.y_pred}", [])
+        cell.append([entry.row, entry.place])
+    shape = {"sheet": PER_SHEET, "columns": COLUMNS, "shown": SHOWN_SIDE}
+    sheets = _thumbnails(galaxies.read_images(rows, min(SIDE, galaxies.image_size)))
+    return {"classes": CLASS_NAMES, "matrices": matrices, **shape}, sheets
+
+
+def _most_probable_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of the runs, those first that are surest; a galaxy that several seeds put into a cell, once."""
+    table = pd.concat([run.predictions for run in runs["run"]])
+    table = table[table["y_pred"] >= 0]
+    own = table[PROBABILITIES].to_numpy()[np.arange(len(table)), table["y_pred"]]
+    table = table.assign(own=own).sort_values(["own", "row"], ascending=[False, True], kind="stable")
+    return table.drop_duplicates(["row", "y_true", "y_pred"])
+
+
+def _thumbnails(images: np.ndarray) -> list[str]:
+    """Sheets of images (n, side, side, 3) uint8, row by row, every sheet as large as the first: data URLs (WebP)."""
+    side, lines = images.shape[1], PER_SHEET // COLUMNS
+    sheets = []
+    for start in range(0, len(images), PER_SHEET):
+        part = images[start : start + PER_SHEET]
+        sheet = np.zeros((PER_SHEET, side, side, 3), np.uint8)
+        sheet[: len(part)] = part
+        tiled = sheet.reshape(lines, COLUMNS, side, side, 3).swapaxes(1, 2).reshape(lines * side, COLUMNS * side, 3)
+        sheets.append(webp_url(Image.fromarray(tiled), quality=75))
+    return sheets

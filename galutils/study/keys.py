@@ -1,0 +1,112 @@
+"""What an executed notebook depends on, so that it is run again where that changes, and only there.
+
+Time stamps do not count: a finished run that was copied to another machine stays finished. The key is kept in the
+metadata of the executed notebook.
+"""
+
+import ctypes
+import hashlib
+import json
+import os
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+
+from galutils.files import code_digest, sha256
+from galutils.study.parameters import declared_parameters
+from galutils.study.runs import digest_runs
+
+#: Parameters that say where something lies, which changes nothing.
+PLACES = ("run_dir", "runs_dir", "cache_dir")
+
+#: Code that makes the numbers of a run. A new figure, or a new style, trains nothing again.
+CODE = ("data", "models", "training", "clustering", "evaluation", "device.py", "memory.py", "files.py")
+
+
+def notebook_key(source: str | Path, parameters: dict, threads: str | None = None) -> dict:
+    """Everything that the output of a notebook depends on, by name. threads: by default those of the environment."""
+    source = Path(source)
+    given = declared_parameters(source) | parameters
+    key = {
+        "notebook": _digest([cell.source for cell in nbformat.read(source, as_version=4).cells]),
+        "parameters": {name: _content(source, value) for name, value in given.items() if name not in PLACES},
+        "code": code_of("run_dir" in given),
+        "torch": version("torch"),
+        "device": "cpu" if given.get("device") == "cpu" or not cuda_is_there() else "cuda",
+        "threads": threads or os.environ.get("OMP_NUM_THREADS"),
+    }
+    if given.get("weights") in ("auto", "imagenet", "dino"):
+        key["pretrained weights at hand"] = _official_files()
+    if "runs_dir" in given:
+        key["runs"] = digest_runs(source.parent / given["runs_dir"])
+    return key
+
+
+def read_key(executed: str | Path, run_dir: str | Path | None = None) -> dict | None:
+    """The key of an executed notebook; None where it, or the run that it should have written, is not complete."""
+    try:
+        metadata = json.loads(Path(executed).read_text(encoding="utf-8"))["metadata"]
+    except (OSError, ValueError, KeyError):
+        return None
+    complete = run_dir is None or (Path(run_dir) / "metrics.json").exists()
+    return metadata.get("galutils") if complete else None
+
+
+def describe_changes(before: dict, after: dict) -> str:
+    """In words: what differs between two keys."""
+    said = []
+    for name in [*after, *(name for name in before if name not in after)]:
+        if name == "parameters":
+            old, new = before.get(name, {}), after[name]
+            changed = [parameter for parameter in new | old if old.get(parameter) != new.get(parameter)]
+            said += [
+                f"{parameter} {_short(old.get(parameter))} → {_short(new.get(parameter))}" for parameter in changed
+            ]
+        elif before.get(name) != after.get(name):
+            said.append(f"another {name}" if name in ("notebook", "code", "runs") else f"{name} {after.get(name)}")
+    return ", ".join(said)
+
+
+@cache
+def code_of(experiment: bool) -> str:
+    """Digest of the code behind an experiment's notebook, or behind one about data or results."""
+    return code_digest(*CODE) if experiment else code_digest(*CODE, "study", "report")
+
+
+def cuda_is_there() -> bool:
+    """Whether NVIDIA's driver finds a device; asked without PyTorch, which takes seconds to import."""
+    try:
+        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+    except OSError:
+        return False
+
+
+def _content(source: Path, value: object) -> object:
+    """A parameter; for a file its checksum, since content counts, not the place."""
+    path = source.parent / Path(value).expanduser() if isinstance(value, str) and value else None
+    return f"file {_checksum(path)}" if path is not None and path.is_file() else value
+
+
+@cache
+def _checksum(path: Path) -> str:
+    return sha256(path)
+
+
+def _official_files() -> list[str]:
+    """Names of the official weights in the caches of torch and Hugging Face."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    torch_home = Path(os.environ.get("TORCH_HOME", home / "torch"))
+    hub = Path(os.environ.get("HF_HOME", home / "huggingface")) / "hub"
+    found = [*(torch_home / "hub" / "checkpoints").glob("vgg*.pth"), *hub.glob("models--timm--*dino*")]
+    return sorted(path.name for path in found)
+
+
+def _digest(texts: list[str]) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
+
+
+def _short(value: object) -> str:
+    text = "none" if value is None else str(value)
+    return text if len(text) <= 24 else f"{text[:16]}…"

@@ -1,0 +1,115 @@
+"""A notebook is run again where what it depends on has changed, and only there."""
+
+import json
+import shutil
+import sys
+
+import nbformat
+import pytest
+from conftest import ROOT
+from fakes import write_run
+
+from galutils import cli
+from galutils.study import keys
+from galutils.study.keys import describe_changes, notebook_key, read_key
+
+
+@pytest.fixture
+def source(tmp_path):
+    """A notebook whose output says how often it ran."""
+    declared = 'data_path = "simulated"  # a file\nepochs = 3  # a number\nrun_dir = ""  # a folder'
+    parameters = nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]})
+    written = "open(run_dir + '/ran', 'a').write('x'); open(run_dir + '/metrics.json', 'a').close()"
+    run = nbformat.v4.new_code_cell(written)
+    notebook = nbformat.v4.new_notebook(cells=[parameters, run])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(notebook, tmp_path / "notebooks" / "n.ipynb")
+    return tmp_path / "notebooks" / "n.ipynb"
+
+
+@pytest.fixture
+def call(source, monkeypatch, capsys):
+    """Execute the notebook with some parameters; what the command says, and how often it has run by then."""
+
+    def call(run_dir, **given):
+        run_dir.mkdir(exist_ok=True)
+        parameters = json.dumps(given | {"run_dir": str(run_dir)})
+        monkeypatch.setattr(
+            sys, "argv", ["galutils", "execute", str(source), str(run_dir / "o.ipynb"), "-p", parameters]
+        )
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert stopped.value.code == 0
+        return capsys.readouterr().out, len((run_dir / "ran").read_text())
+
+    return call
+
+
+def test_a_finished_notebook_stays_finished_wherever_it_lies(call, source, tmp_path):
+    assert call(tmp_path / "run")[1] == 1
+    said, times = call(tmp_path / "run")
+    assert times == 1
+    assert said.startswith("n is finished, and nothing that it depends on has changed: ")
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    source.touch()
+    assert call(tmp_path / "copy")[1] == 1
+
+
+def test_what_changes_is_said_and_run_again(call, source, tmp_path, monkeypatch):
+    run_dir = tmp_path / "run"
+    call(run_dir)
+    said, times = call(run_dir, epochs=4)
+    assert (said.splitlines()[0], times) == (f"n is run again (epochs 3 → 4): {run_dir / 'o.ipynb'}", 2)
+    monkeypatch.setattr(keys, "code_of", lambda experiment: "other code")
+    assert call(run_dir, epochs=4)[0].startswith("n is run again (another code): ")
+    notebook = nbformat.read(source, 4)
+    notebook.cells[1].source += "\n"
+    nbformat.write(notebook, source)
+    assert call(run_dir, epochs=4)[0].startswith("n is run again (another notebook): ")
+    (run_dir / "metrics.json").unlink()
+    said, times = call(run_dir, epochs=4)
+    assert ("again" in said, times) == (False, 5)  # there is nothing finished to speak of
+
+
+def test_files_count_by_their_content(source, tmp_path, monkeypatch):
+    for name, content in (("a.h5", "galaxies"), ("copy.h5", "galaxies"), ("b.h5", "others")):
+        (tmp_path / name).write_text(content)
+    one, copy, other = (notebook_key(source, {"data_path": f"../{name}.h5"}) for name in ("a", "copy", "b"))
+    assert one == copy != other
+    assert describe_changes(one, other).startswith("data_path file ")
+
+
+def test_device_threads_torch_and_runs_count(source, tmp_path, monkeypatch):
+    before = notebook_key(source, {})
+    monkeypatch.setattr(keys, "version", lambda package: "0.0")
+    monkeypatch.setattr(keys, "cuda_is_there", lambda: True)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    assert describe_changes(before, notebook_key(source, {})) == "torch 0.0, device cuda, threads 7"
+    closing = ROOT / "notebooks" / "09_confusion_matrices.ipynb"
+    write_run(tmp_path / "runs", "custom_cnn", 0, 20)
+    first = notebook_key(closing, {"runs_dir": str(tmp_path / "runs")})
+    assert first == notebook_key(closing, {"runs_dir": str(tmp_path / "runs")})
+    write_run(tmp_path / "runs", "custom_cnn", 1, 20)
+    assert describe_changes(first, notebook_key(closing, {"runs_dir": str(tmp_path / "runs")})) == "another runs"
+
+
+def test_pretrained_weights_that_come_to_hand_count(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    notebook = ROOT / "notebooks" / "03_vgg11_deep.ipynb"
+    before = notebook_key(notebook, {"weights": "auto"})
+    weights = tmp_path / "hub" / "checkpoints" / "vgg11-8a719046.pth"
+    weights.parent.mkdir(parents=True)
+    weights.touch()
+    after = notebook_key(notebook, {"weights": "auto"})
+    assert describe_changes(before, after) == "pretrained weights at hand ['vgg11-8a719046.pth']"
+    assert "pretrained weights at hand" not in notebook_key(notebook, {"weights": "random"})
+
+
+def test_a_notebook_without_a_key_is_not_finished(tmp_path):
+    assert read_key(tmp_path / "absent.ipynb") is None
+    (tmp_path / "cut.ipynb").write_text('{"metadata": {"gal')
+    assert read_key(tmp_path / "cut.ipynb") is None
+    (tmp_path / "older.ipynb").write_text('{"metadata": {}}')
+    assert read_key(tmp_path / "older.ipynb") is None

@@ -18,7 +18,7 @@ from conftest import CHROMIUM, ROOT
 from playwright.sync_api import expect, sync_playwright
 
 from galutils.data.simulate.cutouts import write_simulated
-from galutils.study.runs import read_metrics
+from galutils.study.runs import Run
 
 pytestmark = pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
 
@@ -123,7 +123,7 @@ def test_a_notebook_runs_by_hand(lab, page, name, figures):
         assert box["height"] > 60
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     if name == "05_custom_cnn":  # beside the batch runs
-        assert read_metrics(folder / "runs" / "hand" / "custom_cnn" / "seed0")["settings"]["epochs"] == 1
+        assert Run(folder / "runs" / "hand" / "custom_cnn" / "seed0").metrics["settings"]["epochs"] == 1
 
 
 def test_links_of_the_start_page_lead_to_notebooks():

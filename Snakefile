@@ -1,44 +1,23 @@
-"""The study as a graph: simulated data where asked for, each notebook once, then the report."""
+"""The study as a graph: simulated data where asked for, each notebook once, the statistics, then the report."""
 
 import json
-import os
 import sys
 
-from filelock import FileLock, Timeout
-
 from galutils.errors import GalutilsError
-from galutils.study.execute import FAILURE_SUFFIX
+from galutils.study.execute import FAILURE_SUFFIX, forward_termination
 from galutils.study.keys import code_of
 from galutils.study.pages import load_study
 
 try:
-    study = load_study(
-        workflow.basedir,
-        config.get("profile", "quick"),
-        data=str(config.get("data") or ""),
-        vgg_weights=str(config.get("vgg_weights") or ""),
-        dino_weights=str(config.get("dino_weights") or ""),
-        device=str(config.get("device") or ""),
-    )
+    choices = {name: config.get(name) or "" for name in ("data", "vgg_weights", "dino_weights", "device")}
+    study = load_study(workflow.basedir, str(config.get("profile", "quick")), **choices)
     if workflow.is_main_process:
         study.check_folders()
         study.check_files()
+        lock = study.start()  # held until this process ends, however it ends
+        forward_termination()
 except GalutilsError as error:
     sys.exit(f"make report: {error}")
-
-# The system frees this lock however the process ends; Snakemake's own would stay behind a killed one.
-lock = FileLock(study.runs_dir / ".lock")
-if workflow.is_main_process:
-    study.runs_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        sys.exit(f"make report: profile {study.profile} is being run in this checkout; wait for it, or stop it.")
-    study.write_manifest()
-    for line in study.describe_reruns():
-        print(f"make report: will be run again: {line}", file=sys.stderr)
-
-THREADS = study.config.threads
 
 rule all:
     input:
@@ -73,10 +52,7 @@ for page in [*study.pages, *study.ablations]:
             given=json.dumps(page.parameters),
             executed=str(page.executed),
             code=code_of(page.experiment is not None),  # another code runs the rule again
-        threads: THREADS
-        resources:
-            # One notebook at a time on a GPU, as many as there are cores without one.
-            gpu=1 if "device" in page.parameters or page.experiment else 0,
+        threads: study.config.threads
         shell:
             # The number of threads changes the order of additions, so it belongs to the run. The log takes
             # the kernel's chatter; why a notebook failed is told at the end.

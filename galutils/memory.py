@@ -10,6 +10,7 @@ import contextlib
 import ctypes
 import platform
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 
@@ -24,13 +25,28 @@ KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: -1}
 USUAL = {MMAP_MAX: 65_536, MMAP_THRESHOLD: 32 << 20, TRIM_THRESHOLD: 64 << 20}
 
 
+def available_memory(groups: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process may still take: the machine's free memory, or the container's where that is less."""
+    free = psutil.virtual_memory().available
+    # Version 2 of Linux's control groups, then version 1.
+    for limit, used in (
+        ("memory.max", "memory.current"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+    ):
+        try:
+            free = min(free, int((groups / limit).read_text()) - int((groups / used).read_text()))
+        except (OSError, ValueError):  # no such group, or "max": no limit
+            continue
+    return max(0, free)
+
+
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[None]:
     """Keep freed memory while the block runs, and give it back after; also a decorator. It changes no number.
 
     Where the C library is another, or memory short, nothing is done.
     """
-    if platform.libc_ver()[0] != "glibc" or psutil.virtual_memory().available < ROOM:
+    if platform.libc_ver()[0] != "glibc" or available_memory() < ROOM:
         yield
         return
     libc = ctypes.CDLL(None)

@@ -50,7 +50,8 @@ def lab(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (recipe,) = re.findall(r"^lab:.*\n\t(.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
-    config, start = re.fullmatch(r"JUPYTER_CONFIG_PATH=(\S+) jupyter lab .*default_url=(\S+)", recipe).groups()
+    shape = r"JUPYTER_CONFIG_PATH=(\S+) exec \S+/jupyter lab .*default_url=(\S+) \$\(LAB\)"
+    config, start = re.fullmatch(shape, recipe).groups()
     command = [Path(sys.executable).parent / "jupyter-lab", "--notebook-dir", folder / "notebooks", "--no-browser"]
     command += [f"--ServerApp.port={port}", "--IdentityProvider.token=", "--allow-root"]
     command += [f"--LabApp.default_url={start}"]

@@ -68,3 +68,20 @@ def test_elsewhere_the_c_library_is_left_alone(monkeypatch, lacking):
     with memory.freed_memory_kept():
         done = True
     assert done
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [("memory.max", "memory.current"), ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes")],
+)
+def test_a_container_has_no_more_than_its_limit(tmp_path, limit, used):
+    (tmp_path / "memory").mkdir()
+    machine = psutil.virtual_memory().available
+    assert memory.available_memory(tmp_path) > machine / 2  # no limit is given
+    (tmp_path / limit).write_text("max\n")
+    (tmp_path / used).write_text("3000000\n")
+    assert memory.available_memory(tmp_path) > machine / 2
+    (tmp_path / limit).write_text("8000000\n")
+    assert memory.available_memory(tmp_path) == 5_000_000
+    (tmp_path / used).write_text("9000000\n")
+    assert memory.available_memory(tmp_path) == 0

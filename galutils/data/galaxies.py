@@ -6,6 +6,7 @@ z shown as RGB, and ``ans`` (N,) integer, the class from 0 to 9. Optional, (N,) 
 degrees, ``redshift``, NaN where unknown, and ``pxscale`` in arcsec per pixel.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -72,7 +73,7 @@ class Galaxies:
         # HDF5 wants increasing row numbers; blocks bound the memory for the images at their full size.
         order = np.argsort(rows, kind="stable")
         try:
-            with h5py.File(self.path, "r") as file:
+            with h5py.File(self.path, "r", locking=False) as file:
                 for start in range(0, len(order), 256):
                     block = order[start : start + 256]
                     unique, inverse = np.unique(rows[block], return_inverse=True)
@@ -96,8 +97,13 @@ def prepare(images: np.ndarray, size: int, crop: float = 1.0) -> np.ndarray:
     Training and prediction both pass here, so that they cannot differ.
     """
     side = images.shape[1]
-    edge = round(side * (1 - crop) / 2)
+    edge = margin(side, crop)
     return resize(images[:, edge : side - edge, edge : side - edge], size)
+
+
+def margin(side: int, crop: float) -> int:
+    """Pixels cut from each edge so that ``crop`` of a side is kept around the centre, at least a pixel or two."""
+    return min(round(side * (1 - crop) / 2), (side - 1) // 2)
 
 
 def resize(images: np.ndarray, size: int) -> np.ndarray:
@@ -124,13 +130,20 @@ def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
             raise DataError("is a folder, not an HDF5 file; name the file inside it.")
         if not h5py.is_hdf5(path):
             raise DataError(f"is not an HDF5 file; {_GET_IT}.")
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return _read_checked(file, path, labelled)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    except OSError as error:
+        if error.errno is None:  # of the file, not of the system
+            raise DataError(_damage(path, error)) from error
+        raise DataError(f"{path}: cannot be read here ({os.strerror(error.errno)}); the file may be sound.") from error
     except _DAMAGE as error:
-        damage = f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
-        raise DataError(damage) from error
+        raise DataError(_damage(path, error)) from error
+
+
+def _damage(path: Path, error: Exception) -> str:
+    return f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
 
 
 def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-import psutil
 import torch
 
 from galutils.data.galaxies import Galaxies
+from galutils.memory import available_memory
 
 #: Share of the free memory that resident images or features may take.
 MEMORY_SHARE = 0.5
@@ -69,7 +69,7 @@ def free_memory(device: torch.device) -> int:
     """Bytes free on the device (of the machine's memory, where the device has none of its own)."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return psutil.virtual_memory().available
+    return available_memory()
 
 
 def load_images(

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from galutils.data.galaxies import Galaxies
+from galutils.data.galaxies import Galaxies, margin
 from galutils.data.loader import load_images, read_batch
 from galutils.device import device_name, pick_device
 from galutils.errors import GalutilsError
@@ -56,7 +56,7 @@ def prepare_images(images: torch.Tensor, preprocessing: Preprocessing) -> torch.
 def central(images: torch.Tensor, crop: float) -> torch.Tensor:
     """The central part of square images (..., H, H) that is ``crop`` of each side, at least a pixel or two."""
     side = images.shape[-1]
-    edge = min(round(side * (1 - crop) / 2), (side - 1) // 2)
+    edge = margin(side, crop)
     return images[..., edge : side - edge, edge : side - edge]
 
 

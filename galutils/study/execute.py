@@ -2,19 +2,23 @@
 
 import os
 import signal
+import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
 
-import nbformat
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
 from galutils.files import atomic_path, write_text
+from galutils.study.keys import find_gpus
+from galutils.study.parameters import declared_parameters
 
 T = TypeVar("T")
 
@@ -42,15 +46,17 @@ def execute(source: str | Path, target: str | Path, parameters: dict, key: dict 
             ``target`` as ``<target>.failed.ipynb`` to look at.
     """
     source, target = Path(source), Path(target)
+    uses_device = declared_parameters(source).get("device") and parameters.get("device") != "cpu"
     partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
     reason = target.with_suffix(FAILURE_SUFFIX)
     target.parent.mkdir(parents=True, exist_ok=True)
-    # A run that was killed may have left its notebook running: wait for that one, rather than write with it.
-    with FileLock(target.with_suffix(".lock")):
+    with _alone(target.with_suffix(".lock")), _own_gpu() if uses_device else nullcontext():
         for leftover in (target, partial, failed, reason):
             leftover.unlink(missing_ok=True)
         message = _stoppable(lambda: _run(source, partial, parameters))
         if message is None:
+            import nbformat
+
             notebook = nbformat.read(partial, as_version=4)
             notebook.metadata["galutils"] = key
             with atomic_path(target) as whole:
@@ -63,6 +69,18 @@ def execute(source: str | Path, target: str | Path, parameters: dict, key: dict 
         raise ReportError(message)
 
 
+def _alone(path: Path) -> FileLock:
+    """A lock on a notebook: where a killed run has left it running, wait for that one, rather than write with it."""
+    lock = FileLock(path)
+    try:
+        if not _taken(lock):
+            print(f"{path.parent}: another process still runs this notebook; waiting for it.", file=sys.stderr)
+            lock.acquire()
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be locked ({error.strerror}); put runs/ on another disk.") from error
+    return lock
+
+
 def stop_children(seconds: float = 5) -> None:
     """End all processes below this one: ask them, and after so many seconds do not ask."""
     children = psutil.Process().children(recursive=True)
@@ -71,6 +89,21 @@ def stop_children(seconds: float = 5) -> None:
             child.terminate()
     for child in psutil.wait_procs(children, seconds)[1]:
         child.kill()
+
+
+def forward_termination() -> None:
+    """Let SIGTERM end the notebooks below this process at once, as Ctrl-C does; Snakemake alone would wait for them.
+
+    The signal is blocked here and taken by a thread, since Snakemake sets a handler of its own.
+    """
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        stop_children()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _stoppable(work: Callable[[], T]) -> T:
@@ -124,6 +157,43 @@ def _run(source: Path, target: Path, parameters: dict, tries: int = 2) -> str | 
             return _run(source, target, parameters, tries - 1)
         return f"{source.name}: its kernel did not start ({first_line(error)}); run fewer notebooks at once (CORES=1)."
     return None
+
+
+@contextmanager
+def _own_gpu() -> Iterator[None]:
+    """Wait for a GPU that no other notebook has, and show the notebook that one alone; nothing where there is none.
+
+    So several GPUs are used side by side, and none is shared by accident. Only those that CUDA_VISIBLE_DEVICES names
+    are taken, where it is set; the locks go by the devices' own identities, as that may number them anew.
+    """
+    identities, before = find_gpus(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if not identities:
+        yield
+        return
+    names = before.split(",") if before else [str(number) for number in range(len(identities))]
+    locks = [
+        FileLock(Path(tempfile.gettempdir()) / f"galutils-gpu-{identity}.lock", mode=0o666) for identity in identities
+    ]
+    while (mine := next((i for i, lock in enumerate(locks) if _taken(lock)), None)) is None:
+        time.sleep(1)
+    os.environ["CUDA_VISIBLE_DEVICES"] = names[mine]
+    try:
+        yield
+    finally:
+        locks[mine].release()
+        if before is None:
+            del os.environ["CUDA_VISIBLE_DEVICES"]
+        else:
+            os.environ["CUDA_VISIBLE_DEVICES"] = before
+
+
+def _taken(lock: FileLock) -> bool:
+    """Take a lock if it is free."""
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return False
+    return True
 
 
 @contextmanager

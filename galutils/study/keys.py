@@ -12,11 +12,11 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
-import nbformat
-
 from galutils.files import code_digest, sha256
 from galutils.study.parameters import declared_parameters
-from galutils.study.runs import digest_runs
+
+#: Which runs a study has; written below ``runs/<profile>`` when it is started.
+MANIFEST = "study.json"
 
 #: Parameters that say where something lies, which changes nothing.
 PLACES = ("run_dir", "runs_dir", "cache_dir")
@@ -29,12 +29,13 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
     """Everything that the output of a notebook depends on, by name. threads: by default those of the environment."""
     source = Path(source)
     given = declared_parameters(source) | parameters
+    cells = json.loads(source.read_text(encoding="utf-8"))["cells"]
     key = {
-        "notebook": _digest([cell.source for cell in nbformat.read(source, as_version=4).cells]),
+        "notebook": hashlib.sha256("\0".join("".join(cell["source"]) for cell in cells).encode()).hexdigest(),
         "parameters": {name: _content(source, value) for name, value in given.items() if name not in PLACES},
         "code": code_of("run_dir" in given),
         "torch": version("torch"),
-        "device": "cpu" if given.get("device") == "cpu" or not cuda_is_there() else "cuda",
+        "device": "cpu" if given.get("device") == "cpu" or not find_gpus() else "cuda",
         "threads": threads or os.environ.get("OMP_NUM_THREADS"),
     }
     if given.get("weights") in ("auto", "imagenet", "dino"):
@@ -69,18 +70,50 @@ def describe_changes(before: dict, after: dict) -> str:
     return ", ".join(said)
 
 
+def run_directories(profile_dir: str | Path, ablations: bool = False) -> list[Path]:
+    """Those of the complete runs, or ablations, below ``runs/<profile>``: its study's, or all where none was started.
+
+    So a run of an earlier configuration, which the study no longer has, stays out of its results.
+    """
+    folder = Path(profile_dir)
+    if (folder / MANIFEST).exists():
+        named = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        found = [folder / name for name in named["ablations" if ablations else "runs"]]
+    else:
+        found = folder.glob("ablations/*/*=*/seed*" if ablations else "*/seed*")
+    return sorted(directory for directory in found if (directory / "metrics.json").exists())
+
+
+def digest_runs(profile_dir: str | Path) -> str:
+    """A digest of what the runs and ablations below ``runs/<profile>`` say."""
+    folder, digest = Path(profile_dir), hashlib.sha256()
+    for directory in [*run_directories(folder), *run_directories(folder, ablations=True)]:
+        said = [sha256(directory / name) for name in ("metrics.json", "predictions.csv")]
+        digest.update(f"{directory.relative_to(folder)} {said}".encode())
+    return digest.hexdigest()
+
+
 @cache
 def code_of(experiment: bool) -> str:
     """Digest of the code behind an experiment's notebook, or behind one about data or results."""
     return code_digest(*CODE) if experiment else code_digest(*CODE, "study", "report")
 
 
-def cuda_is_there() -> bool:
-    """Whether NVIDIA's driver finds a device; asked without PyTorch, which takes seconds to import."""
+def find_gpus() -> list[str]:
+    """Identities of the GPUs that NVIDIA's driver lets us see; asked without PyTorch, which takes seconds to import."""
     try:
-        return ctypes.CDLL("libcuda.so.1").cuInit(0) == 0
+        driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
-        return False
+        return []
+    count, device, identity = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    found = []
+    for number in range(count.value):
+        driver.cuDeviceGet(ctypes.byref(device), number)
+        driver.cuDeviceGetUuid(identity, device)
+        found.append(bytes(identity).hex())
+    return found
 
 
 def _content(source: Path, value: object) -> object:
@@ -101,10 +134,6 @@ def _official_files() -> list[str]:
     hub = Path(os.environ.get("HF_HOME", home / "huggingface")) / "hub"
     found = [*(torch_home / "hub" / "checkpoints").glob("vgg*.pth"), *hub.glob("models--timm--*dino*")]
     return sorted(path.name for path in found)
-
-
-def _digest(texts: list[str]) -> str:
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def _short(value: object) -> str:

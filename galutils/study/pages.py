@@ -2,16 +2,19 @@
 
 import os
 import re
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import psutil
+from filelock import BaseFileLock, FileLock, Timeout
+
 from galutils.evaluation.paper import starting_weights
-from galutils.files import write_json
-from galutils.study.keys import describe_changes, notebook_key, read_key
+from galutils.files import write_json, write_text
+from galutils.study.keys import MANIFEST, describe_changes, notebook_key, read_key
 from galutils.study.parameters import check_files, check_parameters, declared_parameters
 from galutils.study.profile import Profile, StudyError, read_profile
-from galutils.study.runs import MANIFEST
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
@@ -175,7 +178,7 @@ class Study:
             file = self.root / "config" / f"{self.profile}.yaml"
             raise StudyError(f"{file}: common has {unknown}, which no notebook of this profile declares; remove them.")
 
-    def describe_reruns(self) -> list[str]:
+    def _describe_reruns(self) -> list[str]:
         """A line for each finished run that will be run again, and why."""
         if self.simulated and not Path(self.data_path).exists():
             return []  # the galaxies are made first; then each notebook looks for itself
@@ -187,7 +190,40 @@ class Study:
                     lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
         return lines
 
-    def write_manifest(self) -> None:
+    def start(self) -> BaseFileLock:
+        """Take the profile for this process, note which runs are the study's, and say which will be run again.
+
+        The system frees the lock however the process ends; Snakemake's own would stay behind a killed one.
+
+        Raises:
+            StudyError: another process has it, or the file system has no locks.
+        """
+        self.runs_dir.mkdir(parents=True, exist_ok=True)
+        path, owner = self.runs_dir / ".lock", self.runs_dir / ".lock.process"
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            number = owner.read_text() if owner.exists() else ""
+            if number.isdigit() and psutil.pid_exists(int(number)):
+                raise StudyError(
+                    f"profile {self.profile} is being run in this checkout by process {number}; wait for it, or stop "
+                    f"it (kill {number})."
+                ) from None
+            raise StudyError(
+                f"{path}: is held, but not by a process of this machine; delete it if none runs."
+            ) from None
+        except OSError as error:
+            raise StudyError(
+                f"{path}: cannot be locked ({error.strerror}); put the checkout on another disk."
+            ) from error
+        write_text(owner, str(os.getpid()))
+        self._write_manifest()
+        for line in self._describe_reruns():
+            print(f"make report: will be run again: {line}", file=sys.stderr)
+        return lock
+
+    def _write_manifest(self) -> None:
         """Say beside the runs which of them are this study's."""
         runs, ablations = (
             [str(page.directory.relative_to(self.runs_dir)) for page in pages]
@@ -223,6 +259,9 @@ def load_study(
         StudyError: there is no such profile or file, or something in the profile is wrong.
     """
     root = Path(root).resolve()
+    given = {"DATA": data, "VGG_WEIGHTS": vgg_weights, "DINO_WEIGHTS": dino_weights, "DEVICE": device}
+    for name, text in {"The checkout's path": root, **given}.items():
+        _check_text(name, text)
     path = root / "config" / f"{profile}.yaml"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
@@ -243,6 +282,14 @@ def load_study(
     study = Study(root, profile, config)
     study.check_parameters()
     return study
+
+
+def _check_text(name: str, text: object) -> None:
+    """Refuse what Snakemake would read as a pattern, or has read as something else than text."""
+    if not isinstance(text, str | Path):
+        raise StudyError(f"{name} was read as {text!r}, not as text; set it through make, or put quotes around it.")
+    if set("{}") & set(str(text)):
+        raise StudyError(f"{name} has braces ({text}), which Snakemake takes for a pattern; use another name.")
 
 
 def _found(variable: str, given: str, *words: str, advice: str) -> str:

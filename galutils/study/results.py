@@ -22,7 +22,8 @@ from galutils.evaluation.significance import compare
 from galutils.files import code_digest, write_json
 from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
 from galutils.study.collect import collect_runs, grade_runs
-from galutils.study.runs import PROBABILITIES, digest_runs
+from galutils.study.keys import digest_runs
+from galutils.study.runs import PROBABILITIES
 
 #: Beside the runs.
 FILE = "results.json"

@@ -11,7 +11,6 @@
 - ``seeds.csv``: for a clustering, its scores by seed of k-means.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +29,8 @@ from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.metrics import classification_scores
 from galutils.files import atomic_path, data_home, sha256, write_json
 from galutils.models.cost import multiply_adds
+from galutils.study.keys import run_directories
 from galutils.study.provenance import describe_data, describe_environment
-
-#: Which runs a study has; written below ``runs/<profile>`` when it is started.
-MANIFEST = "study.json"
 
 #: Of what a run directory holds; a change makes runs of earlier versions unreadable.
 FORMAT = 2
@@ -183,26 +180,8 @@ class Run:
 
 
 def find_runs(profile_dir: str | Path, ablations: bool = False) -> list[Run]:
-    """The complete runs, or ablations, below ``runs/<profile>``: those of its study, or all where none was started.
-
-    So a run of an earlier configuration, which the study no longer has, stays out of its results.
-    """
-    folder = Path(profile_dir)
-    if (folder / MANIFEST).exists():
-        named = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        found = [folder / name for name in named["ablations" if ablations else "runs"]]
-    else:
-        found = folder.glob("ablations/*/*=*/seed*" if ablations else "*/seed*")
-    return [Run(directory) for directory in sorted(found) if (directory / "metrics.json").exists()]
-
-
-def digest_runs(profile_dir: str | Path) -> str:
-    """A digest of what the runs and ablations below ``runs/<profile>`` say."""
-    folder, digest = Path(profile_dir), hashlib.sha256()
-    for run in [*find_runs(folder), *find_runs(folder, ablations=True)]:
-        said = [sha256(run.directory / name) for name in ("metrics.json", "predictions.csv")]
-        digest.update(f"{run.directory.relative_to(folder)} {said}".encode())
-    return digest.hexdigest()
+    """The complete runs, or ablations, below ``runs/<profile>``; see :func:`galutils.study.keys.run_directories`."""
+    return [Run(directory) for directory in run_directories(profile_dir, ablations)]
 
 
 def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxies, split: Split, settings, result):

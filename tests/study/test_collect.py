@@ -9,7 +9,8 @@ from galutils.data.splits import Split
 from galutils.files import write_json
 from galutils.study import collect
 from galutils.study.ablations import collect_ablations
-from galutils.study.runs import MANIFEST, Run, RunError
+from galutils.study.keys import MANIFEST
+from galutils.study.runs import Run, RunError
 
 
 def amend(run_dir, **changes):

@@ -1,10 +1,16 @@
 """Notebooks that fail, kernels that die, and kernels of somebody else."""
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 
 import nbformat
+import psutil
 import pytest
+from conftest import ROOT
 
 from galutils.study import execute as module
 from galutils.study.execute import ReportError, execute
@@ -94,3 +100,57 @@ def test_an_error_of_the_system_in_a_cell_is_not_a_full_disk(tmp_path):
     assert str(told.value) == (
         "n.ipynb, cell 2: FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/at/all'"
     )
+
+
+def test_no_gpu_is_shared_and_all_are_used(tmp_path, monkeypatch):
+    """Three notebooks on two GPUs: the third waits until the first gives its own back."""
+    monkeypatch.setattr(module, "find_gpus", lambda: ["one", "two"])
+    monkeypatch.setattr(module.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(module.time, "sleep", lambda seconds: (_ for _ in ()).throw(InterruptedError))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")  # what the cluster gave
+    with module._own_gpu():
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,GPU-7")
+        with module._own_gpu():
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+            with pytest.raises(InterruptedError), module._own_gpu():
+                pass
+        with module._own_gpu():
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "GPU-7"
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5,GPU-7"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with module._own_gpu():
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_without_a_gpu_nothing_is_waited_for(monkeypatch):
+    monkeypatch.setattr(module, "find_gpus", list)
+    monkeypatch.setattr(module, "FileLock", None)
+    with module._own_gpu():
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+SLOW = "import time\nopen('started', 'w').close()\ntime.sleep(600)"
+
+
+def wait_until(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_asked_to_stop_ends_its_kernel(tmp_path, sent):
+    source = write_notebook(tmp_path / "slow.ipynb", SLOW)
+    command = [sys.executable, "-m", "galutils.cli", "execute", source, tmp_path / "o.ipynb"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_until((tmp_path / "started").exists)
+    below = psutil.Process(process.pid).children(recursive=True)
+    assert below
+    process.send_signal(sent)
+    assert process.wait(timeout=10) == (128 + signal.SIGTERM if sent == signal.SIGTERM else 130)
+    assert psutil.wait_procs(below, timeout=5)[1] == []
+    assert "Traceback" not in process.stderr.read()
+    assert sorted(path.name for path in tmp_path.glob("o*")) == ["o.lock"]

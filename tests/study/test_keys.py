@@ -83,7 +83,7 @@ def test_files_count_by_their_content(source, tmp_path, monkeypatch):
 def test_device_threads_torch_and_runs_count(source, tmp_path, monkeypatch):
     before = notebook_key(source, {})
     monkeypatch.setattr(keys, "version", lambda package: "0.0")
-    monkeypatch.setattr(keys, "cuda_is_there", lambda: True)
+    monkeypatch.setattr(keys, "find_gpus", lambda: ["a"])
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     assert describe_changes(before, notebook_key(source, {})) == "torch 0.0, device cuda, threads 7"
     closing = ROOT / "notebooks" / "09_confusion_matrices.ipynb"

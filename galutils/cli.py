@@ -172,16 +172,14 @@ app.add_typer(fetch_app, name="fetch")
 
 @fetch_app.command("data")
 def fetch_data(
-    no_duplicates: Annotated[bool, typer.Option("--no-duplicates", help="The version without duplicates.")] = False,
     copy: Annotated[Path | None, typer.Option("--from", help="A copy to check and take; no download.")] = None,
     to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
 ) -> None:
     """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
-    from galutils.data.download import GALAXY10, GALAXY10_NO_DUPLICATES, fetch
+    from galutils.data.download import GALAXY10, fetch
     from galutils.files import data_home
 
-    file = GALAXY10_NO_DUPLICATES if no_duplicates else GALAXY10
-    typer.echo(fetch(file, to or data_home(), copy))
+    typer.echo(fetch(GALAXY10, to or data_home(), copy, check=True))
 
 
 @fetch_app.command("weights")

@@ -5,17 +5,31 @@ from contextlib import contextmanager
 
 import torch
 
+from galutils.errors import GalutilsError
+
 
 def pick_device(device: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one, else the CPU."""
-    found = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(found if device == "auto" else device)
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() and _computes("cuda") else "cpu")
+    if device != "cpu" and not _computes(device):
+        raise GalutilsError(f"PyTorch cannot compute on device '{device}' here; choose auto or cpu.")
+    return torch.device(device)
+
+
+def _computes(device: str) -> bool:
+    """Whether it does so at all: a GPU may be there and too old for this PyTorch, which then has no code for it."""
+    try:
+        return bool((torch.zeros(1, device=device) + 1).item() == 1)
+    except (RuntimeError, AssertionError):  # the second where PyTorch was built without CUDA
+        return False
 
 
 def pick_precision(precision: str, device: torch.device) -> str:
-    """ "32-true" or "bf16-mixed"; "auto" is the second on a CUDA device, where it is fast, and the first elsewhere."""
+    """ "32-true" or "bf16-mixed"; "auto" is the second on a CUDA device that computes so itself, else the first."""
     if precision == "auto":
-        return "bf16-mixed" if device.type == "cuda" else "32-true"
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bf16-mixed" if fast else "32-true"
     return precision
 
 

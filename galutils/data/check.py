@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.download import GALAXY10, GALAXY10_NO_DUPLICATES, matches
+from galutils.data.download import GALAXY10, matches
 from galutils.data.galaxies import open_galaxies
 from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.splits import contradicting_groups, group_rows, position_pairs, scan_images
@@ -21,7 +21,6 @@ def survey_file(path: str | Path) -> str:
     groups = group_rows(pairs, digest)
     repeated = int(np.sum(np.bincount(groups) > 1))
     contradicting = contradicting_groups(galaxies.labels, groups)
-    known = [file.name for file in (GALAXY10, GALAXY10_NO_DUPLICATES) if matches(file, path)]
     counts = np.bincount(galaxies.labels, minlength=len(CLASS_NAMES))
     lines = [
         f"{path}: {len(galaxies):,} {'simulated ' if galaxies.simulated else ''}galaxies, "
@@ -36,7 +35,10 @@ def survey_file(path: str | Path) -> str:
         lines.append(f"  rows {', '.join(map(str, rows))}: {names}")
     missing = "no redshifts in this file" if galaxies.redshift is None else np.isnan(galaxies.redshift).sum()
     lines.append(f"Missing redshifts: {missing}")
-    lines.append(f"Checksum: {'that of the published ' + known[0] if known else 'not that of a published file'}")
+    published = matches(GALAXY10, path)
+    lines.append(
+        f"Checksum: {f'that of the published {GALAXY10.name}' if published else 'not that of a published file'}"
+    )
     return "\n".join(lines)
 
 

@@ -40,10 +40,6 @@ _ADVICE = "bring the file yourself (galutils fetch data --from FILE), or name yo
 GALAXY10 = RemoteFile(
     "Galaxy10_DECals.h5", f"{_RECORD}/Galaxy10_DECals.h5", f"sha256:{GALAXY10_SHA256}", 2_735_267_419, _ADVICE
 )
-#: Of this version only the beginning of the MD5 checksum is known here.
-GALAXY10_NO_DUPLICATES = RemoteFile(
-    "Galaxy10_DECals_NoDuplicated.h5", f"{_RECORD}/Galaxy10_DECals_NoDuplicated.h5", "md5:a920094d", advice=_ADVICE
-)
 
 #: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent. Bytes written at once.
 BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 20
@@ -51,8 +47,11 @@ BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 20
 TRIES = 5
 
 
-def fetch(file: RemoteFile, folder: str | Path, copy: str | Path | None = None) -> Path:
+def fetch(file: RemoteFile, folder: str | Path, copy: str | Path | None = None, check: bool = False) -> Path:
     """Path of a file in ``folder``: as it is, if it is there; else downloaded, resumed where an earlier try stopped.
+
+    check: whether a file that is there has to have the right checksum, else it is brought anew. For 2.7 GB that takes
+    seconds, so a study leaves it to whoever asks for the file.
 
     The file stands under its name only when its checksum is right. Several processes may ask at once: one
     downloads, the others wait. A ``copy`` is checked and taken instead of downloading. A file that cannot be had, is
@@ -60,11 +59,11 @@ def fetch(file: RemoteFile, folder: str | Path, copy: str | Path | None = None) 
     """
     folder = Path(folder)
     path = folder / file.name
-    if path.exists():
+    if path.exists() and (not check or matches(file, path)):
         return path
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / f".{file.name}.lock"):
-        if path.exists():  # brought by another process meanwhile
+        if path.exists() and (not check or matches(file, path)):  # brought by another process meanwhile
             return path
         if copy is not None:
             _take_copy(file, Path(copy).expanduser(), path)

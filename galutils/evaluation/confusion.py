@@ -30,6 +30,6 @@ def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, floa
 
 def confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
     """The ten wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
-    probabilities = predictions.filter(regex=r"^p\d$").max(axis=1)
+    probabilities = predictions.filter(regex=r"^p\d+$").max(axis=1)
     wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
     return wrong.nlargest(10, "confidence")

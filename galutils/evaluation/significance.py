@@ -61,7 +61,9 @@ def compare_pair(
         return None
     groups, changes = zip(*shared, strict=True)
     found = estimate_mean(groups, changes, draws, seed)
-    size = abs(found["mean"]) / found["standard_error"] if found["standard_error"] > 0 else 0.0
+    error = found["standard_error"]
+    # Where every draw agrees, a difference that is there is beyond doubt, and one that is not, is not.
+    size = abs(found["mean"]) / error if error > 0 else (np.inf if found["mean"] else 0.0)
     single = np.array([discordant(group, change) for group, change in shared])
     exact = [mcnemar([[0, one], [other, 0]], exact=True).pvalue for one, other in single]
     only_first, only_second = single.mean(axis=0).tolist()

@@ -13,8 +13,9 @@ def clean(body: str) -> str:
         element.decompose()
     for element in soup.find_all(True):
         for name in list(element.attrs):
-            value = "".join(element.attrs[name]).strip().lower()
-            if name.lower().startswith("on") or value.startswith(("javascript:", "data:text")):
+            value = re.sub(r"[\0-\x20]", "", "".join(element.attrs[name])).lower()  # browsers skip these in addresses
+            loads = name.lower() in ("src", "srcset", "poster", "background") and not value.startswith("data:image/")
+            if name.lower().startswith("on") or value.startswith(("javascript:", "data:text")) or loads:
                 del element[name]
     for head in soup.select("th"):
         if not head.get_text(strip=True):

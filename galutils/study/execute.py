@@ -17,8 +17,7 @@ from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
 from galutils.files import atomic_path, write_text
-from galutils.study.keys import find_gpus
-from galutils.study.parameters import declared_parameters
+from galutils.study.parameters import declared_parameters, find_gpus
 
 T = TypeVar("T")
 

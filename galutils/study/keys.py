@@ -4,7 +4,6 @@ Time stamps do not count: a finished run that was copied to another machine stay
 metadata of the executed notebook.
 """
 
-import ctypes
 import hashlib
 import json
 import os
@@ -13,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from galutils.files import code_digest, sha256
-from galutils.study.parameters import declared_parameters
+from galutils.study.parameters import declared_parameters, find_gpus
 
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
 MANIFEST = "study.json"
@@ -97,23 +96,6 @@ def digest_runs(profile_dir: str | Path) -> str:
 def code_of(experiment: bool) -> str:
     """Digest of the code behind an experiment's notebook, or behind one about data or results."""
     return code_digest(*CODE) if experiment else code_digest(*CODE, "study", "report")
-
-
-def find_gpus() -> list[str]:
-    """Identities of the GPUs that NVIDIA's driver lets us see; asked without PyTorch, which takes seconds to import."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return []
-    count, device, identity = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ubyte * 16)()
-    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
-        return []
-    found = []
-    for number in range(count.value):
-        driver.cuDeviceGet(ctypes.byref(device), number)
-        driver.cuDeviceGetUuid(identity, device)
-        found.append(bytes(identity).hex())
-    return found
 
 
 def _content(source: Path, value: object) -> object:

@@ -1,6 +1,7 @@
 """What notebooks declare as their parameters, and what they may be given."""
 
 import ast
+import ctypes
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def check_parameters(notebook: str | Path, parameters: dict) -> None:
             raise StudyError(f"{Path(notebook).name}: {name} is {value!r}; give {wanted[kind]}.")
         if name == "device" and value not in DEVICES:
             raise StudyError(f"{Path(notebook).name}: device is {value!r}; choose {', '.join(DEVICES)}.")
+        if name == "device" and value == "cuda" and not find_gpus():
+            raise StudyError(f"{Path(notebook).name}: device is 'cuda', but no GPU is found here; choose auto or cpu.")
 
 
 def check_files(notebook: str | Path, parameters: dict) -> None:
@@ -72,3 +75,20 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
         from galutils.models.weights import check_weights
 
         check_weights(folder / Path(weights).expanduser(), parameters.get("arch", "auto"), kind)
+
+
+def find_gpus() -> list[str]:
+    """Identities of the GPUs that NVIDIA's driver lets us see; asked without PyTorch, which takes seconds to import."""
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    count, device, identity = ctypes.c_int(), ctypes.c_int(), (ctypes.c_ubyte * 16)()
+    if driver.cuInit(0) or driver.cuDeviceGetCount(ctypes.byref(count)):
+        return []
+    found = []
+    for number in range(count.value):
+        driver.cuDeviceGet(ctypes.byref(device), number)
+        driver.cuDeviceGetUuid(identity, device)
+        found.append(bytes(identity).hex())
+    return found

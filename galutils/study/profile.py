@@ -18,6 +18,8 @@ def _name(text: str) -> str:
     """Refuse what could not name a folder and a page."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise ValueError(f"'{text}' cannot name an experiment; use letters, digits, _ and - only")
+    if re.search(r"_seed\d+$", text):
+        raise ValueError(f"'{text}' cannot name an experiment; the pages of other seeds end so")
     return text
 
 

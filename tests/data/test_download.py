@@ -216,3 +216,15 @@ def test_a_proxy_is_used(server, tmp_path, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     assert download.fetch(replace(FILE, url="http://far.example/sky.h5"), tmp_path).read_bytes() == CONTENT
+
+
+def test_who_asks_for_a_file_gets_a_sound_one(server, tmp_path):
+    """A damaged file that is there is brought anew; a study, which does not ask, takes what is there."""
+    server.script = ["good"]
+    file = replace(FILE, url=f"http://127.0.0.1:{server.server_port}/sky.h5")
+    (tmp_path / "sky.h5").write_bytes(CONTENT[:999])
+    assert len(download.fetch(file, tmp_path).read_bytes()) == 999
+    assert download.fetch(file, tmp_path, check=True).read_bytes() == CONTENT
+    assert len(server.requests) == 1
+    assert download.fetch(file, tmp_path, check=True).read_bytes() == CONTENT
+    assert len(server.requests) == 1

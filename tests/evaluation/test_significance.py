@@ -89,3 +89,14 @@ def test_a_difference_is_seldom_called_real_where_there_is_none_and_often_where_
 
     assert share(0.0) < 0.05 + 0.03
     assert share(0.2) > 0.9
+
+
+def test_a_difference_in_every_draw_is_beyond_doubt():
+    """A network that is always right against one that never is: no draw of galaxies changes that."""
+    rows, labels = np.arange(50), np.arange(50) % 10
+    right, wrong = (Graded(rows, rows, labels, (labels + shift) % 10) for shift in (0, 1))
+    found = compare_pair({0: wrong}, {0: right})
+    assert (found["difference"], found["standard_error"]) == (1.0, 0.0)
+    assert found["bootstrap"] == 0.0
+    assert found["mcnemar"] < 1e-10
+    assert compare_pair({0: right}, {0: right})["bootstrap"] == 1.0

@@ -1,12 +1,15 @@
 """What holds for every notebook before it runs."""
 
 import ast
+import json
+import os
 import shutil
 
 import nbformat
 import pytest
 from conftest import ROOT
 
+from galutils.study import parameters
 from galutils.study.pages import load_study
 from galutils.study.parameters import check_parameters, declared_parameters
 from galutils.study.profile import StudyError
@@ -158,10 +161,12 @@ def test_unknown_profiles_and_files_are_refused(tmp_path):
         ({"learning_rate": "1e-3"}, "learning_rate is '1e-3'; give a number such as 1.0e-3."),
         ({"augment": "yes"}, "augment is 'yes'; give true or false."),
         ({"device": "cudа"}, "device is 'cudа'; choose auto, cpu, cuda."),  # noqa: RUF001 (a Cyrillic letter)
+        ({"device": "cuda"}, "device is 'cuda', but no GPU is found here; choose auto or cpu."),
         ({"data_path": True}, "data_path is True; give a text."),
     ],
 )
-def test_parameters_of_another_kind_are_refused(given, sentence):
+def test_parameters_of_another_kind_are_refused(given, sentence, monkeypatch):
+    monkeypatch.setattr(parameters, "find_gpus", list)
     notebook = ROOT / "notebooks" / "05_custom_cnn.ipynb"
     assert refusal(check_parameters, notebook, given) == f"05_custom_cnn.ipynb: {sentence}"
 
@@ -189,6 +194,10 @@ REFUSED = {
     "a name": (
         "  dino_kmeans:", '  "<b>":',
         "experiments.<b>: '<b>' cannot name an experiment; use letters, digits, _ and - only; mend it.",
+    ),
+    "a name of a seed": (
+        "  dino_kmeans:", "  dino_seed1:",
+        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; the pages of other seeds end so; mend it.",
     ),
     "an ablation of nothing": (
         "seeds: [0]", "seeds: [0]\nablations: {cnn: {channels: [8]}}",
@@ -229,3 +238,45 @@ def test_weights_go_to_the_notebooks_that_they_are_for(tmp_path):
         family = page.notebook.split("_")[1]
         expected = {"vgg11": given, "dino": "random"}.get(family)
         assert page.parameters.get("weights") == expected
+
+
+@pytest.mark.parametrize(
+    ("choice", "given", "sentence"),
+    [
+        ("data", "a{b}.h5", "DATA has braces (a{b}.h5), which Snakemake takes for a pattern; use another name."),
+        ("data", 1000.0, "DATA was read as 1000.0, not as text; set it through make, or put quotes around it."),
+        (
+            "dino_weights",
+            {"a": "b.h5"},
+            "DINO_WEIGHTS was read as {'a': 'b.h5'}, not as text; set it through make, or put quotes around it.",
+        ),
+    ],
+)
+def test_nothing_is_a_pattern_or_another_kind_by_accident(choice, given, sentence):
+    assert refusal(load_study, ROOT, "small", **{choice: given}) == sentence
+
+
+def test_a_checkout_with_braces_is_refused(tmp_path):
+    told = refusal(load_study, tmp_path / "{v1}", "small")
+    assert told == (
+        f"The checkout's path has braces ({tmp_path / '{v1}'}), which Snakemake takes for a pattern; use another name."
+    )
+
+
+def test_a_second_run_at_once_names_the_first(tmp_path):
+    study = configured(tmp_path, "")
+    lock = study.start()
+    told = refusal(study.start)
+    assert told == (
+        f"profile smoke is being run in this checkout by process {os.getpid()}; wait for it, or stop it "
+        f"(kill {os.getpid()})."
+    )
+    (study.runs_dir / ".lock.process").write_text("999999999")
+    assert (
+        refusal(study.start)
+        == f"{study.runs_dir / '.lock'}: is held, but not by a process of this machine; delete it if none runs."
+    )
+    lock.release()
+    study.start().release()
+    named = json.loads((study.runs_dir / "study.json").read_text())
+    assert "custom_cnn/seed0" in named["runs"]

@@ -1,11 +1,10 @@
 import json
 
-import numpy as np
 import pandas as pd
 import pytest
 from fakes import write_run
 
-from galutils.evaluation import conclusion, confusion
+from galutils.evaluation import conclusion
 from galutils.report import tables
 from galutils.study import results
 from galutils.study.results import load_results
@@ -49,20 +48,6 @@ def test_a_small_difference_is_left_undecided(tmp_path):
     write_run(tmp_path, "vgg_scratch", 0, 21)
     text = say(tmp_path)
     assert "VGG11, shallow fine-tuning against Custom CNN" in text.split("Not decided: ")[1]
-
-
-def test_most_confused_by_hand():
-    counts = np.array([[8, 2, 0], [5, 5, 0], [0, 1, 9]])
-    assert confusion.most_confused(counts, top=2) == [(1, 0, 0.5), (0, 1, 0.2)]
-
-
-def test_confident_mistakes_come_most_confident_first():
-    predictions = pd.DataFrame(
-        {"row": [7, 8, 9], "y_true": [0, 1, 1], "y_pred": [1, 0, 1], "p0": [0.3, 0.9, 0.0], "p1": [0.7, 0.1, 1.0]}
-    )
-    mistakes = confusion.confident_mistakes(predictions)
-    assert mistakes["row"].tolist() == [8, 7]
-    assert confusion.mistake_titles(mistakes)[0] == "Merging\n→ Disturbed (90%)"
 
 
 def equal(first, second):

@@ -123,8 +123,9 @@ function drawKeys() {
   element("classes").querySelectorAll("label").forEach((label, value) => {
     const swatch = label.querySelector("svg");
     swatch.style.display = byClass ? "" : "none";
-    swatch.firstChild.setAttribute("d", SHAPES[STYLES[value][1]]);
-    swatch.firstChild.setAttribute("fill", STYLES[value][0]);
+    const [colour, shape] = STYLES[value % STYLES.length];
+    swatch.firstChild.setAttribute("d", SHAPES[shape]);
+    swatch.firstChild.setAttribute("fill", colour);
     const own = rows.filter((index) => data.true[index] === value);
     label.querySelector(".count").textContent = own.length;
   });

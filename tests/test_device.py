@@ -1,0 +1,31 @@
+import pytest
+import torch
+
+from galutils import device
+from galutils.errors import GalutilsError
+
+
+def test_a_gpu_that_cannot_compute_is_not_taken(monkeypatch):
+    """PyTorch sees a GPU that is too old for it, and has no code for it."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(device, "_computes", lambda name: name == "cpu")
+    assert device.pick_device("auto") == torch.device("cpu")
+    with pytest.raises(GalutilsError) as told:
+        device.pick_device("cuda")
+    assert str(told.value) == "PyTorch cannot compute on device 'cuda' here; choose auto or cpu."
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_the_cpu_is_taken_and_cuda_refused():
+    assert device.pick_device("auto") == torch.device("cpu")
+    with pytest.raises(GalutilsError):
+        device.pick_device("cuda")
+
+
+def test_bf16_is_chosen_where_the_gpu_computes_so_itself(monkeypatch):
+    for fast in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, fast=fast: fast)
+        expected = "bf16-mixed" if fast else "32-true"
+        assert device.pick_precision("auto", torch.device("cuda")) == expected
+    assert device.pick_precision("auto", torch.device("cpu")) == "32-true"
+    assert device.pick_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"

@@ -103,32 +103,39 @@ def tensors(metadata=None, **state):
     return lambda path: save_file(state or {"a": torch.zeros(3)}, path, metadata=metadata)
 
 
+def no_fit(arch, tensors, more):
+    return (
+        f"{{path}}: does not fit {arch} (of its {tensors} tensors {tensors} are missing and 0 have another shape, "
+        f"{more} more belong to no layer); give a file of {arch} or set arch to match the file."
+    )
+
+
+def no_vit(arch):
+    return f"'{arch}' is not a vision transformer of timm; choose one such as vit_small_patch16_224.dino."
+
+
 NO_WEIGHTS = "{path}: there is no such weights file; give imagenet, random, auto or a path."
-UNREADABLE = "{path}: is not a readable weights file (…); get it again."
-NO_FIT = "{path}: does not fit ARCH (…); give a file of ARCH or set arch to match the file."
+UNREADABLE = "{path}: is no weights file, or not a whole one; get it again."
+NO_TENSORS = "{path}: holds more than tensors; save the network's state_dict()."
 NO_VGG = "'ARCH' is not a VGG; choose vgg11, vgg13, vgg16, vgg19."
 TINY = "vit_tiny_patch16_224"
-NO_VIT = "'ARCH' is not a vision transformer of timm; choose one such as vit_small_patch16_224.dino."
 
 WEIGHTS = {
     "missing": ("w.pth", lambda path: None, NO_WEIGHTS),
-    "directory": ("w.pth", lambda path: path.mkdir(), NO_WEIGHTS),
+    "directory": ("w.pth", lambda path: path.mkdir(), "{path}: is a folder; give the path of the weights file."),
     "empty": ("w.safetensors", lambda path: path.touch(), UNREADABLE),
     "empty pth": ("w.pth", lambda path: path.touch(), UNREADABLE),
     "HTML": ("w.pth", lambda path: path.write_text(PAGE), UNREADABLE),
     "truncated": ("w.safetensors", cut(tensors(a=torch.zeros(999)), 0.5), UNREADABLE),
     "truncated pth": ("w.pth", cut(lambda path: torch.save({"a": torch.zeros(999)}, path), 0.5), UNREADABLE),
     "a pickle with code": ("w.pth", lambda path: path.write_bytes(pickle.dumps(Evil())), UNREADABLE),
-    "torch with code": ("w.pth", lambda path: torch.save({"a": Evil()}, path), UNREADABLE),
-    "a whole module": ("w.pth", lambda path: torch.save(torch.nn.Linear(2, 2), path), UNREADABLE),
-    "a checkpoint": (
-        "w.pth",
-        lambda path: torch.save({"epoch": 3}, path),
-        "{path}: does not hold a plain table of tensors; save the network's state_dict().",
-    ),
-    "another VGG": ("w.safetensors", tensors({"architecture": "vgg11"}), NO_FIT.replace("ARCH", "vgg11")),
-    "another ViT": ("w.safetensors", tensors({"architecture": TINY}), NO_FIT.replace("ARCH", TINY)),
-    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), NO_VIT.replace("ARCH", "resnet9000")),
+    "torch with code": ("w.pth", lambda path: torch.save({"a": Evil()}, path), NO_TENSORS),
+    "a whole module": ("w.pth", lambda path: torch.save(torch.nn.Linear(2, 2), path), NO_TENSORS),
+    "a checkpoint": ("w.pth", lambda path: torch.save({"epoch": 3}, path), NO_TENSORS),
+    "another VGG": ("w.safetensors", tensors({"architecture": "vgg11"}), no_fit("vgg11", 16, 0)),
+    "another ViT": ("w.safetensors", tensors({"architecture": TINY}), no_fit(TINY, 150, 1)),
+    "an unknown kind of ViT": ("w.safetensors", tensors({"architecture": TINY + ".no"}), no_vit(TINY + ".no")),
+    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), no_vit("resnet9000")),
 }
 
 EXAMPLE = "write for example '{\"epochs\": 2}'."
@@ -208,7 +215,7 @@ def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook):
 VGG, VIT = ("03_vgg11_deep", "04_vgg11_shallow"), ("06_dino_kmeans", "07_dino_lora_kmeans")
 WEIGHTS_FOR_A_NOTEBOOK = [
     *((notebook, "empty", UNREADABLE) for notebook in VGG + VIT),
-    *((notebook, "another VGG", NO_VIT.replace("ARCH", "vgg11")) for notebook in VIT),
+    *((notebook, "another VGG", no_vit("vgg11")) for notebook in VIT),
     *((notebook, "another ViT", NO_VGG.replace("ARCH", TINY)) for notebook in VGG),
     *((notebook, "no such network", NO_VGG.replace("ARCH", "resnet9000")) for notebook in VGG),
 ]

@@ -42,7 +42,7 @@ GALAXY10 = RemoteFile(
 )
 
 #: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent. Bytes written at once.
-BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 20
+BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 16
 #: Tries without a single new byte before a server is given up.
 TRIES = 5
 
@@ -131,7 +131,7 @@ def _download(file: RemoteFile, partial: Path) -> None:
                 reason = _short(error)
             idle = 0 if _length(partial) > before else idle + 1
             if idle >= TRIES:
-                raise FetchError(f"no byte came in {TRIES} tries: {reason}")
+                raise FetchError(f"no progress in {TRIES} tries: {reason}")
             wait = BACKOFF * 2**idle
             print(f"{file.name}: {reason}; trying again in {wait:g} s", file=sys.stderr, flush=True)
             time.sleep(wait)

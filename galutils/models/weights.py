@@ -11,6 +11,9 @@
 Nothing is unpickled: ``.pth`` files are read with ``weights_only``.
 """
 
+import os
+import pickle
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,8 +129,12 @@ def fetch_official() -> list[Path]:
 
 def read_state(path: Path) -> tuple[State, dict[str, str]]:
     """Tensors, as float32 on the CPU, and metadata of a weights file that holds nothing but tensors."""
-    if not path.is_file():
+    if path.is_dir():
+        raise WeightsError(f"{path}: is a folder; give the path of the weights file.")
+    if not path.exists():
         raise WeightsError(f"{path}: there is no such weights file; give imagenet, random, auto or a path.")
+    if not os.access(path, os.R_OK):
+        raise WeightsError(f"{path}: may not be read; change its permissions, or give a copy.")
     metadata: dict[str, str] = {}
     try:
         if path.suffix == ".safetensors":
@@ -139,12 +146,12 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        # Both readers raise many kinds of error for damaged files; all mean the same to the user.
-        raise WeightsError(
-            f"{path}: is not a readable weights file ({first_line(error)[:120]}); get it again."
-        ) from error
+        # Both readers raise many kinds of error for damaged files, in words of their own insides.
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            raise WeightsError(f"{path}: holds more than tensors; save the network's state_dict().") from error
+        raise WeightsError(f"{path}: is no weights file, or not a whole one; get it again.") from error
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path}: does not hold a plain table of tensors; save the network's state_dict().")
+        raise WeightsError(f"{path}: holds more than tensors; save the network's state_dict().")
     return {name: value.float() for name, value in state.items()}, metadata
 
 
@@ -159,13 +166,16 @@ def _read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
 
 
 def _load_strictly(network: nn.Module, state: State, path: Path, arch: str) -> None:
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split("\n")[1:2]).strip() or str(error)
+    own = network.state_dict()
+    missing = len(own.keys() - state.keys())
+    unknown = len(state.keys() - own.keys())
+    other = sum(own[name].shape != state[name].shape for name in own.keys() & state.keys())
+    if missing or unknown or other:
         raise WeightsError(
-            f"{path}: does not fit {arch} ({reason[:160]}); give a file of {arch} or set arch to match the file."
-        ) from error
+            f"{path}: does not fit {arch} (of its {len(own)} tensors {missing} are missing and {other} have another "
+            f"shape, {unknown} more belong to no layer); give a file of {arch} or set arch to match the file."
+        )
+    network.load_state_dict(state, strict=True)
 
 
 def _official_vgg_file(arch: str, download: bool) -> Path | None:
@@ -181,9 +191,10 @@ def _official_vgg_file(arch: str, download: bool) -> Path | None:
 
 def _new_vit(arch: str) -> nn.Module:
     import timm
-    from timm.models import is_model, is_model_in_modules
+    from timm.models import is_model, is_model_in_modules, is_model_pretrained
 
-    if not is_model(arch) or not is_model_in_modules(arch, ["vision_transformer"]):
+    tag_known = "." not in arch or is_model_pretrained(arch)
+    if not (is_model(arch) and tag_known and is_model_in_modules(arch, ["vision_transformer"])):
         raise WeightsError(f"'{arch}' is not a vision transformer of timm; choose one such as {DINO_ARCH}.")
     vit = timm.create_model(arch, pretrained=False, num_classes=0, dynamic_img_size=True)
     if vit.cls_token is None:

@@ -1,6 +1,7 @@
 """The whole graph with the smoke profile, and the report that it makes."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +16,6 @@ import pytest
 import torch
 from checkout import copy_checkout, make_report
 from conftest import ROOT
-from filelock import FileLock
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import load_images
@@ -182,8 +182,8 @@ def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
     [
         ("data=absent.h5", "DATA=absent.h5: there is no such file"),
         ("data=page.txt", "page.txt: is not an HDF5 file"),
-        ("vgg_weights=page.txt", "page.txt: is not a readable weights file"),
-        ("dino_weights=page.txt", "page.txt: is not a readable weights file"),
+        ("vgg_weights=page.txt", "page.txt: is no weights file, or not a whole one; get it again."),
+        ("dino_weights=page.txt", "page.txt: is no weights file, or not a whole one; get it again."),
     ],
 )
 def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, message):
@@ -197,10 +197,14 @@ def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, m
 
 
 def test_a_second_run_at_once_says_so_and_stops(checkout):
-    with FileLock(checkout / "runs" / "smoke" / ".lock"):
-        done = make_report(checkout)
+    lock = load_study(checkout, "smoke").start()
+    done = make_report(checkout)
+    lock.release()
     assert done.returncode != 0
-    assert "profile smoke is being run in this checkout" in done.stdout + done.stderr
+    assert (
+        f"make report: profile smoke is being run in this checkout by process {os.getpid()}; wait for it, or stop it "
+        f"(kill {os.getpid()}).\n"
+    ) in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert make_report(checkout).returncode == 0
 

@@ -26,6 +26,13 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
+def pytest_collection_modifyitems(items):
+    """Tests side by side: a module stays in one process, and all that use the one checkout share another."""
+    for item in items:
+        group = "checkout" if "checkout" in item.fixturenames else item.module.__name__
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def simulated_path(tmp_path_factory):
     """100 simulated galaxies of 32 pixels, ten of each class."""

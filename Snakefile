@@ -1,17 +1,23 @@
 """The study as a graph: simulated data where asked for, each notebook once, the statistics, then the report."""
 
 import json
+import os
 import sys
+from pathlib import Path
 
 from galutils.errors import GalutilsError
 from galutils.study.execute import FAILURE_SUFFIX, forward_termination
 from galutils.study.keys import code_of
 from galutils.study.pages import load_study
 
+# The galutils command of the Python that runs this, however it was started.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
 try:
     choices = {name: config.get(name) or "" for name in ("data", "vgg_weights", "dino_weights", "device")}
     study = load_study(workflow.basedir, str(config.get("profile", "quick")), **choices)
     if workflow.is_main_process:
+        study.check_code()
         study.check_folders()
         study.check_files()
         lock = study.start()  # held until this process ends, however it ends

@@ -25,7 +25,7 @@ report: .venv/installed
 	@echo "reports/$(PROFILE)/index.html"
 
 test: .venv/installed
-	$(BIN)/pytest -n auto --dist loadgroup
+	$(BIN)/pytest -n auto
 
 lab: .venv/installed
 	JUPYTER_CONFIG_PATH=config/jupyter exec $(BIN)/jupyter lab --notebook-dir notebooks --LabApp.default_url=/lab/tree/00_start.md $(LAB)

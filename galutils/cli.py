@@ -201,7 +201,8 @@ def main() -> None:
     try:
         app()
     except (GalutilsError, OSError) as error:
-        print(f"galutils: {error}", file=sys.stderr)
+        named = isinstance(error, OSError) and error.filename
+        print(f"galutils: {f'{error.filename}: {error.strerror}.' if named else error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from fakes import small_layout
+from xdist.scheduler import LoadScopeScheduling
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
@@ -26,12 +27,16 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items):
-    """Tests side by side: a module stays in one process, and all that use the one checkout share another."""
-    for item in items:
-        group = "checkout" if "checkout" in item.fixturenames else item.module.__name__
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFolder(LoadScopeScheduling):
+    """Tests of one folder run in one process, so that those of the report share the one checkout."""
+
+    def _split_scope(self, nodeid):
+        return nodeid.split("::")[0].rpartition("/")[0]
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """How ``pytest -n`` deals out the tests."""
+    return ByFolder(config, log)
 
 
 @pytest.fixture(scope="session")

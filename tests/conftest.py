@@ -19,6 +19,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
 torch.set_num_threads(1)
 
+REPORT = "tests/report/"
+
 
 def pytest_configure(config):
     """Nothing that a test keeps goes into the user's folder of data files."""
@@ -27,16 +29,17 @@ def pytest_configure(config):
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
-class ByFolder(LoadScopeScheduling):
-    """Tests of one folder run in one process, so that those of the report share the one checkout."""
+class ByFile(LoadScopeScheduling):
+    """Tests of one file run in one process, and so do all of the report, as they share one checkout."""
 
     def _split_scope(self, nodeid):
-        return nodeid.split("::")[0].rpartition("/")[0]
+        file = nodeid.split("::")[0]
+        return REPORT if file.startswith(REPORT) else file
 
 
 def pytest_xdist_make_scheduler(config, log):
     """How ``pytest -n`` deals out the tests."""
-    return ByFolder(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

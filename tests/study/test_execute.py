@@ -145,7 +145,14 @@ def wait_until(condition, seconds=60):
 def test_a_run_that_is_asked_to_stop_ends_its_kernel(tmp_path, sent):
     source = write_notebook(tmp_path / "slow.ipynb", SLOW)
     command = [sys.executable, "-m", "galutils.cli", "execute", source, tmp_path / "o.ipynb"]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(sent, signal.SIG_DFL),  # ignored where the tests run in the background
+    )
     wait_until((tmp_path / "started").exists)
     below = psutil.Process(process.pid).children(recursive=True)
     assert below

@@ -1,7 +1,6 @@
 """The ``galutils`` command."""
 
 import json
-import signal
 import sys
 import time
 from pathlib import Path
@@ -193,7 +192,6 @@ def fetch_weights() -> None:
 
 def main() -> None:
     """Entry point: an error that a user can mend is one sentence on stderr and exit code 1."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # a study blocks it, see execute.forward_termination
     try:
         Path.home()  # caches lie there
     except RuntimeError:

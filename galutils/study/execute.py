@@ -93,16 +93,21 @@ def stop_children(seconds: float = 5) -> None:
 def forward_termination() -> None:
     """Let SIGTERM end the notebooks below this process at once, as Ctrl-C does; Snakemake alone would wait for them.
 
-    The signal is blocked here and taken by a thread, since Snakemake sets a handler of its own.
+    Python writes the number of every signal to a pipe, whoever's handler it calls: Snakemake sets one of its own.
     """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
 
-    def wait() -> None:
-        signal.sigwait({signal.SIGTERM})
-        stop_children()
-        os.kill(os.getpid(), signal.SIGINT)
+    def forward() -> None:
+        while os.read(reader, 1)[0] != signal.SIGTERM:
+            continue
+        # They are not waited for here, as their exit statuses are for Snakemake.
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    threading.Thread(target=wait, daemon=True).start()
+    threading.Thread(target=forward, daemon=True).start()
 
 
 def _stoppable(work: Callable[[], T]) -> T:

@@ -12,9 +12,10 @@ from html.parser import HTMLParser
 import nbformat
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
-from checkout import copy_checkout, make_report
+from checkout import copy_checkout, make_report, start_report
 from conftest import ROOT
 
 from galutils.data.galaxies import open_galaxies
@@ -207,6 +208,26 @@ def test_a_second_run_at_once_says_so_and_stops(checkout):
     ) in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert make_report(checkout).returncode == 0
+
+
+def test_a_study_that_is_asked_to_stop_ends_its_kernels(tmp_path):
+    checkout = copy_checkout(tmp_path)
+    process = start_report(checkout)
+    end, below = time.monotonic() + 120, []
+    while not any("ipykernel_launcher" in " ".join(child.info["cmdline"] or []) for child in below):
+        assert time.monotonic() < end
+        time.sleep(0.2)
+        ours = {child.pid for child in psutil.Process(process.pid).children(recursive=True)}
+        below = [child for child in psutil.process_iter(["cmdline"]) if child.pid in ours]
+    process.terminate()
+    end = time.monotonic() + 60  # ten seconds on a quiet machine; a notebook to its end takes longer, and is marked
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    # A process that has ended and that nobody has asked for its status yet is a zombie.
+    while any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in below):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert not any(page.done.exists() for page in load_study(checkout, "smoke").pages)
 
 
 @pytest.mark.parametrize("folder", [".", "runs", "runs/smoke", "runs/smoke/custom_cnn/seed0", "reports/smoke"])

@@ -70,10 +70,12 @@ rule results:
         [str(page.done) for page in [*study.experiments, *study.ablations]],
     output:
         str(study.results_file),
+    log:
+        str(study.runs_dir / "results.txt"),
     params:
         runs=str(study.runs_dir),
     shell:
-        "galutils results {params.runs:q}"
+        "galutils results {params.runs:q} > {log:q}"
 
 
 rule report:

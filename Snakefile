@@ -10,14 +10,15 @@ from galutils.study.execute import FAILURE_SUFFIX, forward_termination
 from galutils.study.keys import code_of
 from galutils.study.pages import load_study
 
-# The galutils command of the Python that runs this, however it was started.
+# This folder's code and the galutils command of the Python that runs this, however it was started: also where a
+# virtual environment was copied along, which knows the code of the folder that it was made for.
+os.environ["PYTHONPATH"] = str(workflow.basedir)
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 try:
     choices = {name: config.get(name) or "" for name in ("data", "vgg_weights", "dino_weights", "device")}
     study = load_study(workflow.basedir, str(config.get("profile", "quick")), **choices)
     if workflow.is_main_process:
-        study.check_code()
         study.check_folders()
         study.check_files()
         lock = study.start()  # held until this process ends, however it ends

@@ -35,7 +35,6 @@ def start_report(checkout: Path, *config: str, powerless: bool = False) -> subpr
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "TORCH_HOME": empty,
         "HF_HOME": empty,
-        "PYTHONPATH": str(checkout),
     }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([*drop, *COMMAND, *config], cwd=checkout, env=environment, start_new_session=True, **pipes)

@@ -10,7 +10,6 @@ from pathlib import Path
 import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
-import galutils
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_json, write_text
 from galutils.study.keys import MANIFEST, describe_changes, notebook_key, read_key
@@ -231,18 +230,6 @@ class Study:
             for pages in (self.experiments, self.ablations)
         )
         write_json(self.runs_dir / MANIFEST, {"data": self.data_path, "runs": runs, "ablations": ablations})
-
-    def check_code(self) -> None:
-        """Refuse to be run by another folder's code, as a virtual environment that was copied along would.
-
-        Raises:
-            StudyError: it names both folders.
-        """
-        code = Path(galutils.__file__).resolve().parents[1]
-        if code != self.root:
-            raise StudyError(
-                f"{self.root}: would be run by the code of {code}; use make, or pip install -e . in this folder."
-            )
 
     def check_folders(self) -> None:
         """Refuse to start where results could not be written.

@@ -210,6 +210,15 @@ def test_a_second_run_at_once_says_so_and_stops(checkout):
     assert make_report(checkout).returncode == 0
 
 
+def test_a_copied_checkout_runs_its_own_code(tmp_path):
+    checkout = copy_checkout(tmp_path)
+    with (checkout / "galutils" / "data" / "simulate" / "cutouts.py").open("a") as file:
+        file.write('raise RuntimeError("this is the code of the copy")\n')
+    done = make_report(checkout)
+    assert done.returncode != 0
+    assert "RuntimeError: this is the code of the copy" in done.stderr
+
+
 def test_a_study_that_is_asked_to_stop_ends_its_kernels(tmp_path):
     checkout = copy_checkout(tmp_path)
     process = start_report(checkout)

@@ -263,14 +263,6 @@ def test_a_checkout_with_braces_is_refused(tmp_path):
     )
 
 
-def test_another_folders_code_is_not_run(tmp_path):
-    load_study(ROOT, "smoke").check_code()
-    study = configured(tmp_path, "")
-    assert refusal(study.check_code) == (
-        f"{tmp_path}: would be run by the code of {ROOT}; use make, or pip install -e . in this folder."
-    )
-
-
 def test_a_second_run_at_once_names_the_first(tmp_path):
     study = configured(tmp_path, "")
     lock = study.start()

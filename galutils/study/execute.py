@@ -82,12 +82,17 @@ def _alone(path: Path) -> FileLock:
 
 def stop_children(seconds: float = 5) -> None:
     """End all processes below this one: ask them, and after so many seconds do not ask."""
+    for child in psutil.wait_procs(_ask_children(), seconds)[1]:
+        child.kill()
+
+
+def _ask_children() -> list[psutil.Process]:
+    """Ask all processes below this one to end; returns them."""
     children = psutil.Process().children(recursive=True)
     for child in children:
         with suppress(psutil.NoSuchProcess):
             child.terminate()
-    for child in psutil.wait_procs(children, seconds)[1]:
-        child.kill()
+    return children
 
 
 def forward_termination() -> None:
@@ -102,10 +107,7 @@ def forward_termination() -> None:
     def forward() -> None:
         while os.read(reader, 1)[0] != signal.SIGTERM:
             continue
-        # They are not waited for here, as their exit statuses are for Snakemake.
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                child.terminate()
+        _ask_children()  # not waited for here, as their exit statuses are for Snakemake
 
     threading.Thread(target=forward, daemon=True).start()
 
@@ -180,15 +182,11 @@ def _own_gpu() -> Iterator[None]:
     ]
     while (mine := next((i for i, lock in enumerate(locks) if _taken(lock)), None)) is None:
         time.sleep(1)
-    os.environ["CUDA_VISIBLE_DEVICES"] = names[mine]
     try:
-        yield
+        with _variable("CUDA_VISIBLE_DEVICES", names[mine]):
+            yield
     finally:
         locks[mine].release()
-        if before is None:
-            del os.environ["CUDA_VISIBLE_DEVICES"]
-        else:
-            os.environ["CUDA_VISIBLE_DEVICES"] = before
 
 
 def _taken(lock: FileLock) -> bool:
@@ -205,13 +203,20 @@ def _own_kernel() -> Iterator[None]:
     """Notebooks run in the Python that runs the study, whatever kernel lies in the home."""
     from ipykernel.kernelspec import write_kernel_spec
 
-    before = os.environ.get("JUPYTER_PATH")
     with tempfile.TemporaryDirectory() as folder:
         write_kernel_spec(Path(folder) / "kernels" / "python3")
-        os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, [folder, before]))
-        try:
+        with _variable("JUPYTER_PATH", os.pathsep.join(filter(None, [folder, os.environ.get("JUPYTER_PATH")]))):
             yield
-        finally:
-            os.environ.pop("JUPYTER_PATH")
-            if before is not None:
-                os.environ["JUPYTER_PATH"] = before
+
+
+@contextmanager
+def _variable(name: str, value: str) -> Iterator[None]:
+    """Set a variable of the environment, and put back what was there."""
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before

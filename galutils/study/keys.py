@@ -17,6 +17,9 @@ from galutils.study.parameters import declared_parameters, find_gpus
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
 MANIFEST = "study.json"
 
+#: What follows from them, beside them; see :mod:`galutils.study.results`.
+RESULTS = "results.json"
+
 #: Parameters that say where something lies, which changes nothing.
 PLACES = ("run_dir", "runs_dir", "cache_dir")
 

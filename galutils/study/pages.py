@@ -12,7 +12,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_json, write_text
-from galutils.study.keys import MANIFEST, describe_changes, notebook_key, read_key
+from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key
 from galutils.study.parameters import check_files, check_parameters, declared_parameters
 from galutils.study.profile import Profile, StudyError, read_profile
 
@@ -84,7 +84,7 @@ class Study:
 
     @property
     def results_file(self) -> Path:
-        return self.runs_dir / "results.json"
+        return self.runs_dir / RESULTS
 
     @property
     def report_dir(self) -> Path:

@@ -22,11 +22,8 @@ from galutils.evaluation.significance import compare
 from galutils.files import code_digest, write_json
 from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
 from galutils.study.collect import collect_runs, grade_runs
-from galutils.study.keys import digest_runs
+from galutils.study.keys import RESULTS, digest_runs
 from galutils.study.runs import PROBABILITIES
-
-#: Beside the runs.
-FILE = "results.json"
 
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
@@ -88,7 +85,7 @@ def load_results(runs_dir: str | Path) -> Results:
         RunError: there is no complete run.
     """
     runs, ablations = collect_runs(runs_dir), collect_ablations(runs_dir)
-    path = Path(runs_dir) / FILE
+    path = Path(runs_dir) / RESULTS
     key = f"{digest_runs(runs_dir)} {code_digest('evaluation', 'study')}"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))

@@ -17,7 +17,6 @@ import torch
 from sklearn.metrics import confusion_matrix
 
 from galutils.data.galaxies import open_galaxies
-from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
 from galutils.data.loader import load_images
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
@@ -55,10 +54,10 @@ def main() -> None:
     rows = np.arange(len(real))
     images = load_images(real, rows, options.size, torch.device("cpu"))
     predicted = predict_logits(network, images, rows).argmax(1).numpy()
-    confusion = confusion_matrix(real.labels, predicted, labels=np.arange(NUM_CLASSES))
+    confusion = confusion_matrix(real.labels, predicted, labels=np.arange(len(real.classes)))
     print(f"\naccuracy on {len(real)} real galaxies: {np.mean(predicted == real.labels):.1%}")
     print("per class, and how many were taken for each of the ten:")
-    for name, row, hits in zip(CLASS_NAMES, confusion, confusion.diagonal(), strict=True):
+    for name, row, hits in zip(real.classes, confusion, confusion.diagonal(), strict=True):
         print(f"{name:24s} {hits / max(1, row.sum()):4.0%}  " + " ".join(f"{n:4d}" for n in row))
 
 

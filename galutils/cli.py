@@ -175,7 +175,8 @@ def fetch_data(
     to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
 ) -> None:
     """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
-    from galutils.data.download import GALAXY10, fetch
+    from galutils.data.sources import GALAXY10
+    from galutils.download import fetch
     from galutils.files import data_home
 
     typer.echo(fetch(GALAXY10, to or data_home(), copy, check=True))

@@ -19,8 +19,14 @@ from galutils.clustering.methods import (
     reduce_dimensions,
     score_clustering,
 )
-from galutils.clustering.scores import apply_match, class_memberships, match_clusters, matched_accuracy, one_hot
-from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.clustering.scores import (
+    apply_match,
+    class_memberships,
+    count_classes,
+    match_clusters,
+    matched_accuracy,
+    one_hot,
+)
 from galutils.errors import GalutilsError
 from galutils.evaluation.metrics import macro_roc_auc
 
@@ -29,21 +35,22 @@ def compare_clusterers(
     features: np.ndarray,
     labels: np.ndarray,
     methods: Sequence[str] = METHODS,
-    over_clustering: Sequence[int] = (20, 50),
+    over_clustering: Sequence[int] = (2, 5),
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Every method with ten clusters, and k-means with more of them, on the same features.
+    """Every method with a cluster for each class, and k-means with more of them, on the same features.
 
-    Ten clusters are matched one-to-one. More of them (also where HDBSCAN finds more than ten) are matched
+    As many clusters as classes are matched one-to-one. More of them (also where HDBSCAN finds more) are matched
     many-to-one, for which chance is higher: ``chance`` is the mean accuracy under permuted labels.
-    ``noise`` is the share of rows without a cluster.
+    ``noise`` is the share of rows without a cluster. over_clustering: how many times as many clusters as classes.
     """
-    rows = []
-    for method, count in [(m, NUM_CLASSES) for m in methods] + [("kmeans", k) for k in over_clustering]:
+    rows, classes = [], count_classes(labels)
+    more = [("kmeans", classes * times) for times in over_clustering if classes * times < len(labels)]
+    for method, count in [(method, classes) for method in methods] + more:
         started = time.perf_counter()
         found = cluster(features, method, count, seed)
         seconds = time.perf_counter() - started
-        many = found.count > NUM_CLASSES
+        many = found.count > classes
         scores = score_clustering(found, labels, many_to_one=many)
         rows.append(
             {
@@ -75,8 +82,10 @@ def probe(
             (Euclidean, equal votes).
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
 
+    Classes with fewer rows than there are folds are left out.
+
     Raises:
-        GalutilsError: unknown kind, or a class has fewer rows than there are folds.
+        GalutilsError: unknown kind, or fewer than two classes have as many rows as there are folds.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
@@ -90,10 +99,11 @@ def probe(
     }
     if kind not in models:
         raise GalutilsError(f"kind is '{kind}'; choose linear or knn.")
-    fewest = np.bincount(labels)[np.unique(labels)].min()
-    if fewest < folds:
-        raise GalutilsError(f"The rarest class has {fewest} rows; set folds to at most that.")
     groups = np.arange(len(labels)) if groups is None else groups
+    kept = np.bincount(labels)[labels] >= folds
+    if len(np.unique(labels[kept])) < 2:
+        raise GalutilsError(f"Fewer than two classes have {folds} rows or more; a probe has nothing to tell apart.")
+    features, labels, groups = features[kept], labels[kept], groups[kept]
     cut = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
     return cross_val_score(models[kind], features, labels, groups=groups, cv=cut, error_score="raise")
 
@@ -151,9 +161,9 @@ def null_accuracies(
     labels: np.ndarray, clusters: np.ndarray, permutations: int = 1000, seed: int = 0, many_to_one: bool = False
 ) -> np.ndarray:
     """Matched accuracies (permutations,) of the same clusters with permuted labels: what a meaningless one gets."""
-    rng = np.random.default_rng(seed)
+    rng, count = np.random.default_rng(seed), count_classes(labels)
     return np.array(
-        [matched_accuracy(rng.permutation(labels), clusters, NUM_CLASSES, many_to_one) for _ in range(permutations)]
+        [matched_accuracy(rng.permutation(labels), clusters, count, many_to_one) for _ in range(permutations)]
     )
 
 
@@ -165,26 +175,27 @@ def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0)
     Raises:
         GalutilsError: the number of clusters is not that of classes.
     """
-    if clustering.count != NUM_CLASSES:
-        raise GalutilsError(f"There are {clustering.count} clusters; the inverse assignment needs {NUM_CLASSES}.")
+    count = count_classes(labels)
+    if clustering.count != count:
+        raise GalutilsError(f"There are {clustering.count} clusters; the inverse assignment needs {count}.")
     clusters, shuffled = clustering.clusters, np.random.default_rng(seed).permutation(labels)
-    match, misled = (match_clusters(given, clusters, NUM_CLASSES, NUM_CLASSES) for given in (labels, shuffled))
+    match, misled = (match_clusters(given, clusters, count, count) for given in (labels, shuffled))
     cases = {
         "none": (match, labels),
         "assignment applied in the inverse direction": (np.argsort(match), labels),
-        "cluster numbers taken for classes": (np.arange(NUM_CLASSES), labels),
+        "cluster numbers taken for classes": (np.arange(count), labels),
         "labels shuffled before matching": (misled, shuffled),
         "labels shuffled after matching": (match, shuffled),
     }
     rows = []
     for fault, (used, truth) in cases.items():
         predicted = apply_match(used, clusters)
-        soft = None if clustering.soft is None else class_memberships(used, clustering.soft, NUM_CLASSES)
+        soft = None if clustering.soft is None else class_memberships(used, clustering.soft, count)
         rows.append(
             {
                 "fault": fault,
                 "accuracy": float(np.mean(predicted == truth)),
-                "roc_auc_hard": macro_roc_auc(truth, one_hot(predicted, NUM_CLASSES)),
+                "roc_auc_hard": macro_roc_auc(truth, one_hot(predicted, count)),
                 "roc_auc_soft": None if soft is None else macro_roc_auc(truth, soft),
             }
         )

@@ -1,7 +1,7 @@
 """From embeddings to classes without training: PCA, k-means and other clusterers.
 
-The paper's way (section 4.5): PCA to 95% of the variance, k-means with ten clusters, Hungarian matching of
-clusters and classes.
+The paper's way (section 4.5): PCA to 95% of the variance, k-means with a cluster for each class, Hungarian matching
+of clusters and classes.
 """
 
 from collections.abc import Iterable
@@ -12,8 +12,14 @@ import pandas as pd
 from scipy.special import softmax
 from sklearn.metrics import euclidean_distances
 
-from galutils.clustering.scores import apply_match, class_memberships, cluster_scores, match_clusters, one_hot
-from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.clustering.scores import (
+    apply_match,
+    class_memberships,
+    cluster_scores,
+    count_classes,
+    match_clusters,
+    one_hot,
+)
 from galutils.errors import GalutilsError
 
 #: Clusterers that :func:`cluster` knows.
@@ -80,7 +86,7 @@ def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray)
     return softmax(-squared / (2 * max(variance, smallest)), axis=1)
 
 
-def kmeans(features: np.ndarray, clusters: int = NUM_CLASSES, seed: int = 0, n_init: int = 10) -> Clustering:
+def kmeans(features: np.ndarray, clusters: int = 10, seed: int = 0, n_init: int = 10) -> Clustering:
     """scikit-learn's k-means: the best of ``n_init`` starts by inertia."""
     from sklearn.cluster import KMeans
 
@@ -93,16 +99,20 @@ def kmeans(features: np.ndarray, clusters: int = NUM_CLASSES, seed: int = 0, n_i
 def kmeans_over_seeds(
     features: np.ndarray,
     labels: np.ndarray,
-    clusters: int = NUM_CLASSES,
+    clusters: int | None = None,
     seeds: Iterable[int] = range(10),
     n_init: int = 10,
 ) -> tuple[pd.DataFrame, Clustering]:
     """k-means from several seeds; the one with the lowest inertia, which needs no labels, is the reported one.
 
+    Args:
+        clusters: as many as there are classes if None.
+
     Returns:
         one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of
         :func:`galutils.clustering.scores.cluster_scores` that are numbers; and the reported clustering.
     """
+    clusters = clusters or count_classes(labels)
     found = {seed: kmeans(features, clusters, seed, n_init) for seed in seeds}
     best = min(found.values(), key=lambda own: own.inertia)
     rows = [{"seed": seed, "inertia": own.inertia, "reported": own is best} for seed, own in found.items()]
@@ -111,26 +121,33 @@ def kmeans_over_seeds(
 
 
 def score_clustering(
-    clustering: Clustering, labels: np.ndarray, features: np.ndarray | None = None, many_to_one: bool = False
+    clustering: Clustering,
+    labels: np.ndarray,
+    features: np.ndarray | None = None,
+    many_to_one: bool = False,
+    num_classes: int | None = None,
 ) -> dict:
     """:func:`galutils.clustering.scores.cluster_scores` of a clustering; the silhouette only with ``features``."""
     given = {"soft": clustering.soft, "features": features, "many_to_one": many_to_one}
-    return cluster_scores(labels, clustering.clusters, NUM_CLASSES, **given)
+    return cluster_scores(labels, clustering.clusters, num_classes or count_classes(labels), **given)
 
 
-def predict_classes(clustering: Clustering, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def predict_classes(
+    clustering: Clustering, labels: np.ndarray, num_classes: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Class of each row by one-to-one matching, (N,) int64, -1 where it has none, and its probabilities.
 
-    Those are (N, 10) float64, soft where the clustering is, else 0 or 1.
+    Those are (N, C) float64, soft where the clustering is, else 0 or 1.
     """
-    match = match_clusters(labels, clustering.clusters, NUM_CLASSES, clustering.count)
+    num_classes = num_classes or count_classes(labels)
+    match = match_clusters(labels, clustering.clusters, num_classes, clustering.count)
     predicted = apply_match(match, clustering.clusters)
     if clustering.soft is None:
-        return predicted, one_hot(predicted, NUM_CLASSES)
-    return predicted, class_memberships(match, clustering.soft, NUM_CLASSES)
+        return predicted, one_hot(predicted, num_classes)
+    return predicted, class_memberships(match, clustering.soft, num_classes)
 
 
-def cluster(features: np.ndarray, method: str, clusters: int = NUM_CLASSES, seed: int = 0) -> Clustering:
+def cluster(features: np.ndarray, method: str, clusters: int = 10, seed: int = 0) -> Clustering:
     """Cluster rows of features (N, D) by one of :data:`METHODS`.
 
     Args:

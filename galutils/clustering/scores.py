@@ -15,6 +15,11 @@ CLUSTER_SCORES = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "
 _SILHOUETTE_ROWS = 2000
 
 
+def count_classes(labels: np.ndarray) -> int:
+    """How many classes there are at least: one more than the largest label, the smallest being zero."""
+    return int(labels.max()) + 1
+
+
 def match_clusters(
     labels: np.ndarray,
     clusters: np.ndarray,

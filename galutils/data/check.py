@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.download import GALAXY10, matches
-from galutils.data.galaxies import open_galaxies
-from galutils.data.galaxy10 import CLASS_NAMES
+from galutils.data.classes import numbered
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, open_galaxies
+from galutils.data.sources import published
 from galutils.data.splits import contradicting_groups, group_rows, position_pairs, scan_images
 
 
@@ -21,25 +21,38 @@ def survey_file(path: str | Path) -> str:
     groups = group_rows(pairs, digest)
     repeated = int(np.sum(np.bincount(groups) > 1))
     contradicting = contradicting_groups(galaxies.labels, groups)
-    counts = np.bincount(galaxies.labels, minlength=len(CLASS_NAMES))
+    counts = np.bincount(galaxies.labels, minlength=len(galaxies.classes))
+    known = published(path)
     lines = [
         f"{path}: {len(galaxies):,} {'simulated ' if galaxies.simulated else ''}galaxies, "
         f"{galaxies.image_size} pixels wide",
-        *(f"  {label} {name}: {count:,}" for label, (name, count) in enumerate(zip(CLASS_NAMES, counts, strict=True))),
+        *_class_lines(galaxies.classes, counts),
         f"Blank images: {len(blank_rows)}{places}",
         f"Pairs of rows at the same position: {len(pairs) if galaxies.ra is not None else 'no positions in this file'}",
         f"Galaxies with several rows: {repeated}, with contradicting labels: {len(contradicting)}",
     ]
     for rows in contradicting[:10]:
-        names = ", ".join(CLASS_NAMES[label] for label in galaxies.labels[rows])
+        names = ", ".join(galaxies.classes[label] for label in galaxies.labels[rows])
         lines.append(f"  rows {', '.join(map(str, rows))}: {names}")
     missing = "no redshifts in this file" if galaxies.redshift is None else np.isnan(galaxies.redshift).sum()
     lines.append(f"Missing redshifts: {missing}")
-    published = matches(GALAXY10, path)
-    lines.append(
-        f"Checksum: {f'that of the published {GALAXY10.name}' if published else 'not that of a published file'}"
-    )
+    field = f"{galaxies.field:.1f} arcsec wide" if galaxies.field else "not said by this file"
+    lines.append(f"Field of view: {field}")
+    lines.append(f"Checksum: {f'that of the published {known.name}' if known else 'not that of a published file'}")
     return "\n".join(lines)
+
+
+def _class_lines(classes: tuple[str, ...], counts: np.ndarray) -> list[str]:
+    """How many galaxies each class has, how names are given where there are none, and which classes are too small."""
+    lines = [f"  {label} {name}: {count:,}" for label, (name, count) in enumerate(zip(classes, counts, strict=True))]
+    if classes == numbered(len(classes)):
+        lines.append(
+            "The file does not name its classes: give it an attribute "
+            f"'{CLASSES_ATTRIBUTE}', a list of their names, or make it with galutils pack."
+        )
+    if small := [name for name, count in zip(classes, counts, strict=True) if count < 2]:
+        lines.append(f"Too few galaxies to train and test on: {'; '.join(small)}")
+    return lines
 
 
 def measure_images(images: np.ndarray) -> pd.DataFrame:

@@ -1,9 +1,10 @@
-"""Galaxy10 DECaLS: its HDF5 layout, and how images are read from it.
+"""Galaxies in Galaxy10's HDF5 layout, and how images are read from it.
 
-The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; the full set, a subset of it
-and the simulated galaxies all have it. Its datasets are ``images`` (N, size, size, 3) uint8, the cutouts in g, r and
-z shown as RGB, and ``ans`` (N,) integer, the class from 0 to 9. Optional, (N,) float, are ``ra`` and ``dec`` in
-degrees, ``redshift``, NaN where unknown, and ``pxscale`` in arcsec per pixel.
+The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; whatever else people have is
+brought into it. Its datasets are ``images`` (N, size, size, 3) uint8, the cutouts in g, r and z shown as RGB, and
+``ans`` (N,) integer, the class from 0. Optional, (N,) float, are ``ra`` and ``dec`` in degrees, ``redshift``, NaN
+where unknown, and ``pxscale`` in arcsec per pixel. What the classes are called says the root attribute ``classes``,
+a list of text.
 """
 
 import os
@@ -15,12 +16,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.data.classes import GALAXY10, numbered, recognise
+from galutils.data.stretch import FIELD
 from galutils.errors import GalutilsError, first_line
 from galutils.files import sha256
 
 #: Attribute of the file that marks simulated galaxies, so that no number from them passes for a real one.
 SIMULATED_ATTRIBUTE = "simulated"
+
+#: Attribute that names the classes, and how many there may be: more are no classes but something else.
+CLASSES_ATTRIBUTE, MOST_CLASSES = "classes", 1000
 
 _GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
 
@@ -40,9 +45,10 @@ class Galaxies:
     """
 
     path: Path
-    labels: np.ndarray  # (N,) int64, classes 0 to 9; -1 where the file has none
+    labels: np.ndarray  # (N,) int64, classes from 0; -1 where the file has none
     image_size: int  # height and width of the images in pixels
     simulated: bool  # whether the file says that its galaxies are
+    classes: tuple[str, ...]  # what the classes are called, also those of which there is no galaxy
     ra: np.ndarray | None = None
     dec: np.ndarray | None = None
     redshift: np.ndarray | None = None
@@ -50,6 +56,14 @@ class Galaxies:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def field(self) -> float | None:
+        """Arcsec that an image spans; None where the file does not say, or its images differ by more than 1%."""
+        scales = np.empty(0) if self.pxscale is None else self.pxscale[np.isfinite(self.pxscale)]
+        if len(scales) and np.ptp(scales) <= 0.01 * np.median(scales):
+            return float(np.median(scales)) * self.image_size
+        return FIELD if self.classes == GALAXY10 and self.image_size == 256 and not len(scales) else None
 
     @cached_property
     def sha256(self) -> str:
@@ -169,11 +183,6 @@ def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
     if len(ans) == 0:
         raise DataError(f"'images' has no rows; {_GET_IT}.")
     labels = ans[:].astype(np.int64)
-    if "ans" in file and (labels.min() < 0 or labels.max() >= NUM_CLASSES):
-        raise DataError(
-            f"'ans' has labels from {labels.min()} to {labels.max()}, not 0 to {NUM_CLASSES - 1}; "
-            "number the classes as Galaxy10 does."
-        )
     columns = {}
     for name in [name for name in ("ra", "dec", "redshift", "pxscale") if name in file]:
         column = file[name]
@@ -181,5 +190,37 @@ def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
         if not numeric or column.shape != ans.shape:
             raise DataError(f"'{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out.")
         columns[name] = column[:].astype(np.float64)
+    for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
+        degrees = columns.get(name, np.empty(0))
+        if np.any((degrees < low) | (degrees > high)):  # NaN is neither
+            raise DataError(
+                f"'{name}' goes from {np.nanmin(degrees):g} to {np.nanmax(degrees):g}; "
+                f"give degrees from {low} to {high}, or NaN where they are unknown."
+            )
     simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
-    return Galaxies(path, labels, images.shape[1], simulated, **columns)
+    classes = _named_classes(file) or ()
+    if "ans" in file:
+        most = len(classes) or MOST_CLASSES
+        if labels.min() < 0 or labels.max() >= most:
+            named = f"though '{CLASSES_ATTRIBUTE}' names {len(classes)} classes" if classes else f"not 0 to {most - 1}"
+            raise DataError(
+                f"'ans' has labels from {labels.min()} to {labels.max()}, {named}; number the classes from 0."
+            )
+        scale = None if "pxscale" not in columns or np.isnan(columns["pxscale"]).all() else columns["pxscale"]
+        scale = None if scale is None else float(np.nanmedian(scale))
+        classes = classes or recognise(labels, images.shape[1], scale) or numbered(int(labels.max()) + 1)
+    return Galaxies(path, labels, images.shape[1], simulated, classes, **columns)
+
+
+def _named_classes(file: h5py.File) -> tuple[str, ...] | None:
+    """What the attribute of a file says, None where there is none."""
+    if CLASSES_ATTRIBUTE not in file.attrs:
+        return None
+    given = np.atleast_1d(file.attrs[CLASSES_ATTRIBUTE]).tolist()
+    names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in given)
+    if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(map(str.strip, names)):
+        raise DataError(
+            f"the attribute '{CLASSES_ATTRIBUTE}' is no list of 2 to {MOST_CLASSES} different names; "
+            "give one for each class, in the order of their numbers, or leave it out."
+        )
+    return names

@@ -6,17 +6,31 @@ full set, downloaded once) or the path of a file in Galaxy10's layout.
 
 from pathlib import Path
 
-from galutils.data.download import GALAXY10, fetch
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
+from galutils.download import RemoteFile, fetch, matches
 from galutils.files import code_digest, data_home
+
+_RECORD = "https://zenodo.org/records/10845026/files"
+GALAXY10_SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
+_ADVICE = "bring the file yourself (galutils fetch data --from FILE), or name your copy with DATA=/path/to/file.h5"
+GALAXY10 = RemoteFile(
+    "Galaxy10_DECals.h5", f"{_RECORD}/Galaxy10_DECals.h5", f"sha256:{GALAXY10_SHA256}", 2_735_267_419, _ADVICE
+)
+#: The same without the galaxies that occur twice, 17,675 rows; for those who have it.
+WITHOUT_DUPLICATES = RemoteFile(
+    "Galaxy10_DECals_NoDuplicated.h5",
+    f"{_RECORD}/Galaxy10_DECals_NoDuplicated.h5",
+    "md5:a920094d5e470e3705f4691c0d6dff54",
+    advice=_ADVICE,
+)
 
 
 def load_galaxies(data_path: str | Path) -> Galaxies:
     """Open the galaxies that ``data_path`` names; see the module's docstring."""
     if str(data_path) == "simulated":
         # Another version of the simulator makes other galaxies, so the name holds a digest of it.
-        version = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/galaxy10.py")[:8]
+        version = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/classes.py")[:8]
         path = data_home() / f"simulated-1000-64px-{version}.h5"
         if not path.exists():
             write_simulated(path, count=1000, size=64, seed=0)
@@ -24,3 +38,8 @@ def load_galaxies(data_path: str | Path) -> Galaxies:
     if str(data_path) == "galaxy10":
         return open_galaxies(fetch(GALAXY10, data_home()))
     return open_galaxies(Path(data_path).expanduser())
+
+
+def published(path: str | Path) -> RemoteFile | None:
+    """Which published file this is, by its checksum; None where it is none."""
+    return next((file for file in (GALAXY10, WITHOUT_DUPLICATES) if matches(file, path)), None)

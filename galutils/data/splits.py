@@ -18,7 +18,6 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from galutils.data.galaxies import DataError, Galaxies
-from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.errors import GalutilsError
 from galutils.files import WriteError, atomic_path, code_digest, data_home
 from galutils.progress import tracked
@@ -31,8 +30,9 @@ SAME_POSITION = 1.0
 class Split:
     """The part and the group of every row of a file.
 
-    Parts, (N,) str, are "train", "test", "calibration" (training galaxies that were set aside), "blank" (dropped)
-    and "unused" (left out by a training fraction). Rows with the same group, (N,) int64, show the same galaxy.
+    Parts, (N,) str, are "train", "test", "calibration" (training galaxies that were set aside), "blank" (dropped),
+    "unused" (left out by a training fraction) and "too_few" (of a class with fewer than two galaxies). Rows with the
+    same group, (N,) int64, show the same galaxy.
     """
 
     part: np.ndarray
@@ -92,8 +92,6 @@ def position_pairs(ra: np.ndarray | None, dec: np.ndarray | None) -> np.ndarray:
     rows = [] if ra is None or dec is None else np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if len(rows) < 2:
         return np.empty((0, 2), np.int64)
-    if np.abs(dec[rows]).max() > 90:
-        raise DataError("'dec' goes beyond 90 degrees; give declinations in degrees, from -90 to 90.")
     from astropy.coordinates import Angle, SkyCoord
 
     sky = SkyCoord(ra[rows], dec[rows], unit="deg")
@@ -129,7 +127,8 @@ def split_rows(
     """Split a file into training and test rows, stratified by class, whole galaxies at a time.
 
     Within a class the galaxies are shuffled by ``seed`` and the first ``test_size`` of them are tested on. A
-    galaxy that occurs with several labels counts for the class of its first row.
+    galaxy that occurs with several labels counts for the class of its first row. A class of fewer than two galaxies
+    cannot be trained and tested: its rows are left out.
 
     Args:
         train_fraction: share of the training galaxies to keep, for learning curves; the test stays the same.
@@ -150,19 +149,24 @@ def split_rows(
 
     rng = np.random.default_rng(seed)
     part_of_galaxy = np.full(len(group), "blank", dtype=object)
-    for label, name in enumerate(CLASS_NAMES):
+    large = 0
+    for label in range(len(galaxies.classes)):
         members = rng.permutation(galaxy[galaxy_class == label])
         if len(members) < 2:
-            raise DataError(
-                f"{galaxies.path}: class {label} ({name}) has {len(members)} usable galaxies; "
-                "give at least 2 of each class, so that it can be trained and tested."
-            )
+            part_of_galaxy[members] = "too_few"
+            continue
+        large += 1
         tested = min(max(1, round(test_size * len(members))), len(members) - 1)
         trained = max(1, round(train_fraction * (len(members) - tested)))
         aside = min(round(calibration_fraction * trained), trained - 1)
         divided = np.split(members, np.cumsum([tested, trained - aside, aside]))
         for part, these in zip(("test", "train", "calibration", "unused"), divided, strict=True):
             part_of_galaxy[these] = part
+    if large < 2:
+        raise DataError(
+            f"{galaxies.path}: has {large} {'class' if large == 1 else 'classes'} of two or more usable galaxies; "
+            "give at least two such classes, so that there is something to tell apart."
+        )
     part = part_of_galaxy[group]
     part[blank] = "blank"
     return Split(part, group)

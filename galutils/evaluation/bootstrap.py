@@ -17,12 +17,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.data.classes import CONFUSABLE, GALAXY10
 
 DRAWS = 1000
 LEVEL = 0.95  # of every interval
-#: Pairs of classes that people confuse, too.
-CONFUSABLE = {"disturbed, merging": (0, 1), "tight, loose spiral": (6, 7), "round, in-between": (2, 3)}
 #: Scores of :func:`weighted_scores` that are single numbers.
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "top2_accuracy")
 
@@ -36,28 +34,36 @@ class Graded:
     labels: np.ndarray  # (n,) classes
     predicted: np.ndarray  # (n,) classes, -1 where none was predicted
     probabilities: np.ndarray | None = None  # (n, C) float; None where there are hard assignments only
+    classes: tuple[str, ...] = GALAXY10  # what the C classes are called
 
     @property
     def correct(self) -> np.ndarray:
         """(n,) bool."""
         return self.labels == self.predicted
 
+    @property
+    def confusable(self) -> dict[str, tuple[int, int]]:
+        """Of :data:`galutils.data.classes.CONFUSABLE` the pairs that are classes here: their numbers by their names."""
+        number = {name: i for i, name in enumerate(self.classes)}
+        return {f"{a}, {b}": (number[a], number[b]) for a, b in CONFUSABLE if a in number and b in number}
+
 
 def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray]:
     """All scores, for several weightings of the rows at once: weights (B, n) say how often each row counts.
 
     The :data:`SCORES`, each (B,), of which ``balanced_accuracy`` is the mean recall; ``recall`` and ``precision``, each
-    (B, C); and ``confused``, (B, 3): the share of the galaxies of each :data:`CONFUSABLE` pair that are taken for the
-    other one. NaN where a score has no meaning: a class does not occur or is not predicted; top-2 of hard assignments.
+    (B, C); and ``confused``, (B, K): the share of the galaxies of each of the K confusable pairs that are taken for
+    the other one. NaN where a score has no meaning: a class does not occur or is not predicted; top-2 of hard
+    assignments.
     """
-    total, classes = weights.sum(axis=1), np.arange(NUM_CLASSES)
+    total, classes = weights.sum(axis=1), np.arange(len(graded.classes))
     truth, guess = (np.equal.outer(classes, given).astype(float) for given in (graded.labels, graded.predicted))
     true, taken, hits = (rows @ weights.T for rows in (truth, guess, truth * guess))  # each (C, B)
     with np.errstate(invalid="ignore"):
         recall, precision, f1 = hits / true, hits / taken, 2 * hits / (true + taken)
         confused = [
             (truth[a] * guess[b] + truth[b] * guess[a]) @ weights.T / (true[a] + true[b])
-            for a, b in CONFUSABLE.values()
+            for a, b in graded.confusable.values()
         ]
     ranks, top2 = graded.probabilities, np.full(len(weights), np.nan)
     if ranks is None:
@@ -73,7 +79,7 @@ def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray
         "top2_accuracy": top2,
         "recall": recall.T,
         "precision": precision.T,
-        "confused": np.stack(confused, axis=1),
+        "confused": np.stack(confused, axis=1) if confused else np.empty((len(weights), 0)),
     }
 
 
@@ -156,16 +162,17 @@ def estimate_mean(
 def estimate(runs: Sequence[Graded]) -> pd.DataFrame:
     """Every score of an approach, from its run for each seed: columns of :func:`combine_seeds`, ``low``, ``high``.
 
-    Indexed by the :data:`SCORES`, ``recall 0`` ..., ``precision 0`` ..., and ``confused`` with the pair's name.
+    Indexed by the :data:`SCORES`, ``recall`` and ``precision`` with a class's name, and ``confused`` with a pair's.
     """
     groups = [run.group for run in runs]
     weights = galaxy_draws(groups)
     points = np.stack([_flat(run, np.ones((1, len(run.row))))[0] for run in runs])
     replicates = np.stack([_flat(run, drawn) for run, drawn in zip(runs, weights, strict=True)])
-    classes = [f"{score} {label}" for score in ("recall", "precision") for label in range(NUM_CLASSES)]
+    classes = [f"{score} {name}" for score in ("recall", "precision") for name in runs[0].classes]
+    pairs = [f"confused {pair}" for pair in runs[0].confusable]
     table = combine_seeds(points, replicates, len(np.unique(np.concatenate(groups))))
     low, high = wilson(table["mean"], table["standard_error"], table["dof"], _galaxies_behind(runs))
-    return table.assign(low=low, high=high).set_axis([*SCORES, *classes, *(f"confused {pair}" for pair in CONFUSABLE)])
+    return table.assign(low=low, high=high).set_axis([*SCORES, *classes, *pairs])
 
 
 def _flat(graded: Graded, weights: np.ndarray) -> np.ndarray:
@@ -176,9 +183,10 @@ def _flat(graded: Graded, weights: np.ndarray) -> np.ndarray:
 
 def _galaxies_behind(runs: Sequence[Graded]) -> np.ndarray:
     """(K,) how many galaxies each score of :func:`_flat` is a share of, averaged over seeds."""
-    true = np.mean([np.bincount(run.labels, minlength=NUM_CLASSES) for run in runs], axis=0)
-    taken = np.mean([np.bincount(run.predicted[run.predicted >= 0], minlength=NUM_CLASSES) for run in runs], axis=0)
-    pairs = [true[list(pair)].sum() for pair in CONFUSABLE.values()]
+    count = len(runs[0].classes)
+    true = np.mean([np.bincount(run.labels, minlength=count) for run in runs], axis=0)
+    taken = np.mean([np.bincount(run.predicted[run.predicted >= 0], minlength=count) for run in runs], axis=0)
+    pairs = [true[list(pair)].sum() for pair in runs[0].confusable.values()]
     return np.concatenate([np.full(len(SCORES), true.sum()), true, taken, pairs])
 
 

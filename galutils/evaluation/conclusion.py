@@ -2,8 +2,6 @@
 
 import pandas as pd
 
-from galutils.data.galaxy10 import NUM_CLASSES
-
 _UNDECIDED = "These runs cannot say whether to build or to adapt:"
 
 
@@ -27,7 +25,7 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
         said = [
             f"{_UNDECIDED} no network started from pretrained weights.",
             f"The best of those built from scratch was {first.approach} with {_share(first)}; "
-            f"chance among ten classes is {1 / NUM_CLASSES:.0%}.",
+            f"chance among {first.num_classes:.0f} equally frequent classes is {1 / first.num_classes:.1%}.",
             _open([*built["approach"]], comparisons, "those built from scratch"),
             _scope(built),
         ]

@@ -1,23 +1,20 @@
 """What is taken for what, and the most confident mistakes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
-from galutils.data.galaxy10 import CLASS_NAMES, NUM_CLASSES
 
-
-def confusion_table(predictions: pd.DataFrame) -> np.ndarray:
+def confusion_table(predictions: pd.DataFrame, num_classes: int) -> np.ndarray:
     """(C, C) int64, true by predicted class. predictions: see :attr:`galutils.study.runs.Run.predictions`."""
-    return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=np.arange(NUM_CLASSES))
+    return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=np.arange(num_classes))
 
 
-def mistake_titles(mistakes: pd.DataFrame) -> list[str]:
-    """ "true → predicted (confidence)" for each row of :func:`confident_mistakes`."""
-    return [
-        f"{CLASS_NAMES[row.y_true]}\n→ {CLASS_NAMES[row.y_pred]} ({row.confidence:.0%})"
-        for row in mistakes.itertuples()
-    ]
+def mistake_titles(mistakes: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """ "true → predicted (confidence)" for each row of :func:`confident_mistakes`; classes: their names."""
+    return [f"{classes[row.y_true]}\n→ {classes[row.y_pred]} ({row.confidence:.0%})" for row in mistakes.itertuples()]
 
 
 def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, float]]:
@@ -30,6 +27,6 @@ def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, floa
 
 def confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
     """The ten wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
-    probabilities = predictions.filter(regex=r"^p\d+$").max(axis=1)
+    probabilities = predictions.filter(regex="^p_").max(axis=1)
     wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
     return wrong.nlargest(10, "confidence")

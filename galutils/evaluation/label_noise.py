@@ -10,7 +10,7 @@ are the training labels and that all are convolutional networks: a galaxy that a
 reason of theirs counts as a suspect. So the share explained is an upper bound.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,6 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from statsmodels.stats.proportion import proportion_confint
 
-from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.data.splits import contradicting_groups
 from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import Graded
@@ -77,7 +76,7 @@ def find_suspects(probabilities: pd.DataFrame) -> pd.DataFrame:
 
     ``row``, ``label``, ``suggested`` (the likeliest class), ``confidence`` in it, ``quality``: the label's probability.
     """
-    labels, values = probabilities["label"].to_numpy(), probabilities[list(range(NUM_CLASSES))].to_numpy()
+    labels, values = probabilities["label"].to_numpy(), probabilities.drop(columns="label").to_numpy()
     values = values / values.sum(axis=1, keepdims=True)
     table = pd.DataFrame(
         {
@@ -134,12 +133,13 @@ def find_planted(probabilities: pd.DataFrame, share: float = 0.05) -> tuple[floa
     rng = np.random.default_rng(0)
     spoilt = np.zeros(len(probabilities), bool)
     spoilt[rng.permutation(len(spoilt))[: max(1, round(share * len(spoilt)))]] = True
-    changed = (probabilities["label"] + rng.integers(1, NUM_CLASSES, len(spoilt))) % NUM_CLASSES
+    count = probabilities.shape[1] - 1
+    changed = (probabilities["label"] + rng.integers(1, count, len(spoilt))) % count
     labels = np.where(spoilt, changed, probabilities["label"])
     suspected = probabilities.index.isin(find_suspects(probabilities.assign(label=labels))["row"])
     return float(suspected[spoilt].mean()), float(suspected[~spoilt].mean())
 
 
-def suspect_titles(suspects: pd.DataFrame) -> list[str]:
-    """ "label → suggested class (confidence)" for each row of :func:`find_suspects`."""
-    return mistake_titles(suspects.rename(columns={"label": "y_true", "suggested": "y_pred"}))
+def suspect_titles(suspects: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """ "label → suggested class (confidence)" for each row of :func:`find_suspects`; classes: their names."""
+    return mistake_titles(suspects.rename(columns={"label": "y_true", "suggested": "y_pred"}), classes)

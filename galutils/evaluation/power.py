@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from galutils.data.galaxy10 import CLASS_COUNTS
+from galutils.data.classes import GALAXY10_COUNTS
 
 ALPHA, POWER = 0.05, 0.8
 #: Accuracies of the paper that lie close together.
@@ -50,7 +50,7 @@ def needed_table(accuracies: Sequence[float] = PAPER_ACCURACIES) -> pd.DataFrame
     return pd.DataFrame(rows).T
 
 
-def describe_power(table: pd.DataFrame, galaxies: int = sum(CLASS_COUNTS)) -> str:
+def describe_power(table: pd.DataFrame, galaxies: int = sum(GALAXY10_COUNTS)) -> str:
     """In words: which pairs of a :func:`needed_table` the paper's test set, of unknown size, can have told apart."""
     usual = round(0.2 * galaxies)
     fifth = f"a fifth of the {galaxies:,} galaxies ({usual:,}) is"

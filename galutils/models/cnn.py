@@ -13,9 +13,12 @@ import torch
 from torch import nn
 from torchvision.models.vgg import VGG, make_layers
 
-from galutils.data.galaxy10 import NUM_CLASSES
+from galutils.data.classes import GALAXY10
 from galutils.errors import GalutilsError
 from galutils.models.weights import WeightsSource, vgg_convolutions
+
+#: Classes of the paper, where nothing else is asked for.
+NUM_CLASSES = len(GALAXY10)
 
 #: Mean and standard deviation of the channels of ImageNet (the VGGs' training set), as fractions of 255.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -73,7 +76,7 @@ class GalaxyNet(nn.Module):
         return self
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """images: (N, 3, H, W) uint8; returns logits (N, 10) float."""
+        """images: (N, 3, H, W) uint8; returns logits (N, C) float."""
         values = images
         for layer in chain(self.frozen, self.trained):  # not part by part, which would hold on to the first's result
             values = layer(values)
@@ -85,7 +88,9 @@ class GalaxyNet(nn.Module):
         return trained + sum(p.numel() for p in self.frozen.parameters()), trained
 
 
-def vgg_scratch(channels: int = 32, init: str = "paper", widths: str = "constant") -> GalaxyNet:
+def vgg_scratch(
+    channels: int = 32, init: str = "paper", widths: str = "constant", num_classes: int = NUM_CLASSES
+) -> GalaxyNet:
     """Row 1: torchvision's VGG with VGG11's eight convolutions, each of ``channels`` channels (section 4.1).
 
     ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many. The paper draws
@@ -96,7 +101,7 @@ def vgg_scratch(channels: int = 32, init: str = "paper", widths: str = "constant
     if widths not in VGG11_LAYOUTS:
         raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
     layout = [entry if entry == "M" else entry * channels for entry in VGG11_LAYOUTS[widths]]
-    vgg = VGG(make_layers(layout), num_classes=NUM_CLASSES, init_weights=False)
+    vgg = VGG(make_layers(layout), num_classes=num_classes, init_weights=False)
     vgg.classifier[0] = nn.Linear(layout[-2] * 7 * 7, 4096)
     for layer in vgg.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -117,6 +122,7 @@ def vgg_finetuned(
     frozen_convs: int | str = "all",
     later_layers: str = "new",
     head_width: int = 512,
+    num_classes: int = NUM_CLASSES,
 ) -> GalaxyNet:
     """Rows 2 and 3: a pretrained VGG, its first convolutions frozen, the rest and the head trained (4.2, 4.3).
 
@@ -160,7 +166,7 @@ def vgg_finetuned(
         nn.ReLU(inplace=True),
         nn.BatchNorm1d(head_width),
         nn.Dropout(0.5),
-        nn.Linear(head_width, NUM_CLASSES),
+        nn.Linear(head_width, num_classes),
     )
     frozen = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), *features[:cut])
     network = GalaxyNet(frozen, trained, source)
@@ -168,7 +174,7 @@ def vgg_finetuned(
     return network
 
 
-def custom_cnn(channels: int = 32, average_pool: int = 2) -> GalaxyNet:
+def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM_CLASSES) -> GalaxyNet:
     """Row 4: average pooling first, then six convolutions of 32 channels (section 4.4, figure A.3).
 
     The pooling averages detector noise away and widens what each convolution sees; ``average_pool`` is its side,
@@ -185,7 +191,7 @@ def custom_cnn(channels: int = 32, average_pool: int = 2) -> GalaxyNet:
         else:
             layers += [nn.Conv2d(width, channels, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(channels)]
             width = channels
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, NUM_CLASSES)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
 
 
@@ -202,7 +208,8 @@ def build(name: str, **arguments) -> GalaxyNet:
     return network
 
 
-def build_from(name: str, names: Mapping[str, Any]) -> GalaxyNet:
+def build_from(name: str, names: Mapping[str, Any], num_classes: int) -> GalaxyNet:
     """:func:`build` with a notebook's ``globals()``: every argument of the constructor that has a name there."""
     arguments = signature(BUILDERS[name]).parameters if name in BUILDERS else ()
-    return build(name, **{argument: names[argument] for argument in arguments if argument in names})
+    given = {argument: names[argument] for argument in arguments if argument in names}
+    return build(name, **given, num_classes=num_classes)

@@ -21,7 +21,7 @@ import torch
 import torchvision
 from torch import nn
 
-from galutils.data.download import RemoteFile, fetch
+from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
 from galutils.files import sha256
 

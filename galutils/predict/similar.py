@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.image_files import PictureError, is_hdf5, read_picture
 from galutils.files import atomic_path
 from galutils.predict.novelty import measure_likeness
@@ -34,7 +33,7 @@ def find_similar(
     likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
     features, _ = extractor.of_batch(extractor.prepare(picture[None]))
     (distances,), (rows,) = likeness.nearest(features, count)
-    names = [CLASS_NAMES[label] for label in galaxies.labels[rows]]
+    names = [galaxies.classes[label] for label in galaxies.labels[rows]]
     table = pd.DataFrame({"row": rows, "class_name": names, "distance": distances})
     for name in ("ra", "dec"):
         if (degrees := getattr(galaxies, name)) is not None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 from jinja2 import Environment, PackageLoader
 
+from galutils.data.classes import GALAXY10
+from galutils.data.galaxies import Galaxies
 from galutils.evaluation.conclusion import conclude
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_text
@@ -48,7 +50,8 @@ def build_report(study: Study) -> Path:
     galaxies = runs["run"].iloc[0].galaxies()
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
     label, warnings = describe_sources(runs)
-    environment = make_environment(navigation=navigation, warnings=warnings, profile=study.profile)
+    shared = {"navigation": navigation, "warnings": warnings, "profile": study.profile, "credit": _credit(galaxies)}
+    environment = make_environment(**shared)
 
     def write(name: str, template: str, **content) -> Path:
         path = study.report_dir / f"{name}.html"
@@ -76,6 +79,15 @@ def make_environment(**shared) -> Environment:
     return environment
 
 
+def _credit(galaxies: Galaxies) -> str:
+    """Whom the pictures are owed to, as far as it is known."""
+    if galaxies.simulated:
+        return "The galaxies are simulated."
+    if galaxies.classes == GALAXY10:
+        return "Images: DESI Legacy Imaging Surveys; labels: Galaxy Zoo; compiled by Leung and Bovy (Galaxy10 DECaLS)."
+    return f"Images and labels: {galaxies.path.name}."
+
+
 def _index(study: Study, results: Results, label: str) -> dict:
     """What the first page tells."""
     table = results.table
@@ -84,6 +96,7 @@ def _index(study: Study, results: Results, label: str) -> dict:
         "label": label,
         "results": format_table(table, label).drop(columns=ELSEWHERE, errors="ignore"),
         "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
+        "beside_paper": bool(table["paper_accuracy"].notna().any()),
         "answer": conclude(table, results.comparisons),
         "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
         "times": in_columns(table, TIMES),

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from galutils.clustering.methods import reduce_dimensions
+from galutils.data.classes import GALAXY10
 from galutils.data.galaxies import Galaxies
-from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.models.embedding import embed
-from galutils.report.figures.display import webp_url
+from galutils.report.figures.display import class_palette, webp_url
 from galutils.study.features import Classifier
-from galutils.study.runs import PROBABILITIES
 
 #: Galaxies on the map at most, drawn by a seed; neighbours given for each.
 MOST_GALAXIES, NEIGHBOURS = 4000, 8
@@ -51,7 +51,8 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
         name = f"the features of {supervised['approach'].iloc[0]}"
         features = Classifier(supervised["run"].iloc[0]).of_rows(galaxies, rows)
     data = {
-        "classes": CLASS_NAMES,
+        "classes": galaxies.classes,
+        "colours": None if galaxies.classes == GALAXY10 else _colours(len(galaxies.classes)),
         "rows": rows.tolist(),
         "tested": bool(len(supervised)),
         "true": galaxies.labels[rows].tolist(),
@@ -91,10 +92,15 @@ def _places(features: np.ndarray) -> dict:
     return {"maps": maps, "neighbours": near.tolist()}
 
 
+def _colours(count: int) -> list[str]:
+    """A colour for each class, #rrggbb."""
+    return [to_hex(colour) for colour in class_palette(count)]
+
+
 def _opinion(entry, rows: np.ndarray) -> dict:
     """What one run says of each galaxy: the class, -1 where it was not asked, and probabilities in 255 steps."""
     table = entry.run.predictions.set_index("row").reindex(rows)
-    steps = (255 * table[PROBABILITIES].fillna(0)).round().to_numpy(np.uint8)
+    steps = (255 * table[entry.run.columns].fillna(0)).round().to_numpy(np.uint8)
     return {
         "experiment": entry.experiment,
         "title": entry.approach,
@@ -130,14 +136,14 @@ def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict |
         cell.append([entry.row, entry.place])
     shape = {"sheet": PER_SHEET, "columns": COLUMNS, "shown": SHOWN_SIDE}
     sheets = _thumbnails(galaxies.read_images(rows, min(SIDE, galaxies.image_size)))
-    return {"classes": CLASS_NAMES, "matrices": matrices, **shape}, sheets
+    return {"classes": galaxies.classes, "matrices": matrices, **shape}, sheets
 
 
 def _most_probable_first(runs: pd.DataFrame) -> pd.DataFrame:
     """Predictions of the runs, those first that are surest; a galaxy that several seeds put into a cell, once."""
     table = pd.concat([run.predictions for run in runs["run"]])
     table = table[table["y_pred"] >= 0]
-    own = table[PROBABILITIES].to_numpy()[np.arange(len(table)), table["y_pred"]]
+    own = table[runs["run"].iloc[0].columns].to_numpy()[np.arange(len(table)), table["y_pred"]]
     table = table.assign(own=own).sort_values(["own", "row"], ascending=[False, True], kind="stable")
     return table.drop_duplicates(["row", "y_true", "y_pred"])
 

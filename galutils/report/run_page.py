@@ -6,7 +6,6 @@ from IPython.display import display
 
 from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.galaxies import Galaxies
-from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.evaluation.confusion import confident_mistakes, confusion_table, mistake_titles, most_confused
 from galutils.models.cnn import GalaxyNet
 from galutils.models.vit import Backbone
@@ -44,7 +43,7 @@ def show_curves(run: Run) -> None:
     """Loss and accuracy by epoch."""
     last = run.history.iloc[-1]
     reached = f"accuracy after the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
-    show(learning_curves(run.history), f"Learning curves: {reached}.")
+    show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.")
 
 
 def show_scores(run: Run) -> None:
@@ -54,15 +53,16 @@ def show_scores(run: Run) -> None:
 
 def show_confusion(run: Run) -> None:
     """The confusion matrix, and in words what is most frequently taken for what, or which cluster is which class."""
-    confusion = confusion_table(run.predictions)
+    classes = run.classes
+    confusion = confusion_table(run.predictions, len(classes))
     alt = f"Confusion matrix; {confusion.trace()} of {confusion.sum()} galaxies lie on the diagonal."
-    show(confusion_matrices({run.experiment: confusion}), alt)
+    show(confusion_matrices({run.experiment: confusion}, classes), alt)
     if run.supervised:
         for true, predicted, share in most_confused(confusion):
-            print(f"{share:.0%} of {CLASS_NAMES[true]} taken for {CLASS_NAMES[predicted]}")
+            print(f"{share:.0%} of {classes[true]} taken for {classes[predicted]}")
     else:
         matched = enumerate(run.metrics["scores"]["matched"])
-        named = [f"{cluster} → {CLASS_NAMES[label]}" for cluster, label in matched if label >= 0]
+        named = [f"{cluster} → {classes[label]}" for cluster, label in matched if label >= 0]
         print(f"Clusters and their classes: {', '.join(named)}")
 
 
@@ -73,7 +73,7 @@ def show_mistakes(run: Run, galaxies: Galaxies) -> None:
         print("There are no mistakes on the test rows.")
         return
     alt = "The test images that were misclassified with the highest confidence, with true and predicted class."
-    show(ImageGrid(galaxies.read_images(mistakes["row"]), mistake_titles(mistakes)), alt)
+    show(ImageGrid(galaxies.read_images(mistakes["row"]), mistake_titles(mistakes, run.classes)), alt)
 
 
 def show_clustering(run: Run) -> None:

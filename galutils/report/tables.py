@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
-from galutils.data.galaxy10 import CLASS_NAMES
-from galutils.evaluation.bootstrap import CONFUSABLE
 from galutils.evaluation.cost import COSTS, on_front
 
 #: What stands where a number has no meaning or is not known.
@@ -140,6 +138,8 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
         "Trained parameters": "{trained_parameters:,.0f}",
         "Seeds": "{seeds}",
     }
+    if table["paper_accuracy"].isna().all():  # no row of the paper, or other classes than its
+        columns = {title: form for title, form in columns.items() if not title.endswith("paper")}
     return in_columns(table, columns)
 
 
@@ -159,7 +159,7 @@ def score_table(run) -> pd.DataFrame:
     """The scores of one :class:`galutils.study.runs.Run`, and the recall of each class."""
     scores = run.metrics["scores"]
     rows = {heading(name): scores[name] for name in ("accuracy", "roc_auc", "macro_f1")}
-    rows |= {f"Recall: {name}": share for name, share in zip(CLASS_NAMES, scores["recall"], strict=True)}
+    rows |= {f"Recall: {name}": share for name, share in zip(run.classes, scores["recall"], strict=True)}
     return pd.Series(rows, dtype=float).round(3).to_frame("value")
 
 
@@ -175,12 +175,18 @@ def interval_table(estimates: dict[str, pd.DataFrame], scores: dict[str, str]) -
 
 def confusable_table(estimates: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """For each approach the share of the galaxies of two similar classes that it takes for the other one."""
-    return interval_table(estimates, {f"confused {pair}": pair.capitalize() for pair in CONFUSABLE})
+    return interval_table(estimates, _starting(estimates, "confused "))
 
 
 def class_table(estimates: dict[str, pd.DataFrame], score: str) -> pd.DataFrame:
     """ "recall" or "precision" by class (rows) and approach (columns), with intervals."""
-    return interval_table(estimates, {f"{score} {label}": name for label, name in enumerate(CLASS_NAMES)}).T
+    return interval_table(estimates, _starting(estimates, f"{score} ")).T
+
+
+def _starting(estimates: dict[str, pd.DataFrame], start: str) -> dict[str, str]:
+    """Scores whose names start so, and what follows."""
+    known = next(iter(estimates.values())).index
+    return {name: name.removeprefix(start) for name in known if name.startswith(start)}
 
 
 def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.download import GALAXY10_SHA256
+from galutils.data.classes import GALAXY10
+from galutils.data.sources import GALAXY10_SHA256
 from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.confusion import confusion_table
 from galutils.evaluation.paper import APPROACHES, Approach
 from galutils.models.weights import RANDOM_LABEL
-from galutils.study.runs import PROBABILITIES, Run, RunError, find_runs
+from galutils.study.runs import Run, RunError, find_runs
 
 #: Scores that stand in the table of runs.
 SHOWN = ("accuracy", "roc_auc", "macro_f1")
@@ -22,8 +23,9 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
 
     Columns: ``experiment``, ``seed``, ``run`` (:class:`Run`), ``approach`` (title, marked if it is a control or uses
     stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
-    ``roc_auc``, ``macro_f1``, ``n_test``, ``parameters``, ``trained_parameters``, ``multiply_adds``, ``train_seconds``,
-    ``train_images_per_second``, ``predict_images_per_second``, ``paper_accuracy``, ``paper_roc_auc``.
+    ``roc_auc``, ``macro_f1``, ``n_test``, ``num_classes``, ``parameters``, ``trained_parameters``, ``multiply_adds``,
+    ``train_seconds``, ``train_images_per_second``, ``predict_images_per_second``, and ``paper_accuracy`` and
+    ``paper_roc_auc``, where the classes are the paper's.
 
     Raises:
         RunError: there is none, or they read different galaxies.
@@ -65,10 +67,12 @@ def _row(run: Run) -> dict:
         "pretrained": bool(weights) and weights["source"] != "random",
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
+        "num_classes": len(run.classes),
         **{name: metrics[name] for name in ("parameters", "trained_parameters", "multiply_adds")},
         **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
-        "paper_accuracy": approach.accuracy,
-        "paper_roc_auc": approach.roc_auc,
+        # The paper's numbers are about its own classes.
+        "paper_accuracy": approach.accuracy if run.classes == GALAXY10 else None,
+        "paper_roc_auc": approach.roc_auc if run.classes == GALAXY10 else None,
     }
 
 
@@ -114,7 +118,8 @@ def grade_runs(runs: pd.DataFrame) -> dict[str, dict[int, Graded]]:
             group=group[row] if row.max() < len(group) else row,
             labels=predictions["y_true"].to_numpy(),
             predicted=predictions["y_pred"].to_numpy(),
-            probabilities=predictions[PROBABILITIES].to_numpy() if entry.supervised else None,
+            probabilities=predictions[entry.run.columns].to_numpy() if entry.supervised else None,
+            classes=entry.run.classes,
         )
     return graded
 
@@ -123,7 +128,9 @@ def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Confusion counts (C, C) of each approach, summed over its seeds, by its title."""
     tables: dict[str, np.ndarray] = {}
     for entry in runs.itertuples():
-        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(entry.run.predictions)
+        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(
+            entry.run.predictions, len(entry.run.classes)
+        )
     return tables
 
 
@@ -134,9 +141,10 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
         page: simulated galaxies, a file other than the full set, stand-in or random weights.
     """
-    data, stand_in, random = set(), set(), set()
+    data, stand_in, random, small = set(), set(), set(), {}
     for run in runs["run"]:
         source, weights = run.metrics["data"], run.metrics["weights"] or {}
+        small |= dict.fromkeys(source["too_few"])
         if source["simulated"]:
             data.add("simulated galaxies")
         elif source["sha256"] == GALAXY10_SHA256:
@@ -152,6 +160,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
     elif data - {"Galaxy10 DECaLS"}:
         warnings.append(f"Not the full Galaxy10 DECaLS but {label}: do not compare with the paper's numbers.")
+    if small:
+        warnings.append(f"Left out for want of galaxies: {'; '.join(small)}.")
     if stand_in:
         warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(stand_in))}.")
     if random:

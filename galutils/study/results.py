@@ -23,12 +23,11 @@ from galutils.files import code_digest, write_json
 from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
 from galutils.study.collect import collect_runs, grade_runs
 from galutils.study.keys import RESULTS, digest_runs
-from galutils.study.runs import PROBABILITIES
 
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
-    "n_test", "parameters", "trained_parameters", "multiply_adds", "train_seconds", "train_images_per_second",
-    "predict_images_per_second", "paper_accuracy", "paper_roc_auc",
+    "n_test", "num_classes", "parameters", "trained_parameters", "multiply_adds", "train_seconds",
+    "train_images_per_second", "predict_images_per_second", "paper_accuracy", "paper_roc_auc",
 )  # fmt: skip
 
 
@@ -122,9 +121,9 @@ def temperature_table(runs: pd.DataFrame) -> pd.DataFrame:
     for entry in runs.itertuples():
         if (aside := entry.run.calibration) is None:
             continue
-        temperature = fit_temperature(aside["y_true"].to_numpy(), aside[PROBABILITIES].to_numpy())
+        temperature = fit_temperature(aside["y_true"].to_numpy(), aside[entry.run.columns].to_numpy())
         labels = entry.run.predictions["y_true"].to_numpy()
-        plain = entry.run.predictions[PROBABILITIES].to_numpy()
+        plain = entry.run.predictions[entry.run.columns].to_numpy()
         found = {"approach": entry.approach, "seed": entry.seed, "set_aside": len(aside), "temperature": temperature}
         for suffix, probabilities in (("", plain), ("_scaled", scale(plain, temperature))):
             found[f"ece{suffix}"] = calibration_error(labels, probabilities)

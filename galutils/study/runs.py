@@ -4,7 +4,7 @@
 
 - ``metrics.json``: scores, parameters, speed and provenance; written last, so its presence means "complete";
 - ``history.csv``: one line per epoch;
-- ``predictions.csv``: ``row,y_true,y_pred,p0...p9`` for the test rows;
+- ``predictions.csv``: ``row,y_true,y_pred`` and a column for each class, ``p_barred_spiral``, for the test rows;
 - ``calibration.csv``: the same without ``y_pred`` for rows that were set aside, where there are any;
 - ``split.csv``: part and group of every row;
 - ``model.safetensors``: the network's tensors; how to build it stands under ``model`` in ``metrics.json``;
@@ -12,7 +12,7 @@
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 
 from galutils.clustering.scores import CLUSTER_SCORES
+from galutils.data.classes import class_columns
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
-from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.data.splits import Split, read_split
 from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.metrics import classification_scores
@@ -35,8 +35,7 @@ from galutils.study.provenance import describe_data, describe_environment
 #: Of what a run directory holds; a change makes runs of earlier versions unreadable.
 FORMAT = 2
 
-PARTS = ("train", "test", "calibration", "blank", "unused")
-PROBABILITIES = [f"p{label}" for label in range(NUM_CLASSES)]
+PARTS = ("train", "test", "calibration", "blank", "unused", "too_few")
 
 
 class RunError(GalutilsError):
@@ -62,7 +61,7 @@ class Run:
             raise RunError(f"{directory}: has no complete run; run its notebook first.") from None
         except ValueError as error:
             raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
-        if self.metrics.get("format") != FORMAT:
+        if self.metrics.get("format") != FORMAT or "classes" not in self.metrics:
             raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
 
     @property
@@ -75,6 +74,16 @@ class Run:
         """Whether it learnt from labels; a clustering is scored on all galaxies, after matching."""
         return "clusters" not in self.metrics["model"]
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What the classes of its galaxies are called."""
+        return tuple(self.metrics["classes"])
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of :attr:`predictions` and :attr:`calibration` that hold the probabilities of the classes."""
+        return class_columns(self.classes)
+
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch, see :class:`galutils.training.supervised.TrainResult`."""
@@ -82,7 +91,7 @@ class Run:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """One row per test galaxy: ``row``, ``y_true``, ``y_pred``, ``p0`` to ``p9``."""
+        """One row per test galaxy: ``row``, ``y_true``, ``y_pred`` and :attr:`columns`."""
         return pd.read_csv(self.directory / "predictions.csv")
 
     @cached_property
@@ -191,10 +200,11 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
     run_dir = _opened(run_dir)
     split.write(run_dir / "split.csv")
     predictions = {"row": split.test, "y_true": galaxies.labels[split.test], "y_pred": result.probabilities.argmax(1)}
-    _write_table(run_dir / "predictions.csv", pd.DataFrame(predictions), result.probabilities)
+    columns = class_columns(galaxies.classes)
+    _write_table(run_dir / "predictions.csv", pd.DataFrame(predictions), columns, result.probabilities)
     if result.calibration is not None:
         aside = pd.DataFrame({"row": split.calibration, "y_true": galaxies.labels[split.calibration]})
-        _write_table(run_dir / "calibration.csv", aside, result.calibration)
+        _write_table(run_dir / "calibration.csv", aside, columns, result.calibration)
     _write_table(run_dir / "history.csv", result.history)
     with atomic_path(run_dir / "model.safetensors") as partial:
         save_file({name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}, partial)
@@ -203,6 +213,7 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
     metrics = {
         "format": FORMAT,
         "experiment": experiment,
+        "classes": galaxies.classes,
         "scores": classification_scores(galaxies.labels[split.test], result.probabilities),
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
         "parameters": parameters,
@@ -250,20 +261,25 @@ def write_clustering_run(
     from galutils.models.vit import save_backbone
 
     run_dir, labels = _opened(run_dir), galaxies.labels
-    predicted, probabilities = predict_classes(clustering, labels)
+    predicted, probabilities = predict_classes(clustering, labels, len(galaxies.classes))
     frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
-    _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), probabilities)
+    columns = class_columns(galaxies.classes)
+    _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), columns, probabilities)
     _write_table(run_dir / "seeds.csv", table)
     if distilled is not None:
         _write_table(run_dir / "history.csv", distilled.history)
         save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
 
-    scores, chance = score_clustering(clustering, labels, features), null_accuracies(labels, clustering.clusters)
+    scores, chance = (
+        score_clustering(clustering, labels, features, num_classes=len(galaxies.classes)),
+        null_accuracies(labels, clustering.clusters),
+    )
     over_seeds = table[[*CLUSTER_SCORES]].astype(float)
     spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=0)})
     metrics = {
         "format": FORMAT,
         "experiment": experiment,
+        "classes": galaxies.classes,
         "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
         "over_seeds": spread.to_dict("index"),
         "chance": {"mean": float(chance.mean()), "std": float(chance.std())},
@@ -295,10 +311,12 @@ def _opened(run_dir: str | Path) -> Path:
     return run_dir
 
 
-def _write_table(path: Path, table: pd.DataFrame, probabilities: np.ndarray | None = None) -> None:
-    """CSV, with a column for each class where there are probabilities (n, C)."""
-    if probabilities is not None:
-        table = table.assign(**dict(zip(PROBABILITIES, probabilities.T, strict=True)))
+def _write_table(
+    path: Path, table: pd.DataFrame, columns: Sequence[str] = (), values: np.ndarray | None = None
+) -> None:
+    """CSV, with further columns for values (n, C) where there are any."""
+    if values is not None:
+        table = table.join(pd.DataFrame(values, columns=columns))
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False)
 

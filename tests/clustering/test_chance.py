@@ -3,12 +3,12 @@ import pandas as pd
 import pytest
 
 from galutils.clustering import chance
-from galutils.data.galaxy10 import CLASS_COUNTS
+from galutils.data.classes import GALAXY10_COUNTS
 
 
 def test_one_cluster_gets_the_largest_class():
     null = chance.paper_null(np.array([1.0]), permutations=3)
-    np.testing.assert_allclose(null, max(CLASS_COUNTS) / sum(CLASS_COUNTS))
+    np.testing.assert_allclose(null, max(GALAXY10_COUNTS) / sum(GALAXY10_COUNTS))
 
 
 def test_ten_equal_clusters_on_the_full_set_get_little_more_than_a_tenth():

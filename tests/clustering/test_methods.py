@@ -220,4 +220,4 @@ def test_wrong_arguments_are_named():
     with pytest.raises(GalutilsError, match="choose kmeans"):
         cluster(features, "dbscan", 2)
     with pytest.raises(GalutilsError, match="4 rows cannot be put into 10 clusters"):
-        kmeans_over_seeds(features, labels)
+        kmeans_over_seeds(features, labels, 10)

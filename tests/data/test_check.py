@@ -12,11 +12,11 @@ def test_survey_says_what_the_file_holds(tmp_path, layout):
     layout["redshift"] = np.where(np.arange(20) < 3, np.nan, 0.1)
     lines = survey_file(write_layout(tmp_path / "sky.h5", layout)).splitlines()
     assert lines[0].endswith("sky.h5: 20 galaxies, 16 pixels wide")
-    assert lines[1] == "  0 Disturbed: 2"
+    assert lines[1] == "  0 class 0: 2"
     assert "Blank images: 2 (rows 3, 6)" in lines
     assert "Pairs of rows at the same position: 1" in lines
     assert "Galaxies with several rows: 2, with contradicting labels: 1" in lines
-    assert "  rows 4, 5: Cigar-shaped smooth, Barred spiral" in lines
+    assert "  rows 4, 5: class 4, class 5" in lines
     assert "Missing redshifts: 3" in lines
     assert lines[-1] == "Checksum: not that of a published file"
 

@@ -1,71 +1,98 @@
+"""What classes are called: by their file, by what a published file is, or by their numbers."""
+
+import h5py
 import numpy as np
 import pytest
+from fakes import write_layout
 
-from galutils.data.galaxy10 import CLASS_NAMES
-from galutils.data.simulate.classes import (
-    RECIPES,
-    barred_spiral,
-    cigar_smooth,
-    edge_on_bulge,
-    edge_on_bulgeless,
-    in_between_smooth,
-    loose_spiral,
-    merging,
-    round_smooth,
-    tight_spiral,
+from galutils.data.classes import GALAXY10, GALAXY10_COUNTS, GALAXY10_SDSS, class_columns, recognise, short_names
+from galutils.data.galaxies import DataError, open_galaxies
+from galutils.data.simulate.cutouts import write_simulated
+
+FULL = np.repeat(np.arange(10), GALAXY10_COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("labels", "size", "scale", "expected"),
+    [
+        (FULL, 256, 0.262, GALAXY10),
+        (FULL, 64, None, GALAXY10),  # made smaller, and still all of it
+        (np.delete(FULL, range(61)), 256, None, GALAXY10),  # without duplicates
+        (np.delete(FULL, range(61)), 64, None, None),
+        (np.delete(FULL, range(3)), 256, 0.262, None),
+        (np.arange(21_785) % 10, 69, None, GALAXY10_SDSS),
+        (np.arange(30) % 10, 69, 0.396, GALAXY10_SDSS),
+        (np.arange(30) % 10, 69, None, None),
+        (np.arange(30) % 10, 64, 0.396, None),
+        (np.arange(33) % 11, 69, 0.396, None),
+    ],
 )
+def test_a_published_set_is_known_by_its_layout_alone(labels, size, scale, expected):
+    assert recognise(labels, size, scale) == expected
 
 
-def draws(recipe, count=200):
-    return [recipe(np.random.default_rng(seed)) for seed in range(count)]
+def test_a_file_says_what_its_classes_are_called(tmp_path, layout):
+    layout["ans"] %= 3
+    path = write_layout(tmp_path / "a.h5", layout)
+    assert open_galaxies(path).classes == ("class 0", "class 1", "class 2")
+    with h5py.File(path, "a") as file:
+        file.attrs["classes"] = ["ring", "no ring", "Größe", "none of these"]
+    assert open_galaxies(path).classes == ("ring", "no ring", "Größe", "none of these")
+    write_simulated(tmp_path / "s.h5", 10, 8)
+    assert open_galaxies(tmp_path / "s.h5").classes == GALAXY10
 
 
-def test_there_is_a_recipe_for_each_class():
-    names = [recipe.__name__.split("_")[0] for recipe in RECIPES]
-    expected = ["disturbed", "merging", "round", "in", "cigar", "barred", "tight", "loose", "edge", "edge"]
-    assert names == expected
-    assert len(RECIPES) == len(CLASS_NAMES)
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["a", "b"], "'ans' has labels from 0 to 9, though 'classes' names 2 classes; number the classes from 0."),
+        (["a"], "is no list"),
+        (["a", "a"], "is no list"),
+        (["a", " "], "is no list"),
+        (None, "'ans' has labels from 0 to 1000, not 0 to 999; number the classes from 0."),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(tmp_path, layout, names, said):
+    if names is None:
+        layout["ans"] = layout["ans"].astype(int)
+        layout["ans"][-1] = 1000
+    path = write_layout(tmp_path / "a.h5", layout)
+    with h5py.File(path, "a") as file:
+        if names:
+            file.attrs["classes"] = names
+    if said == "is no list":
+        said = (
+            "the attribute 'classes' is no list of 2 to 1000 different names; "
+            "give one for each class, in the order of their numbers, or leave it out."
+        )
+    with pytest.raises(DataError) as error:
+        open_galaxies(path)
+    assert str(error.value) == f"{path}: {said}"
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=CLASS_NAMES)
-def test_galaxies_are_possible_and_the_first_is_at_the_centre(recipe):
-    for galaxies in draws(recipe):
-        assert galaxies[0].x == galaxies[0].y == 0
-        for galaxy in galaxies:
-            assert 0 < galaxy.axis_ratio <= 1
-            assert galaxy.radius > 0
-            assert galaxy.index >= 0.5  # below, the asymptotic b of the Sérsic profile fails
-            assert 0 <= galaxy.lopsided < 1
-            assert 0 <= galaxy.patchy < 1
-            assert 0 <= galaxy.contrast <= 1
+def test_columns_are_in_snake_case_and_differ():
+    assert class_columns(GALAXY10)[3:6] == ["p_in_between_round_smooth", "p_cigar_shaped_smooth", "p_barred_spiral"]
+    assert class_columns(["Größe, 1", "a-b", "a b", "a_b"]) == ["p_größe_1", "p_a_b", "p_a_b_2", "p_a_b_3"]
+    assert class_columns(["a b 2", "a-b", "a b"]) == ["p_a_b_2", "p_a_b", "p_a_b_3"]
 
 
-def test_pitch_separates_tight_from_loose():
-    tight = [galaxy.pitch for (galaxy,) in draws(tight_spiral)]
-    loose = [galaxy.pitch for (galaxy,) in draws(loose_spiral)]
-    assert max(tight) < min(loose)
+def test_short_names_fit_an_axis():
+    assert short_names(GALAXY10)[6:] == ["tight spiral", "loose spiral", "Edge-on w/o bulge", "Edge-on with bulge"]
+    assert short_names(["Unbarred", "a" * 40]) == ["Unbarred", "a" * 27 + "…"]
 
 
-def test_only_mergers_have_more_than_one_galaxy():
-    for recipe in RECIPES:
-        numbers = {len(galaxies) for galaxies in draws(recipe)}
-        assert numbers == ({2, 3} if recipe is merging else {1})
-
-
-def test_axis_ratio_orders_the_smooth_classes():
-    cigar, middle, rounded = (
-        np.array([galaxy.axis_ratio for (galaxy,) in draws(recipe)])
-        for recipe in (cigar_smooth, in_between_smooth, round_smooth)
-    )
-    assert cigar.max() <= middle.min()
-    assert middle.max() <= rounded.min()
-
-
-def test_the_parts_that_name_a_class_are_there():
-    assert all(galaxy.bar > 0 and galaxy.arms for (galaxy,) in draws(barred_spiral))
-    for recipe in (tight_spiral, loose_spiral):
-        assert all(galaxy.bar == 0 and galaxy.arms for (galaxy,) in draws(recipe))
-    assert all(galaxy.bulge > 0 and galaxy.flat for (galaxy,) in draws(edge_on_bulge))
-    assert all(
-        galaxy.bulge == 0 and (galaxy.flat or galaxy.axis_ratio <= 0.3) for (galaxy,) in draws(edge_on_bulgeless)
-    )
+@pytest.mark.parametrize(
+    ("size", "scale", "field"), [(256, None, 67.072), (64, None, None), (64, 1.048, 67.072), (64, np.nan, None)]
+)
+def test_the_field_of_view_follows_the_pixel_scale(tmp_path, layout, size, scale, field):
+    layout = {"images": np.zeros((20, size, size, 3), np.uint8), "ans": layout["ans"]}
+    if scale is not None:
+        layout["pxscale"] = np.full(20, scale)
+    path = write_layout(tmp_path / "a.h5", layout)
+    with h5py.File(path, "a") as file:
+        file.attrs["classes"] = GALAXY10
+    assert open_galaxies(path).field == (None if field is None else pytest.approx(field))
+    if scale == 1.048:
+        with h5py.File(path, "a") as file:
+            file["pxscale"][3] = 0.9
+        assert open_galaxies(path).field is None

@@ -7,8 +7,8 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from galutils.data.check import measure_images
+from galutils.data.classes import GALAXY10_COUNTS
 from galutils.data.galaxies import open_galaxies, resize
-from galutils.data.galaxy10 import CLASS_COUNTS
 from galutils.data.simulate.cutouts import class_counts, simulate, write_simulated
 from galutils.data.stretch import combine
 from galutils.errors import GalutilsError
@@ -134,7 +134,7 @@ def test_counts_worked_out_by_hand():
     # Of 100, Galaxy10's shares are 6.10 10.45 14.91 11.43 1.88 11.52 10.31 14.82 8.02 10.56; rounded down
     # they make 95, and the five largest remainders are those of classes 2, 4, 7, 9 and 5.
     np.testing.assert_array_equal(class_counts(100, "galaxy10"), [6, 10, 15, 11, 2, 12, 10, 15, 8, 11])
-    np.testing.assert_array_equal(class_counts(17736, "galaxy10"), CLASS_COUNTS)
+    np.testing.assert_array_equal(class_counts(17736, "galaxy10"), GALAXY10_COUNTS)
 
 
 def test_a_file_has_the_proportions_asked_for_sorted_by_class(tmp_path):

@@ -4,12 +4,6 @@ import pytest
 from fakes import write_layout
 
 from galutils.data.galaxies import DataError, open_galaxies
-from galutils.data.galaxy10 import CLASS_COUNTS, CLASS_NAMES
-
-
-def test_class_counts_add_up_to_the_full_set():
-    assert sum(CLASS_COUNTS) == 17736
-    assert len(CLASS_NAMES) == len(CLASS_COUNTS) == 10
 
 
 @pytest.mark.parametrize("missing", [(), ("ra", "dec")])

@@ -110,7 +110,7 @@ def test_intervals_have_a_width_where_all_are_right():
     labels = np.arange(100) % 10
     table = estimate([Graded(np.arange(100), np.arange(100), labels, labels)])
     assert table.loc["accuracy", "low"] == pytest.approx(1 / (1 + stats.t.ppf(0.975, 99) ** 2 / 100))
-    assert table.loc["recall 3", "low"] < table.loc["accuracy", "low"] < table.loc["accuracy", "high"] == 1
+    assert table.loc["recall Merging", "low"] < table.loc["accuracy", "low"] < table.loc["accuracy", "high"] == 1
     assert np.isnan(table.loc["top2_accuracy", "mean"])
     assert np.isnan(table.loc["accuracy", "sd"])
 
@@ -119,13 +119,13 @@ def test_a_class_with_one_galaxy_still_has_an_interval():
     """In a third of the draws it does not occur."""
     labels, predicted = np.array([0] * 9 + [1]), np.array([0] * 8 + [1] * 2)
     runs = [Graded(np.arange(10), np.arange(10), labels, predicted)] * 2
-    row = estimate(runs).loc["recall 1"]
+    row = estimate(runs).loc["recall Merging"]
     assert row["mean"] == 1
     assert 0 < row["low"] < 0.5
     assert row["high"] == 1
-    precision = estimate(runs).loc["precision 1"]
+    precision = estimate(runs).loc["precision Merging"]
     assert 0 <= precision["low"] < 0.5 < precision["high"] <= 1
-    assert np.isnan(estimate(runs).loc["recall 2", "mean"])
+    assert np.isnan(estimate(runs).loc["recall Round smooth", "mean"])
 
 
 def simulate(rng, seeds, seed_sd, galaxies=200, share=0.75):

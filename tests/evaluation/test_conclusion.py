@@ -5,7 +5,7 @@ from galutils.evaluation.conclusion import conclude
 
 def table(*rows, seeds=3):
     columns = ["approach", "built", "pretrained", "accuracy", "low", "high"]
-    return pd.DataFrame(rows, columns=columns).assign(supervised=True, seeds=seeds)
+    return pd.DataFrame(rows, columns=columns).assign(supervised=True, seeds=seeds, num_classes=10)
 
 
 def comparison(first, second, difference, p):

@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from galutils.data import download
-from galutils.data.download import FetchError
+from galutils import download
+from galutils.download import FetchError
 from galutils.models import cnn
 from galutils.models.weights import WeightsError, vgg_convolutions
 from galutils.report.figures.networks import network_diagram, trace_layers

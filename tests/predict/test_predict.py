@@ -12,14 +12,14 @@ from astropy.io import fits
 from PIL import Image
 
 from galutils import cli
+from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
-from galutils.data.galaxy10 import CLASS_NAMES
 from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.data.stretch import BAND_SCALES, NATIVE_PIXEL, combine
 from galutils.models import cnn
-from galutils.study.runs import PROBABILITIES, Run, write_run
+from galutils.study.runs import Run, write_run
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
 
@@ -75,9 +75,9 @@ def test_test_rows_get_the_probabilities_of_the_run(call, folder, run_dir, tmp_p
     found = json.loads(out)
     assert code == 0
     assert [one["path"] for one in found] == list(map(str, paths))
-    np.testing.assert_allclose([one["probabilities"] for one in found], known[PROBABILITIES], atol=1e-5)
+    np.testing.assert_allclose([one["probabilities"] for one in found], known[class_columns(GALAXY10)], atol=1e-5)
     assert [one["class_id"] for one in found] == known["y_pred"].tolist()
-    assert [one["class_name"] for one in found] == [CLASS_NAMES[label] for label in known["y_pred"]]
+    assert [one["class_name"] for one in found] == [GALAXY10[label] for label in known["y_pred"]]
 
 
 def test_a_file_without_labels_is_predicted_row_by_row(call, folder, run_dir, tmp_path):
@@ -89,7 +89,7 @@ def test_a_file_without_labels_is_predicted_row_by_row(call, folder, run_dir, tm
     table = pd.read_csv(tmp_path / "out.csv")
     assert code == 0
     assert table["path"].tolist() == [f"{tmp_path / 'new.h5'}[{i}]" for i in range(len(known))]
-    np.testing.assert_allclose(table[PROBABILITIES], known[PROBABILITIES], atol=1e-5)
+    np.testing.assert_allclose(table[class_columns(GALAXY10)], known[class_columns(GALAXY10)], atol=1e-5)
 
 
 def test_what_is_no_galaxy_is_marked_and_training_galaxies_are_not(call, folder, run_dir, tmp_path):
@@ -106,7 +106,7 @@ def test_what_is_no_galaxy_is_marked_and_training_galaxies_are_not(call, folder,
 
 def test_a_low_probability_is_marked(call, folder, run_dir, tmp_path, monkeypatch):
     known = Run(run_dir).predictions
-    top = known[PROBABILITIES].max(axis=1)
+    top = known[class_columns(GALAXY10)].max(axis=1)
     lowest = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"][[top.idxmin(), top.idxmax()]])
     _, out, _ = call("predict", run_dir, *lowest, "--json")
     low, high = ((one["warning"] or "") for one in json.loads(out))
@@ -137,7 +137,7 @@ def test_the_table_names_class_and_runner_up(call, folder, run_dir, tmp_path):
     header, line = out.splitlines()
     assert header.split()[:4] == ["image", "class", "probability", "next"]
     assert str(path) in line
-    assert sum(name in line for name in CLASS_NAMES) >= 2
+    assert sum(name in line for name in GALAXY10) >= 2
 
 
 def test_fits_is_stretched_as_the_simulator_does_it(tmp_path):

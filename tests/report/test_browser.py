@@ -18,6 +18,7 @@ from axe_playwright_python.sync_playwright import Axe
 from conftest import CHROMIUM, ROOT
 from playwright.sync_api import sync_playwright
 
+from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import simulate
 from galutils.data.splits import Split
@@ -25,7 +26,7 @@ from galutils.models import cnn
 from galutils.report.build import make_environment
 from galutils.report.interactive import explorer_data
 from galutils.study.collect import collect_runs
-from galutils.study.runs import PROBABILITIES, Run, write_run
+from galutils.study.runs import Run, write_run
 from galutils.training.settings import Settings
 from galutils.training.supervised import TrainResult
 
@@ -238,7 +239,7 @@ def test_the_explorer_selects_and_filters(report, checkout, tab):
     row = int(re.match(r"Row (\d+)", button.get_attribute("title")).group(1))
     run = Run(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").predictions.set_index("row").loc[row]
     shown = [int(text.rstrip("%")) for text in page.locator("#probabilities .percent").all_inner_texts()]
-    np.testing.assert_allclose(shown, 100 * run[PROBABILITIES].to_numpy(float), atol=0.8)
+    np.testing.assert_allclose(shown, 100 * run[class_columns(GALAXY10)].to_numpy(float), atol=0.8)
     assert page.locator("#neighbours button").count() == 8
     before = page.locator("#verdict").inner_text()
     page.locator("#neighbours button").first.click()

@@ -18,6 +18,7 @@ import torch
 from checkout import copy_checkout, make_report, start_report
 from conftest import ROOT
 
+from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import load_images
 from galutils.models.embedding import embed
@@ -25,7 +26,7 @@ from galutils.report.build import build_report
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.execute import execute
 from galutils.study.pages import load_study
-from galutils.study.runs import PROBABILITIES, Run
+from galutils.study.runs import Run
 from galutils.training.supervised import predict_probabilities
 
 
@@ -90,7 +91,7 @@ def test_runs_hold_what_they_promise(checkout):
     assert len(table) == len(study.experiments)
     for entry in table.itertuples():
         run, predictions = entry.run, entry.run.predictions
-        np.testing.assert_allclose(predictions[PROBABILITIES].sum(axis=1), 1, rtol=1e-6)
+        np.testing.assert_allclose(predictions[class_columns(GALAXY10)].sum(axis=1), 1, rtol=1e-6)
         right = (predictions["y_true"] == predictions["y_pred"]).mean()
         assert run.metrics["scores"]["accuracy"] == pytest.approx(right)
         assert len(run.metrics["data"]["sha256"]) == 64
@@ -111,7 +112,7 @@ def test_saved_network_gives_the_saved_predictions(checkout):
         rows = run.predictions["row"].to_numpy()
         images = load_images(galaxies, rows, run.metrics["settings"]["image_size"], torch.device("cpu"))
         probabilities = predict_probabilities(run.network(), images, rows)
-        np.testing.assert_allclose(probabilities, run.predictions[PROBABILITIES], atol=1e-5)
+        np.testing.assert_allclose(probabilities, run.predictions[class_columns(GALAXY10)], atol=1e-5)
 
 
 def test_saved_transformer_gives_the_embedding_that_was_clustered(checkout):

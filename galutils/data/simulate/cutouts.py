@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from galutils.data.galaxies import SIMULATED_ATTRIBUTE, resize
-from galutils.data.galaxy10 import CLASS_COUNTS, NUM_CLASSES
-from galutils.data.simulate.classes import RECIPES
+from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, resize
 from galutils.data.simulate.light import Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
+from galutils.data.simulate.recipes import RECIPES
 from galutils.data.stretch import BAND_SCALES, FIELD, NATIVE_PIXEL, combine
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
@@ -114,7 +114,7 @@ def class_counts(count: int, proportions: str = "balanced") -> np.ndarray:
         raise GalutilsError(f"proportions is {proportions!r}; choose balanced or galaxy10.")
     if count < 1:
         raise GalutilsError(f"count is {count}; simulate one galaxy or more.")
-    weights = np.ones(NUM_CLASSES) if proportions == "balanced" else np.array(CLASS_COUNTS, dtype=float)
+    weights = np.ones(len(GALAXY10)) if proportions == "balanced" else np.array(GALAXY10_COUNTS, dtype=float)
     wanted = count * weights / weights.sum()
     counts = wanted.astype(np.int64)
     # The classes that rounding down robbed most get what is left.
@@ -129,7 +129,7 @@ def _rows(count: int, size: int, seed: int, proportions: str) -> tuple[np.ndarra
     if seed < 0:
         raise GalutilsError(f"seed is {seed}; choose zero or a positive number.")
     counts = class_counts(count, proportions)
-    return np.repeat(np.arange(NUM_CLASSES, dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
+    return np.repeat(np.arange(len(GALAXY10), dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
 
 
 def _simulate_rows(ans: np.ndarray, within: np.ndarray, size: int, seed: int) -> Simulated:
@@ -166,6 +166,7 @@ def write_simulated(
     ans, within = _rows(count, size, seed, proportions)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
         file.attrs[SIMULATED_ATTRIBUTE] = True
+        file.attrs[CLASSES_ATTRIBUTE] = GALAXY10
         file.create_dataset("images", (count, size, size, 3), dtype=np.uint8)
         file.create_dataset("ans", data=ans)
         for name in ("ra", "dec", "redshift", "pxscale"):

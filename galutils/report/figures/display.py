@@ -17,6 +17,9 @@ from PIL import Image
 #: Okabe and Ito's palette: eight colours that colour-blind readers can tell apart.
 PALETTE = sns.color_palette(["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"])
 
+#: Marks that tell apart what colours alone do not.
+MARKERS = "osD^vPX*"
+
 #: Pixels per inch at which figures stand on a page; saved ones have twice as many, for fine screens.
 CSS_DPI = 96
 

@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn
 
-from galutils.data.galaxy10 import NUM_CLASSES
 from galutils.report.figures.display import REFERENCE, new_figure
 
 _LAYER_COLORS = {
@@ -71,16 +70,19 @@ def network_diagram(network: nn.Module, image_size: int) -> Figure:
     return figure
 
 
-def learning_curves(history: pd.DataFrame) -> Figure:
-    """Loss and accuracy over training and test rows. history: :attr:`galutils.study.runs.Run.history`."""
+def learning_curves(history: pd.DataFrame, chance: float) -> Figure:
+    """Loss and accuracy over training and test rows. history: :attr:`galutils.study.runs.Run.history`.
+
+    chance: accuracy of classes drawn evenly.
+    """
     figure, ((left, right),) = new_figure(8, 3, ncols=2)
     for ax, quantity in ((left, "loss"), (right, "accuracy")):
         ax.plot(history["epoch"], history[f"train_{quantity}"], label="training rows")
         ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
         _finish(ax, quantity.capitalize())
     right.set_ylim(0, 1)
-    right.axhline(1 / NUM_CLASSES, **REFERENCE)
-    right.annotate("chance", (1, 1 / NUM_CLASSES), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    right.axhline(chance, **REFERENCE)
+    right.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     left.legend()
     return figure
 

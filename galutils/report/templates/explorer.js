@@ -4,8 +4,9 @@ const element = (id) => document.getElementById(id);
 const rows = data.rows.map((_, index) => index);
 const PAGE = 60;
 
-/* Families of classes have a symbol each, so that colour is not all that tells them apart. */
-const STYLES = [
+/* Families of Galaxy10's classes have a symbol each, so that colour is not all that tells them apart; other classes take turns. */
+const SYMBOLS = ["circle", "square", "triangle-up", "diamond"];
+const STYLES = data.colours ? data.colours.map((colour, label) => [colour, SYMBOLS[label % SYMBOLS.length]]) : [
   ["#d55e00", "square"], ["#e69f00", "square"], ["#0072b2", "circle"], ["#56b4e9", "circle"], ["#009e73", "circle"],
   ["#cc79a7", "triangle-up"], ["#a3428a", "triangle-up"], ["#8f7bd1", "triangle-up"], ["#8a8a1f", "diamond"], ["#7c8794", "diamond"],
 ];

@@ -143,7 +143,7 @@ def edge_on_bulge(rng: Rng) -> list[Galaxy]:
     return [galaxy]
 
 
-#: In the order of ``galaxy10.CLASS_NAMES``.
+#: In the order of ``galutils.data.classes.GALAXY10``.
 RECIPES = (
     disturbed,
     merging,

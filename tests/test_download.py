@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from galutils.data import download
-from galutils.data.download import FetchError, RemoteFile
+from galutils import download
+from galutils.download import FetchError, RemoteFile
 
 CONTENT = bytes(range(256)) * 4000  # a megabyte
 FILE = RemoteFile("sky.h5", "", f"sha256:{hashlib.sha256(CONTENT).hexdigest()}", len(CONTENT), "bring it by hand")

@@ -34,13 +34,6 @@ class RemoteFile:
     advice: str = "bring the file yourself with --from FILE"  # if it cannot be downloaded: the end of a sentence
 
 
-_RECORD = "https://zenodo.org/records/10845026/files"
-GALAXY10_SHA256 = "19aefc477c41bb7f77ff07599a6b82a038dc042f889a111b0d4d98bb755c1571"
-_ADVICE = "bring the file yourself (galutils fetch data --from FILE), or name your copy with DATA=/path/to/file.h5"
-GALAXY10 = RemoteFile(
-    "Galaxy10_DECals.h5", f"{_RECORD}/Galaxy10_DECals.h5", f"sha256:{GALAXY10_SHA256}", 2_735_267_419, _ADVICE
-)
-
 #: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent. Bytes written at once.
 BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 16
 #: Tries without a single new byte before a server is given up.

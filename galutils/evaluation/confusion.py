@@ -18,10 +18,10 @@ def mistake_titles(mistakes: pd.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 def most_confused(counts: np.ndarray, top: int = 3) -> list[tuple[int, int, float]]:
-    """The most frequent confusions as (true class, predicted class, share of the true class)."""
+    """The most frequent confusions, if there are any, as (true class, predicted class, share of the true class)."""
     share = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
     np.fill_diagonal(share, 0)
-    order = np.argsort(share, axis=None)[::-1][:top]
+    order = np.argsort(share, axis=None)[::-1][: min(top, np.count_nonzero(share))]
     return [(int(i), int(j), float(share[i, j])) for i, j in zip(*np.unravel_index(order, share.shape), strict=True)]
 
 

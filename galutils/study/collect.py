@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.classes import GALAXY10
+from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
 from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.confusion import confusion_table
@@ -160,6 +160,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
     elif data - {"Galaxy10 DECaLS"}:
         warnings.append(f"Not the full Galaxy10 DECaLS but {label}: do not compare with the paper's numbers.")
+    if any(run.classes == numbered(len(run.classes)) for run in runs["run"]):
+        warnings.append("The file does not name its classes; galutils check says how to name them.")
     if small:
         warnings.append(f"Left out for want of galaxies: {'; '.join(small)}.")
     if stand_in:

@@ -7,6 +7,7 @@ from galutils.evaluation.confusion import confident_mistakes, mistake_titles, mo
 def test_most_confused_by_hand():
     counts = np.array([[8, 2, 0], [5, 5, 0], [0, 1, 9]])
     assert most_confused(counts, top=2) == [(1, 0, 0.5), (0, 1, 0.2)]
+    assert most_confused(np.array([[0, 3], [0, 3]])) == [(0, 1, 1.0)]  # what does not happen is no confusion
 
 
 def test_confident_mistakes_come_most_confident_first():

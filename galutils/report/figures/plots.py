@@ -56,7 +56,7 @@ def confusion_matrices(counts: dict[str, np.ndarray], classes: Sequence[str]) ->
     counts: for each title a (C, C) int array, true class by predicted class; classes: their names.
     """
     roomy, names = len(classes) <= ROOMY, short_names(classes)
-    side = CELL * min(len(classes), ROOMY)
+    side = CELL * np.clip(len(classes), 6, ROOMY)
     margin = 0.8 + 0.055 * max(map(len, names))
     figure, axes = new_panels(len(counts), 2, side + margin, side + margin)
     grid = {"cbar": False, "square": True, "linewidths": 0.5 if roomy else 0, "linecolor": (0.5, 0.5, 0.5, 0.3)}

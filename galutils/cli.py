@@ -41,17 +41,28 @@ def execute(
     parameters: Annotated[str, typer.Option("--parameters", "-p", help="Its parameters, as JSON.")] = "{}",
 ) -> None:
     """Run one notebook, for example: galutils execute notebooks/05_custom_cnn.ipynb out.ipynb -p '{"epochs": 2}'"""
-    from galutils.study.execute import execute as run_notebook
-    from galutils.study.keys import describe_changes, notebook_key, read_key
-    from galutils.study.parameters import check_files, check_parameters
+    _execute(source, target, _read_parameters(parameters))
+
+
+def _read_parameters(text: str) -> dict:
+    """A notebook's parameters from the command line."""
     from galutils.study.profile import StudyError
 
     try:
-        given = json.loads(parameters)
+        given = json.loads(text)
     except ValueError as error:
         raise StudyError(f"--parameters is not JSON ({error}); write for example '{{\"epochs\": 2}}'.") from error
     if not isinstance(given, dict):
         raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
+    return given
+
+
+def _execute(source: Path, target: Path, given: dict) -> None:
+    """Run a notebook unless it has run with all that it depends on as it is, and say which."""
+    from galutils.study.execute import execute as run_notebook
+    from galutils.study.keys import describe_changes, notebook_key, read_key
+    from galutils.study.parameters import check_files, check_parameters
+
     check_parameters(source, given)
     check_files(source, given)
     key, kept = notebook_key(source, given), read_key(target, given.get("run_dir"))
@@ -63,6 +74,34 @@ def execute(
     started = time.perf_counter()
     run_notebook(source, target, given, key)
     typer.echo(f"{source.stem} ran in {time.perf_counter() - started:.0f} s: {target}")
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout; galutils pack makes it.")],
+    to: Annotated[Path, typer.Option("--to", help="The run's directory, for predict and similar.")],
+    approach: Annotated[str, typer.Option(help="A row of config/own.yaml.")] = "custom_cnn",
+    weights: Annotated[str, typer.Option(help="What is adapted: imagenet, a file, or random.")] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Of the initialisation and the order of the images.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    parameters: Annotated[
+        str, typer.Option("--parameters", "-p", help="Further ones of its notebook, as JSON.")
+    ] = "{}",
+) -> None:
+    """Train one network on one's own galaxies, for example: galutils train own.h5 --approach custom_cnn --to runs/own
+
+    It is the study's notebook that runs, with the study's split: what it shows lies in the run's directory. Stopped, it
+    goes on from its last epoch when the same command is given again.
+    """
+    from galutils.study.collect import describe_run
+    from galutils.study.pages import plan_run
+    from galutils.study.runs import Run
+
+    checkout = Path(__file__).resolve().parents[1]
+    notebook, page = plan_run(checkout, str(data), approach, to, weights, device, seed, _read_parameters(parameters))
+    _execute(notebook, page.executed, page.parameters)
+    typer.echo(describe_run(Run(page.directory)))
+    typer.echo(f"Its curves and mistakes are in {page.executed}. Classify others with: galutils predict {to} IMAGES")
 
 
 @app.command()

@@ -8,7 +8,7 @@ import pandas as pd
 
 from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
-from galutils.evaluation.bootstrap import Graded
+from galutils.evaluation.bootstrap import Graded, estimate
 from galutils.evaluation.confusion import confusion_table
 from galutils.evaluation.paper import APPROACHES, Approach
 from galutils.models.weights import RANDOM_LABEL
@@ -90,6 +90,20 @@ def list_scores(folder: str | Path) -> pd.DataFrame:
             "weights": Path((run.metrics["weights"] or {}).get("source", "none")).name,
         }
         for run in found
+    )
+
+
+def describe_run(run: Run) -> str:
+    """What a run is worth, in a line: what it learnt from, and how often it is right."""
+    row, data = _row(run), run.metrics["data"]
+    (seeds,) = grade_runs(pd.DataFrame([row])).values()
+    found = estimate([*seeds.values()]).loc["accuracy"]
+    learnt = f"trained on {run.metrics['rows']['train']:,} of" if run.supervised else "without labels, on"
+    kind = "simulated galaxies" if data["simulated"] else "galaxies"
+    return (
+        f"{row['approach']}, {learnt} {data['rows']:,} {kind} in {data['file']}: accuracy {found['mean']:.1%} "
+        f"(95% interval {found['low']:.1%} to {found['high']:.1%}) on {row['n_test']:,} "
+        f"{'test galaxies' if run.supervised else 'galaxies, after matching'}, {row['num_classes']} classes."
     )
 
 

@@ -38,7 +38,7 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
         "code": code_of("run_dir" in given),
         "torch": version("torch"),
         "device": "cpu" if given.get("device") == "cpu" or not find_gpus() else "cuda",
-        "threads": threads or os.environ.get("OMP_NUM_THREADS"),
+        "threads": threads or os.environ.get("OMP_NUM_THREADS", "all"),
     }
     if given.get("weights") in ("auto", "imagenet", "dino"):
         key["pretrained weights at hand"] = _official_files()

@@ -3,13 +3,16 @@
 import os
 import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
+from galutils.data.galaxies import open_galaxies
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_json, write_text
 from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key
@@ -102,7 +105,7 @@ class Study:
     @cached_property
     def experiments(self) -> list[Page]:
         """Every experiment for every seed."""
-        return [page for name in self.config.experiments for page in self._runs(name)]
+        return [page for name in self.config.experiments for page in self.run_pages(name)]
 
     @cached_property
     def ablations(self) -> list[Page]:
@@ -115,10 +118,10 @@ class Study:
             for name, varied in self.config.ablations.items()
             for parameter, values in varied.items()
             for value in values
-            for page in self._runs(name, {parameter: value})
+            for page in self.run_pages(name, {parameter: value})
         ]
 
-    def _runs(self, name: str, changed: dict | None = None) -> list[Page]:
+    def run_pages(self, name: str, changed: dict | None = None) -> list[Page]:
         """An experiment, or its ablation in one parameter, for every seed."""
         notebook = self.config.experiments[name].notebook
         own, seeds, folder = self.config.experiments[name].model_extra, self.config.seeds_of(name), self.runs_dir / name
@@ -142,7 +145,7 @@ class Study:
             "split_seed": seed if self.config.split_by_seed else 0,
             **self.config.common,
         }
-        return {name: given[name] for name in declared_parameters(self._source(notebook)) if name in given}
+        return {name: given[name] for name in declared_parameters(self.source(notebook)) if name in given}
 
     @cached_property
     def pages(self) -> list[Page]:
@@ -160,9 +163,10 @@ class Study:
             read = [self.results_file]
         elif page.notebook in CLOSING:
             read = [own.done for own in self.experiments]
-        return [self._source(page.notebook), *read]
+        return [self.source(page.notebook), *read]
 
-    def _source(self, notebook: str) -> Path:
+    def source(self, notebook: str) -> Path:
+        """Where a notebook lies."""
         return self.root / "notebooks" / f"{notebook}.ipynb"
 
     def check_parameters(self) -> None:
@@ -172,7 +176,7 @@ class Study:
             StudyError: it names the parameter.
         """
         for page in [*self.pages, *self.ablations]:
-            check_parameters(self._source(page.notebook), page.parameters)
+            check_parameters(self.source(page.notebook), page.parameters)
         used = {name for page in self.pages for name in page.parameters}
         if unknown := sorted(set(self.config.common) - used):
             file = self.root / "config" / f"{self.profile}.yaml"
@@ -185,7 +189,7 @@ class Study:
         lines, threads = [], str(self.config.threads)
         for page in [*self.experiments, *self.ablations]:
             if (kept := read_key(page.executed, page.directory)) is not None:
-                key = notebook_key(self._source(page.notebook), page.parameters, threads)
+                key = notebook_key(self.source(page.notebook), page.parameters, threads)
                 if kept != key:
                     lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
         return lines
@@ -247,7 +251,7 @@ class Study:
         for page in {(page.notebook, page.parameters.get("weights")): page for page in self.pages}.values():
             made_later = {"data_path"} if self.simulated else set()
             given = {name: value for name, value in page.parameters.items() if name not in made_later}
-            check_files(self._source(page.notebook), given)
+            check_files(self.source(page.notebook), given)
 
 
 def load_study(
@@ -282,6 +286,41 @@ def load_study(
     study = Study(root, profile, config)
     study.check_parameters()
     return study
+
+
+def plan_run(
+    root: str | Path,
+    data: str,
+    approach: str,
+    run_dir: str | Path,
+    weights: str = "",
+    device: str = "",
+    seed: int = 0,
+    changed: Mapping[str, Any] | None = None,
+) -> tuple[Path, Page]:
+    """One run on a file of galaxies, as the profile ``own`` has it: its notebook's path, and where and how it runs.
+
+    changed: parameters of the notebook that are to be others than the profile's.
+
+    Raises:
+        StudyError: the profile has no such approach, or it does not take what it is given.
+        DataError: the file cannot be used.
+    """
+    study = load_study(root, "own", data, device=device)
+    if approach not in study.config.experiments:
+        raise StudyError(f"There is no approach '{approach}'; choose one of {', '.join(study.config.experiments)}.")
+    page = study.run_pages(approach)[0]
+    run_dir, notebook = Path(run_dir).resolve(), study.source(page.notebook)
+    given = page.parameters | {"run_dir": str(run_dir), "seed": seed}
+    if "cache_dir" in given:
+        given["cache_dir"] = str(run_dir / "embeddings")
+    # Enlarged images show no more than they have.
+    given["image_size"] = max(32, min(given["image_size"], open_galaxies(study.data_path).image_size))
+    if weights:
+        if "weights" not in declared_parameters(notebook):
+            raise StudyError(f"{approach} starts from no weights; leave --weights out.")
+        given["weights"] = weights if not Path(weights).is_file() else str(Path(weights).resolve())
+    return notebook, replace(page, directory=run_dir, parameters=given | dict(changed or {}), seed=seed)
 
 
 def _check_text(name: str, text: object) -> None:

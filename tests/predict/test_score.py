@@ -1,0 +1,77 @@
+import re
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from fakes import write_layout
+
+from galutils.predict.score import ScoreError, describe_score, grade_file, match_classes, read_links
+
+SMOOTH = [("smooth", "Round"), ("smooth", "Cigar")]
+OURS = ("Round", "Cigar", "Bar", "No bar")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "links", "names", "their_place", "our_place"),
+    [
+        (("bar", "ROUND", "star"), [], OURS, [2, 0, -1], [0, 1, 2, 3]),
+        # The file tells less apart than the run, and more.
+        (("smooth", "bar"), SMOOTH, ("smooth", "Bar", "No bar"), [0, 1], [0, 0, 1, 2]),
+        (("E", "E0"), [("E", "Round"), ("E0", "round")], OURS, [0, 0], [0, 1, 2, 3]),
+    ],
+)  # fmt: skip
+def test_classes_match_by_name_and_by_links(theirs, links, names, their_place, our_place):
+    found = match_classes(theirs, OURS, links)
+    assert found.names == names
+    assert found.theirs.tolist() == their_place
+    assert found.ours.tolist() == our_place
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ([], "No class of the file (a, b) is one of the run (Round, Cigar, Bar, No bar); "
+             "say which are the same with --classes FILE, a line 'theirs,ours' for each."),
+        ([("c", "Bar")], "'c' is no class of the file; it has a, b."),
+        ([("a", "spiral")], "'spiral' is no class of the run; it has Round, Cigar, Bar, No bar."),
+    ],
+)  # fmt: skip
+def test_classes_that_do_not_match_are_refused(links, said):
+    with pytest.raises(ScoreError, match=f"^{re.escape(said)}$"):
+        match_classes(("a", "b"), OURS, links)
+
+
+def test_links_are_read_with_and_without_a_heading(tmp_path):
+    for heading in ("", "theirs,ours\n"):
+        (tmp_path / "links.csv").write_text(f'{heading}smooth, Round\n"disk, edge-on",Bar\n')
+        assert read_links(tmp_path / "links.csv") == [("smooth", "Round"), ("disk, edge-on", "Bar")]
+    (tmp_path / "links.csv").write_text("smooth\n")
+    said = f"{tmp_path}/links.csv: does not have two entries in each line; write 'theirs,ours' for each class."
+    with pytest.raises(ScoreError, match=f"^{re.escape(said)}$"):
+        read_links(tmp_path / "links.csv")
+
+
+def test_a_labelled_file_is_scored_by_the_classes_that_it_shares(tmp_path, layout):
+    layout = {"images": layout["images"], "ans": np.arange(20) % 4}
+    path = write_layout(tmp_path / "a.h5", layout)
+    with h5py.File(path, "a") as file:
+        file.attrs["classes"] = ["bar", "smooth", "star", "nothing like it"]
+    values = np.zeros((20, 4))
+    values[np.arange(20), np.where(np.arange(20) % 4 == 0, 2, 1)] = 1  # right but for nothing
+    values[1] = [0.3, 0.25, 0.45, 0]  # a smooth galaxy: of one class of two, together more
+    table = pd.DataFrame(values, columns=["p_round", "p_cigar", "p_bar", "p_no_bar"])
+    table["path"] = [f"{path}[{row}]" for row in range(20)]
+    graded, said = grade_file(path, table, OURS, SMOOTH)
+    assert said == [
+        "5 galaxies of 'star' were left out: the run knows no such class.",
+        "5 galaxies of 'nothing like it' were left out: the run knows no such class.",
+    ]
+    assert graded.row.tolist() == [row for row in range(20) if row % 4 < 2]
+    assert graded.correct.all()
+    text = describe_score(graded).splitlines()
+    assert text[0] == (
+        "10 galaxies: accuracy 100.0% (95% interval 66.1% to 100.0%), mean recall 100.0% (95% interval 66.1% to "
+        "100.0%); the largest class alone would give 50.0%."
+    )
+    assert text[3:] == ["0 smooth  5  0  0", "1 Bar     0  5  0", "2 No bar  0  0  0"]

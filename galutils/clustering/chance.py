@@ -3,11 +3,13 @@
 The numbers come from ``diagnostics.py``; here they are brought into one table and put into words.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from galutils.clustering.diagnostics import null_accuracies
-from galutils.data.classes import GALAXY10_COUNTS
+from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
 from galutils.evaluation.paper import APPROACHES
 
 _ROW = APPROACHES["dino_kmeans"]
@@ -15,15 +17,27 @@ _ROW = APPROACHES["dino_kmeans"]
 PAPER_ACCURACY, PAPER_ROC_AUC = _ROW.accuracy, _ROW.roc_auc
 
 
-def paper_null(cluster_shares: np.ndarray, permutations: int = 200) -> np.ndarray:
+def paper_null(cluster_shares: np.ndarray, classes: Sequence[str], permutations: int = 200) -> np.ndarray | None:
     """Matched accuracies (permutations,) of meaningless clusters of these shares (K,) on the full Galaxy10 DECaLS.
 
-    Its labels are known by their counts, so this needs no image.
+    Its labels are known by their counts, so this needs no image. None where the classes are others.
     """
+    if tuple(classes) != GALAXY10:
+        return None
     labels = np.repeat(np.arange(len(GALAXY10_COUNTS)), GALAXY10_COUNTS)
     edges = np.round(np.cumsum(cluster_shares) / np.sum(cluster_shares) * len(labels)).astype(int)
     clusters = np.searchsorted(edges, np.arange(len(labels)), side="right")
     return null_accuracies(labels, clusters, permutations)
+
+
+def describe_null(null: np.ndarray, full_null: np.ndarray | None) -> str:
+    """What permuted labels get here, and on the class counts of the full set, see :func:`paper_null`, a line each."""
+    said = f"Permuted labels, these galaxies: {null.mean():.1%}, SD {null.std():.1%}, highest {null.max():.1%}"
+    if full_null is None:
+        return said
+    return (
+        f"{said}\nPermuted labels, the full set's class counts: {full_null.mean():.1%}, highest {full_null.max():.1%}"
+    )
 
 
 def collect_cases(

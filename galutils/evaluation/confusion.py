@@ -6,10 +6,17 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from galutils.evaluation.bootstrap import Graded
+
 
 def confusion_table(predictions: pd.DataFrame, num_classes: int) -> np.ndarray:
     """(C, C) int64, true by predicted class. predictions: see :attr:`galutils.study.runs.Run.predictions`."""
     return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=np.arange(num_classes))
+
+
+def confusion_of(graded: Graded) -> np.ndarray:
+    """(C, C) int64, true by predicted class."""
+    return confusion_matrix(graded.labels, graded.predicted, labels=np.arange(len(graded.classes)))
 
 
 def mistake_titles(mistakes: pd.DataFrame, classes: Sequence[str]) -> list[str]:

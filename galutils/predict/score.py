@@ -13,7 +13,7 @@ from galutils.data.galaxies import open_galaxies
 from galutils.data.splits import find_galaxies
 from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.bootstrap import Graded, estimate
-from galutils.evaluation.confusion import confusion_table
+from galutils.evaluation.confusion import confusion_of
 
 
 class ScoreError(GalutilsError):
@@ -27,6 +27,11 @@ class Matching:
     names: tuple[str, ...]  # of what is told apart
     theirs: np.ndarray  # (classes of the file,) int: which of these, -1 where the run knows no such class
     ours: np.ndarray  # (classes of the run,) int
+
+    def merge(self, probabilities: np.ndarray) -> np.ndarray:
+        """(n, classes told apart) from those of the run's classes, (n, C)."""
+        groups = range(len(self.names))
+        return np.stack([probabilities[:, self.ours == number].sum(axis=1) for number in groups], axis=1)
 
 
 def match_classes(theirs: Sequence[str], ours: Sequence[str], links: Sequence[tuple[str, str]] = ()) -> Matching:
@@ -84,8 +89,10 @@ def read_links(path: str | Path) -> list[tuple[str, str]]:
     return rows[1:] if rows[0] == ("theirs", "ours") else rows
 
 
-def grade_file(path: str | Path, table: pd.DataFrame, classes: Sequence[str], links=()) -> tuple[Graded, list[str]]:
-    """Predictions of a labelled file held against its labels, and what was left out, a sentence each.
+def grade_file(
+    path: str | Path, table: pd.DataFrame, classes: Sequence[str], links=()
+) -> tuple[Graded, list[str], Matching]:
+    """Predictions of a labelled file held against its labels; what was left out, a sentence each; and the matching.
 
     Args:
         table: of :func:`galutils.predict.classify.classify` for this file alone, with all its rows.
@@ -98,8 +105,7 @@ def grade_file(path: str | Path, table: pd.DataFrame, classes: Sequence[str], li
     matching = match_classes(galaxies.classes, classes, links)
     rows = table["path"].str.extract(r"\[(\d+)\]$", expand=False).astype(int).to_numpy()
     labels = matching.theirs[galaxies.labels[rows]]
-    values = table.filter(regex="^p_").to_numpy()
-    merged = np.stack([values[:, matching.ours == number].sum(axis=1) for number in range(len(matching.names))], axis=1)
+    merged = matching.merge(table.filter(regex="^p_").to_numpy())
     kept = labels >= 0
     left = np.bincount(galaxies.labels[rows][~kept], minlength=len(galaxies.classes))
     said = [
@@ -115,7 +121,7 @@ def grade_file(path: str | Path, table: pd.DataFrame, classes: Sequence[str], li
         probabilities=merged[kept],
         classes=matching.names,
     )
-    return graded, said
+    return graded, said, matching
 
 
 def describe_score(graded: Graded) -> str:
@@ -127,10 +133,7 @@ def describe_score(graded: Graded) -> str:
         for score, name in (("accuracy", "accuracy"), ("balanced_accuracy", "mean recall"))
     ]
     largest = np.bincount(graded.labels).max() / len(graded.labels)
-    confusion = confusion_table(
-        pd.DataFrame({"y_true": graded.labels, "y_pred": graded.predicted}), len(graded.classes)
-    )
-    shown = pd.DataFrame(confusion, index=graded.classes, columns=range(len(graded.classes)))
+    shown = pd.DataFrame(confusion_of(graded), index=graded.classes, columns=range(len(graded.classes)))
     shown.index = [f"{number} {name}" for number, name in enumerate(graded.classes)]
     return (
         f"{len(graded.labels):,} galaxies: {', '.join(scores)}; the largest class alone would give {largest:.1%}.\n"

@@ -80,6 +80,22 @@ ABLATIONS = {
 }
 
 
+TRANSFER = {
+    "Approach": "{approach}",
+    "At home": "{at_home:.1%}",
+    "There": "{accuracy:.1%} ({low:.1%} to {high:.1%})",
+    "Marked as unlike": "{unlike:.1%}",
+    "Proportions corrected": "{shifted:.1%}",
+    "Field of view not matched": "{unmatched:.1%}",
+}
+TRANSFER_CALIBRATION = {
+    "Approach": "{approach}",
+    "Calibration error": "{ece:.1%}",
+    "with the temperature of home": "{ece_scaled:.1%}",
+    "with proportions corrected": "{ece_shifted:.1%}",
+}
+
+
 class _Forms(Formatter):
     """Python's, and ``p`` for a share in points of a percentage, ``p-value``, and ``verdict`` for what may be real."""
 

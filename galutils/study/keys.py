@@ -103,6 +103,8 @@ def code_of(experiment: bool) -> str:
 
 def _content(source: Path, value: object) -> object:
     """A parameter; for a file its checksum, since content counts, not the place."""
+    if isinstance(value, list):
+        return [_content(source, own) for own in value]
     path = source.parent / Path(value).expanduser() if isinstance(value, str) and value else None
     return f"file {_checksum(path)}" if path is not None and path.is_file() else value
 

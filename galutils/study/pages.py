@@ -31,6 +31,8 @@ CLOSING = (
     "14_ablations",
     "15_speed",
 )
+#: That one on galaxies of other surveys, where the profile names some.
+OTHERS = "16_other_surveys"
 #: Those among them that read the statistics, which come from all runs, ablations too.
 READ_RESULTS = ("10_results", "12_calibration", "14_ablations")
 
@@ -142,6 +144,7 @@ class Study:
             "data_path": self.data_path,
             "runs_dir": str(self.runs_dir),
             "cache_dir": str(self.runs_dir / "embeddings"),
+            "other_data": self.config.other_data,
             "split_seed": seed if self.config.split_by_seed else 0,
             **self.config.common,
         }
@@ -151,7 +154,8 @@ class Study:
     def pages(self) -> list[Page]:
         """The pages of the report, in the order in which it tells the story. Ablations have none of their own."""
         experiments = sorted(self.experiments, key=lambda page: (page.notebook, page.seed))
-        opening, *closing = (Page(name, self.runs_dir / name, self._shared(name)) for name in (OPENING, *CLOSING))
+        told = (OPENING, *CLOSING, *([OTHERS] if self.config.other_data else []))
+        opening, *closing = (Page(name, self.runs_dir / name, self._shared(name)) for name in told)
         return [opening, *experiments, *closing]
 
     def inputs(self, page: Page) -> list[Path]:
@@ -161,8 +165,8 @@ class Study:
             read = [*sorted((self.root / "benchmarks").glob("measured-*.json")), self.root / "benchmarks/timings.py"]
         elif page.notebook in READ_RESULTS:
             read = [self.results_file]
-        elif page.notebook in CLOSING:
-            read = [own.done for own in self.experiments]
+        elif page.notebook in (*CLOSING, OTHERS):
+            read = [own.done for own in self.experiments] + [Path(path) for path in self.config.other_data]
         return [self.source(page.notebook), *read]
 
     def source(self, notebook: str) -> Path:
@@ -281,6 +285,8 @@ def load_study(
             for experiment in config.experiments.values():
                 if starting_weights(experiment.notebook) == kind:
                     experiment.model_extra["weights"] = given
+    for place, other in enumerate(config.other_data):
+        config.other_data[place] = _found("other_data", str(root / Path(other).expanduser()), advice="mend its path")
     if device:
         config.common["device"] = device
     study = Study(root, profile, config)

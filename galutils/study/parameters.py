@@ -11,6 +11,9 @@ from galutils.study.profile import StudyError
 
 DEVICES = ("auto", "cpu", "cuda")
 
+#: Kinds of parameters in words.
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number such as 1.0e-3", str: "a text", list: "a list"}
+
 
 @cache
 def declared_parameters(notebook: str | Path) -> dict[str, Any]:
@@ -44,9 +47,15 @@ def check_parameters(notebook: str | Path, parameters: dict) -> None:
             )
         kind = type(declared[name])
         # A text may be a number (frozen_convs: three-blocks, or 4), a number with a point may have none.
-        fitting = {bool: (bool,), int: (int,), float: (int, float), str: (str, int)}[kind]
+        fitting = {bool: (bool,), int: (int,), float: (int, float), str: (str, int), list: (list,)}[kind]
         if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
-            wanted = {bool: "true or false", int: "a whole number", float: "a number such as 1.0e-3", str: "a text"}
+            wanted = {
+                bool: "true or false",
+                int: "a whole number",
+                float: "a number such as 1.0e-3",
+                str: "a text",
+                list: "a list",
+            }
             raise StudyError(f"{Path(notebook).name}: {name} is {value!r}; give {wanted[kind]}.")
         if name == "device" and value not in DEVICES:
             raise StudyError(f"{Path(notebook).name}: device is {value!r}; choose {', '.join(DEVICES)}.")
@@ -66,10 +75,12 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
     """
     folder, name = Path(notebook).parent, Path(notebook).stem
     data_path = str(parameters.get("data_path", "simulated"))
-    if data_path not in ("simulated", "galaxy10"):
+    own = [] if data_path in ("simulated", "galaxy10") else [data_path]
+    if files := [*own, *parameters.get("other_data", [])]:
         from galutils.data.galaxies import open_galaxies
 
-        open_galaxies(folder / Path(data_path).expanduser())
+        for file in files:
+            open_galaxies(folder / Path(file).expanduser())
     kind, weights = starting_weights(name), str(parameters.get("weights", "auto"))
     if kind and weights not in (kind, "random", "auto"):
         from galutils.models.weights import check_weights

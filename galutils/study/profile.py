@@ -60,6 +60,7 @@ class Profile(BaseModel):
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]
     ablations: dict[str, dict[str, Annotated[list[Scalar], Field(min_length=1)]]] = {}
     ablation_seeds: Seeds | None = None
+    other_data: list[str] = []
 
     def seeds_of(self, name: str) -> list[int]:
         """Those of an experiment."""

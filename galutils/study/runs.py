@@ -111,6 +111,10 @@ class Run:
         path = self.directory / "split.csv"
         return read_split(path) if path.exists() else None
 
+    def train_labels(self) -> np.ndarray:
+        """(n,) int64 classes of the galaxies that it was trained on, in proportion; from the counts that it noted."""
+        return np.repeat(np.arange(len(self.classes)), self.metrics["trained_classes"])
+
     @cached_property
     def preprocessing(self):
         """The :class:`galutils.models.embedding.Preprocessing` of a clustering's images."""
@@ -216,6 +220,7 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
         "classes": galaxies.classes,
         "scores": classification_scores(galaxies.labels[split.test], result.probabilities),
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
+        "trained_classes": np.bincount(galaxies.labels[split.train], minlength=len(galaxies.classes)).tolist(),
         "parameters": parameters,
         "trained_parameters": trained,
         "multiply_adds": multiply_adds(network, settings.image_size),

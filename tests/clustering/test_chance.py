@@ -3,16 +3,16 @@ import pandas as pd
 import pytest
 
 from galutils.clustering import chance
-from galutils.data.classes import GALAXY10_COUNTS
+from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
 
 
 def test_one_cluster_gets_the_largest_class():
-    null = chance.paper_null(np.array([1.0]), permutations=3)
+    null = chance.paper_null(np.array([1.0]), GALAXY10, permutations=3)
     np.testing.assert_allclose(null, max(GALAXY10_COUNTS) / sum(GALAXY10_COUNTS))
 
 
 def test_ten_equal_clusters_on_the_full_set_get_little_more_than_a_tenth():
-    null = chance.paper_null(np.full(10, 0.1), permutations=20)
+    null = chance.paper_null(np.full(10, 0.1), GALAXY10, permutations=20)
     # Each cluster holds 1774 rows; the best of 10! assignments of random counts adds about one point.
     assert 0.10 < null.min() <= null.max() < 0.12
 

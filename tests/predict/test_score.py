@@ -62,7 +62,7 @@ def test_a_labelled_file_is_scored_by_the_classes_that_it_shares(tmp_path, layou
     values[1] = [0.3, 0.25, 0.45, 0]  # a smooth galaxy: of one class of two, together more
     table = pd.DataFrame(values, columns=["p_round", "p_cigar", "p_bar", "p_no_bar"])
     table["path"] = [f"{path}[{row}]" for row in range(20)]
-    graded, said = grade_file(path, table, OURS, SMOOTH)
+    graded, said, _ = grade_file(path, table, OURS, SMOOTH)
     assert said == [
         "5 galaxies of 'star' were left out: the run knows no such class.",
         "5 galaxies of 'nothing like it' were left out: the run knows no such class.",

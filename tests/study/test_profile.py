@@ -134,7 +134,7 @@ def refusal(function, *arguments, **choices):
 
 
 def test_unknown_profiles_and_files_are_refused(tmp_path):
-    known = "choose one of paper, quick, small, smoke."
+    known = "choose one of own, paper, quick, small, smoke."
     assert refusal(load_study, ROOT, "huge") == f"There is no profile 'huge'; {known}"
     choices = {
         "data": "DATA=absent: there is no such file; give the path of an HDF5 file.",

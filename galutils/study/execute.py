@@ -7,7 +7,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -125,7 +125,8 @@ def _stoppable(work: Callable[[], T]) -> T:
             try:
                 return future.result()
             except (SystemExit, KeyboardInterrupt):
-                stop_children()  # then the thread ends too
+                while wait([future], 0.1).not_done:  # the thread may be about to start a kernel, or another one
+                    stop_children()
                 raise
     finally:
         signal.signal(signal.SIGTERM, before)

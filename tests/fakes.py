@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
 from galutils.files import write_json
 from galutils.models.vit import Backbone
@@ -20,13 +21,14 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
     labels = np.arange(n_test) % 10
     predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10)
     table = pd.DataFrame({"row": np.arange(n_test), "y_true": labels, "y_pred": predicted})
-    table[[f"p{label}" for label in range(10)]] = np.eye(10)[predicted]
+    table[class_columns(GALAXY10)] = np.eye(10)[predicted]
     table.to_csv(run_dir / "predictions.csv", index=False)
     Split(np.full(n_test, "test", dtype=object), np.arange(n_test)).write(run_dir / "split.csv")
     write_json(
         run_dir / "metrics.json",
         {
-            "format": FORMAT, "experiment": experiment, "data": {"sha256": "0" * 64, "file": "sky.h5"},
+            "format": FORMAT, "experiment": experiment, "classes": GALAXY10,
+            "data": {"sha256": "0" * 64, "file": "sky.h5", "too_few": []},
             "settings": {"seed": seed}, "model": {}, "weights": weights,
             "scores": {"accuracy": right / n_test, "roc_auc": 0.5, "macro_f1": 0.5}, "rows": {"test": n_test},
             "parameters": 10, "trained_parameters": 10, "multiply_adds": 20,

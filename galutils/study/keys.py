@@ -20,6 +20,9 @@ MANIFEST = "study.json"
 #: What follows from them, beside them; see :mod:`galutils.study.results`.
 RESULTS = "results.json"
 
+#: Of what a run directory holds; a change makes runs of earlier versions unreadable, and has them run again.
+FORMAT = 2
+
 #: Parameters that say where something lies, which changes nothing.
 PLACES = ("run_dir", "runs_dir", "cache_dir")
 
@@ -50,11 +53,16 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
 def read_key(executed: str | Path, run_dir: str | Path | None = None) -> dict | None:
     """The key of an executed notebook; None where it, or the run that it should have written, is not complete."""
     try:
-        metadata = json.loads(Path(executed).read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError):
+        key = json.loads(Path(executed).read_text(encoding="utf-8"))["metadata"]["galutils"]
+        metrics = json.loads((Path(run_dir) / "metrics.json").read_text(encoding="utf-8")) if run_dir else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    complete = run_dir is None or (Path(run_dir) / "metrics.json").exists()
-    return metadata.get("galutils") if complete else None
+    return key if not run_dir or is_current(metrics) else None
+
+
+def is_current(metrics: object) -> bool:
+    """Whether a run with such metrics is of this version."""
+    return isinstance(metrics, dict) and metrics.get("format") == FORMAT and "classes" in metrics
 
 
 def describe_changes(before: dict, after: dict) -> str:
@@ -90,7 +98,7 @@ def digest_runs(profile_dir: str | Path) -> str:
     """A digest of what the runs and ablations below ``runs/<profile>`` say."""
     folder, digest = Path(profile_dir), hashlib.sha256()
     for directory in [*run_directories(folder), *run_directories(folder, ablations=True)]:
-        said = [sha256(directory / name) for name in ("metrics.json", "predictions.csv")]
+        said = [sha256(directory / name) for name in ("metrics.json", "predictions.csv") if (directory / name).exists()]
         digest.update(f"{directory.relative_to(folder)} {said}".encode())
     return digest.hexdigest()
 

@@ -186,16 +186,22 @@ class Study:
             file = self.root / "config" / f"{self.profile}.yaml"
             raise StudyError(f"{file}: common has {unknown}, which no notebook of this profile declares; remove them.")
 
-    def _describe_reruns(self) -> list[str]:
-        """A line for each finished run that will be run again, and why."""
+    def _reopen(self) -> list[str]:
+        """Let Snakemake run again what is not finished, or no longer; a line for each such run that was, and why.
+
+        It sees files and rules alone: neither another PyTorch nor weights that came to hand, nor a damaged run.
+        """
         if self.simulated and not Path(self.data_path).exists():
             return []  # the galaxies are made first; then each notebook looks for itself
         lines, threads = [], str(self.config.threads)
-        for page in [*self.experiments, *self.ablations]:
-            if (kept := read_key(page.executed, page.directory)) is not None:
-                key = notebook_key(self.source(page.notebook), page.parameters, threads)
-                if kept != key:
-                    lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
+        for page in [*self.pages, *self.ablations]:
+            kept = read_key(page.executed, page.parameters.get("run_dir"))
+            key = notebook_key(self.source(page.notebook), page.parameters, threads) if kept else {}
+            if kept == key:
+                continue
+            page.done.unlink(missing_ok=True)
+            if kept and page.experiment:
+                lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
         return lines
 
     def start(self) -> BaseFileLock:
@@ -227,7 +233,7 @@ class Study:
             ) from error
         write_text(owner, str(os.getpid()))
         self._write_manifest()
-        for line in self._describe_reruns():
+        for line in self._reopen():
             print(f"make report: will be run again: {line}", file=sys.stderr)
         return lock
 
@@ -272,7 +278,8 @@ def load_study(
         _check_text(name, text)
     path = root / "config" / f"{profile}.yaml"
     if not path.exists():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))
+        if not (known := ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))):
+            raise StudyError(f"{root}: is no checkout of this study, as it has no config/*.yaml; name one by --root.")
         raise StudyError(f"There is no profile '{profile}'; choose one of {known}.")
     config = read_profile(path)
     if data:

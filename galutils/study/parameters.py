@@ -24,7 +24,7 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     """
     from papermill import inspect_notebook
 
-    if not Path(notebook).exists():
+    if not Path(notebook).is_file() or Path(notebook).suffix != ".ipynb":
         raise StudyError(f"{notebook}: there is no such notebook; name one of notebooks/.")
     found = inspect_notebook(notebook)
     if not found:

@@ -29,11 +29,11 @@ from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.metrics import classification_scores
 from galutils.files import atomic_path, data_home, sha256, write_json
 from galutils.models.cost import multiply_adds
-from galutils.study.keys import run_directories
+from galutils.study.keys import FORMAT, is_current, run_directories
 from galutils.study.provenance import describe_data, describe_environment
 
-#: Of what a run directory holds; a change makes runs of earlier versions unreadable.
-FORMAT = 2
+#: What to do about a damaged run: a finished one is not run again by itself.
+_AGAIN = "delete its metrics.json and run its notebook again"
 
 PARTS = ("train", "test", "calibration", "blank", "unused", "too_few")
 
@@ -61,7 +61,7 @@ class Run:
             raise RunError(f"{directory}: has no complete run; run its notebook first.") from None
         except ValueError as error:
             raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
-        if self.metrics.get("format") != FORMAT or "classes" not in self.metrics:
+        if not is_current(self.metrics):
             raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
 
     @property
@@ -87,29 +87,40 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row per epoch, see :class:`galutils.training.supervised.TrainResult`."""
-        return pd.read_csv(self.directory / "history.csv")
+        return self._table("history.csv", "epoch")
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per test galaxy: ``row``, ``y_true``, ``y_pred`` and :attr:`columns`."""
-        return pd.read_csv(self.directory / "predictions.csv")
+        return self._table("predictions.csv", "row", "y_true", "y_pred", *self.columns)
 
     @cached_property
     def calibration(self) -> pd.DataFrame | None:
         """The same without ``y_pred`` for the rows that were set aside; None where none were."""
-        path = self.directory / "calibration.csv"
-        return pd.read_csv(path) if path.exists() else None
+        there = (self.directory / "calibration.csv").exists()
+        return self._table("calibration.csv", "row", "y_true", *self.columns) if there else None
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
         """A clustering's scores, one row per seed of k-means."""
-        return pd.read_csv(self.directory / "seeds.csv")
+        return self._table("seeds.csv", "seed", "accuracy")
 
     @cached_property
     def split(self) -> Split | None:
         """The split that it used; None for a clustering."""
-        path = self.directory / "split.csv"
-        return read_split(path) if path.exists() else None
+        if not self.supervised:
+            return None
+        with self._readable("split.csv"):
+            return read_split(self.directory / "split.csv")
+
+    def _table(self, name: str, *columns: str) -> pd.DataFrame:
+        """A file of the run as a table; those columns have a value in every row."""
+        with self._readable(name):
+            table = pd.read_csv(self.directory / name)
+            empty = table.reindex(columns=[*columns]).isna().any()
+            if empty.any():
+                raise ValueError(f"column {empty.idxmax()} is missing or has gaps")
+            return table
 
     def train_labels(self) -> np.ndarray:
         """(n,) int64 classes of the galaxies that it was trained on, in proportion; from the counts that it noted."""
@@ -120,7 +131,7 @@ class Run:
         """The :class:`galutils.models.embedding.Preprocessing` of a clustering's images."""
         from galutils.models.embedding import Preprocessing
 
-        with self._readable():
+        with self._readable("its network"):
             return Preprocessing(**self.metrics["preprocessing"])
 
     def network(self):
@@ -137,8 +148,8 @@ class Run:
 
         tensors = self.directory / "model.safetensors"
         if self.supervised and not tensors.exists():
-            raise RunError(f"{self.directory}: has no model.safetensors; run its notebook again.")
-        with self._readable(but=WeightsError):
+            raise RunError(f"{self.directory}: has no model.safetensors; {_AGAIN}.")
+        with self._readable("its network", but=WeightsError):
             recipe = dict(self.metrics["model"])
             if not self.supervised:
                 if tensors.exists():
@@ -177,8 +188,8 @@ class Run:
             return None  # run by hand
 
     @contextmanager
-    def _readable(self, but: type[Exception] = RunError) -> Iterator[None]:
-        """Say of a run that is damaged that it is."""
+    def _readable(self, what: str, but: type[Exception] = RunError) -> Iterator[None]:
+        """Say of a run that is damaged that it is, and what of it."""
         from safetensors import SafetensorError
 
         try:
@@ -186,10 +197,8 @@ class Run:
         except but:
             raise
         except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
-            reason = first_line(error)[:160]
-            raise RunError(
-                f"{self.directory}: its network cannot be read ({reason}); run its notebook again."
-            ) from error
+            reason = (getattr(error, "strerror", None) or first_line(error))[:160]
+            raise RunError(f"{self.directory}: {what} cannot be read ({reason}); {_AGAIN}.") from error
 
 
 def find_runs(profile_dir: str | Path, ablations: bool = False) -> list[Run]:

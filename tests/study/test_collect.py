@@ -1,10 +1,12 @@
 import json
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from fakes import write_run
 
+from galutils import cli
 from galutils.data.splits import Split
 from galutils.files import write_json
 from galutils.study import collect
@@ -58,7 +60,7 @@ def test_the_papers_order_comes_first_and_unknown_experiments_have_their_name(tm
 
 
 def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
-    data = {"simulated": False, "sha256": "1" * 64, "rows": 1000, "file": "own.h5"}
+    data = {"simulated": False, "sha256": "1" * 64, "rows": 1000, "file": "own.h5", "too_few": []}
     write_run(tmp_path, "vgg11_deep", 0, 20, weights={"source": "random"})
     write_run(tmp_path, "vgg11_shallow", 0, 20, weights={"source": "vgg16.safetensors", "stand_in": "of another"})
     for name in ("vgg11_deep", "vgg11_shallow"):
@@ -127,4 +129,61 @@ def test_runs_on_different_galaxies_are_refused(tmp_path):
     assert str(told.value) == (
         f"Runs on different galaxies cannot be compared (sky.h5 in {one}; other.h5 in {other}); "
         "run them anew on one file."
+    )
+
+
+AGAIN = "delete its metrics.json and run its notebook again."
+TABLE = "{run}: %s cannot be read (%s); " + AGAIN
+OLD = "{run}: was made by another version of this study; run its notebook again."
+NO_JSON = "{run}/metrics.json: is not JSON (%s: line 1 column %s); delete it and run its notebook again."
+#: A file of a finished run, what becomes of its text (None: it is deleted), and what is said.
+DAMAGED = [
+    ("metrics.json", lambda text: text.replace('"format": 2', '"format": 1'), OLD),
+    ("metrics.json", lambda text: text.replace('"format": 2,', ""), OLD),
+    ("metrics.json", lambda text: "[]", OLD),
+    ("metrics.json", lambda text: "", NO_JSON % ("Expecting value", "1 (char 0)")),
+    ("metrics.json", lambda text: '{"for', NO_JSON % ("Unterminated string starting at", "2 (char 1)")),
+    ("predictions.csv", lambda text: None, TABLE % ("predictions.csv", "No such file or directory")),
+    ("predictions.csv", lambda text: "", TABLE % ("predictions.csv", "No columns to parse from file")),
+    (
+        "predictions.csv",
+        lambda text: text.replace("y_pred", "y"),
+        TABLE % ("predictions.csv", "column y_pred is missing or has gaps"),
+    ),
+    (
+        "predictions.csv",
+        lambda text: text[: text.rindex(",")],
+        TABLE % ("predictions.csv", "column p_edge_on_with_bulge is missing or has gaps"),
+    ),
+    ("split.csv", lambda text: None, TABLE % ("split.csv", "No such file or directory")),
+    ("split.csv", lambda text: text.replace("part", "p"), TABLE % ("split.csv", "'part'")),
+]
+
+
+@pytest.mark.parametrize(("name", "damage", "sentence"), DAMAGED)
+def test_a_damaged_run_is_named(tmp_path, monkeypatch, capsys, name, damage, sentence):
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    path = tmp_path / "custom_cnn" / "seed0" / name
+    damaged = damage(path.read_text())
+    path.unlink() if damaged is None else path.write_text(damaged)
+    monkeypatch.setattr(sys, "argv", ["galutils", "results", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert (*capsys.readouterr(), stopped.value.code) == (
+        "",
+        f"galutils: {sentence.replace('{run}', str(path.parent))}\n",
+        1,
+    )
+
+
+@pytest.mark.parametrize("name", ["history", "seeds"])
+def test_a_damaged_table_is_named(tmp_path, name):
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    run = Run(tmp_path / "custom_cnn" / "seed0")
+    (run.directory / f"{name}.csv").write_text("loss\n1\n")
+    with pytest.raises(RunError) as told:
+        getattr(run, name)
+    column = {"history": "epoch", "seeds": "seed"}[name]
+    assert str(told.value) == (
+        f"{run.directory}: {name}.csv cannot be read (column {column} is missing or has gaps); {AGAIN}"
     )

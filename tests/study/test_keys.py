@@ -19,7 +19,8 @@ def source(tmp_path):
     """A notebook whose output says how often it ran."""
     declared = 'data_path = "simulated"  # a file\nepochs = 3  # a number\nrun_dir = ""  # a folder'
     parameters = nbformat.v4.new_code_cell(declared, metadata={"tags": ["parameters"]})
-    written = "open(run_dir + '/ran', 'a').write('x'); open(run_dir + '/metrics.json', 'a').close()"
+    metrics = json.dumps({"format": keys.FORMAT, "classes": []})
+    written = f"open(run_dir + '/ran', 'a').write('x'); open(run_dir + '/metrics.json', 'w').write('{metrics}')"
     run = nbformat.v4.new_code_cell(written)
     notebook = nbformat.v4.new_notebook(cells=[parameters, run])
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -113,3 +114,12 @@ def test_a_notebook_without_a_key_is_not_finished(tmp_path):
     assert read_key(tmp_path / "cut.ipynb") is None
     (tmp_path / "older.ipynb").write_text('{"metadata": {}}')
     assert read_key(tmp_path / "older.ipynb") is None
+
+
+@pytest.mark.parametrize("metrics", ["", "[]", '{"for', "{}", '{"format": 1, "classes": []}'])
+def test_a_notebook_whose_run_cannot_be_read_is_not_finished(tmp_path, metrics):
+    (tmp_path / "n.ipynb").write_text('{"metadata": {"galutils": {"code": "x"}}}')
+    (tmp_path / "metrics.json").write_text(json.dumps({"format": keys.FORMAT, "classes": []}))
+    assert read_key(tmp_path / "n.ipynb", tmp_path) == {"code": "x"}
+    (tmp_path / "metrics.json").write_text(metrics)
+    assert read_key(tmp_path / "n.ipynb", tmp_path) is None

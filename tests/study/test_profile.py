@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 
 from galutils.study import parameters
+from galutils.study.keys import FORMAT, notebook_key
 from galutils.study.pages import load_study
 from galutils.study.parameters import check_parameters, declared_parameters
 from galutils.study.profile import StudyError
@@ -280,3 +281,30 @@ def test_a_second_run_at_once_names_the_first(tmp_path):
     study.start().release()
     named = json.loads((study.runs_dir / "study.json").read_text())
     assert "custom_cnn/seed0" in named["runs"]
+
+
+def test_what_is_not_finished_any_longer_is_told_and_handed_to_snakemake(tmp_path, capsys):
+    """Snakemake, which sees none of these changes, runs a notebook whose mark of being done is gone."""
+    study = configured(tmp_path, "")
+    study.runs_dir.mkdir(parents=True)
+    (study.runs_dir / "simulated.h5").touch()
+    same, threads, version, opening = *study.experiments[:3], study.pages[0]
+    for page in (same, threads, version, opening):
+        page.directory.mkdir(parents=True)
+        page.done.touch()
+        key = notebook_key(study.source(page.notebook), page.parameters, "7" if page is threads else "1")
+        page.executed.write_text(json.dumps({"metadata": {"galutils": key}}))
+        metrics = {"format": FORMAT - (page is version), "classes": []}
+        (page.directory / "metrics.json").write_text(json.dumps(metrics))
+    opening.executed.unlink()
+    study.start().release()
+    assert [page.done.exists() for page in (same, threads, version, opening)] == [True, False, False, False]
+    assert capsys.readouterr().err == (
+        f"make report: will be run again: {threads.experiment}, seed {threads.seed}: threads 1\n"
+    )
+
+
+def test_a_folder_that_is_no_checkout_is_named(tmp_path):
+    assert refusal(load_study, tmp_path, "quick") == (
+        f"{tmp_path}: is no checkout of this study, as it has no config/*.yaml; name one by --root."
+    )

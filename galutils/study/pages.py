@@ -187,21 +187,17 @@ class Study:
             raise StudyError(f"{file}: common has {unknown}, which no notebook of this profile declares; remove them.")
 
     def _reopen(self) -> list[str]:
-        """Let Snakemake run again what is not finished, or no longer; a line for each such run that was, and why.
-
-        It sees files and rules alone: neither another PyTorch nor weights that came to hand, nor a damaged run.
-        """
+        """Let Snakemake, which sees only files, run again what is not finished; a line for each run that was, why."""
         if self.simulated and not Path(self.data_path).exists():
             return []  # the galaxies are made first; then each notebook looks for itself
         lines, threads = [], str(self.config.threads)
         for page in [*self.pages, *self.ablations]:
             kept = read_key(page.executed, page.parameters.get("run_dir"))
             key = notebook_key(self.source(page.notebook), page.parameters, threads) if kept else {}
-            if kept == key:
-                continue
-            page.done.unlink(missing_ok=True)
-            if kept and page.experiment:
-                lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
+            if kept != key:
+                page.done.unlink(missing_ok=True)
+                if kept and page.experiment:
+                    lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
         return lines
 
     def start(self) -> BaseFileLock:

@@ -119,34 +119,46 @@ def report(
 RunDir = Annotated[Path, typer.Argument(help="A run's directory, such as runs/quick/custom_cnn/seed0.")]
 DataPath = Annotated[Path | None, typer.Option("--data", help="The file that the run read, if it has moved.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel of images that do not say it.")]
+Field = Annotated[float | None, typer.Option(help="Arcsec that the shorter side of such images spans.")]
+Bands = Annotated[str | None, typer.Option(help="Of FITS planes, such as grz; of others, three for blue, green, red.")]
+Grey = Annotated[bool, typer.Option("--grey", help="Show a single band in grey instead of refusing it.")]
 Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")]
 
 
 @app.command()
 def predict(
     run_dir: RunDir,
-    images: Annotated[list[Path], typer.Argument(help="JPEG, PNG or FITS images, or HDF5 files.")],
+    images: Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS or HDF5 files, folders, patterns, @list.txt.")],
     json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
     data: DataPath = None,
     device: Device = "auto",
 ) -> None:
-    """Classify images, for example: galutils predict runs/quick/custom_cnn/seed0 galaxy.jpg cutout.fits --json
+    """Classify images, for example: galutils predict runs/quick/custom_cnn/seed0 galaxy.jpg cutouts/ --json
 
-    An image should show what the training images show: one galaxy in the middle of about 67 arcsec of sky. It is
-    marked where it is unlike the training galaxies, or where the network is less sure than it nearly ever is.
+    An image should show what the training images show, one galaxy in the middle; it is cut or filled up to their
+    field of view where its own is known. It is marked where it is odd or unlike the training galaxies, or where the
+    network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
     """
+    from galutils.data.image_files import Reading
     from galutils.predict.classify import as_records, as_text, classify
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
-    table, note = classify(run_dir, images, data, device)
-    if note:
-        typer.echo(f"galutils: {note}", err=True)
-    if json_:
+    table, notes, failures = classify(run_dir, images, data, device, Reading(pixel_scale, field, bands, grey))
+    if json_ and len(table):
         typer.echo(json.dumps(as_records(table), indent=2, allow_nan=False))
-    else:
+    elif len(table):
         typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
+    for said in [*notes, *failures]:
+        typer.echo(f"galutils: {said}", err=True)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -155,6 +167,10 @@ def similar(
     image: Annotated[Path, typer.Argument(help="A JPEG, PNG or FITS image.")],
     count: Annotated[int, typer.Option(min=1, max=200, help="How many galaxies.")] = 12,
     to: Sheet = Path("similar.png"),
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
     data: DataPath = None,
     device: Device = "auto",
 ) -> None:
@@ -163,10 +179,12 @@ def similar(
     Prints their rows and positions, and draws them on a contact sheet. Likeness is nearness in what the run's
     network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
+    from galutils.data.image_files import Reading
     from galutils.predict.similar import check_format, find_similar, write_sheet
 
     check_format(to)
-    table, picture, images = find_similar(run_dir, image, count, data, device)
+    reading = Reading(pixel_scale, field, bands, grey)
+    table, picture, images = find_similar(run_dir, image, count, data, device, reading)
     write_sheet(to, picture, table, images)
     typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
     typer.echo(to)

@@ -1,69 +1,175 @@
-"""Image files of single galaxies: JPEG, PNG and the like, and FITS cutouts of the Legacy Surveys.
+"""Image files of single galaxies: the one door by which pictures of other people come in.
 
-A picture is taken to show what Galaxy10's images show: one galaxy in the middle of about 67 arcsec of sky.
+A picture says what it shows, or its reader does (:class:`Reading`): FITS files by their header, others not at all.
+Files are known by their content, never by their name.
 """
 
+import bz2
+import gzip
+import io
 import warnings
-from collections.abc import Iterator
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from galutils.data.galaxies import open_galaxies
-from galutils.data.stretch import BAND_SCALES, NATIVE_PIXEL, combine
 from galutils.errors import GalutilsError, first_line
 
-#: Smallest picture, as in Galaxy10's layout, and how many pixels a file may have before it is refused unread.
-SMALLEST, MOST_PIXELS = 8, 100_000_000
+#: Smallest picture, as in Galaxy10's layout, and how many pixels or bytes it may have before it is refused.
+SMALLEST, MOST_PIXELS, MOST_BYTES = 8, 100_000_000, 2_000_000_000
+
+#: Arcsec per pixel that an image of a galaxy can have, from space telescopes to all-sky surveys.
+PLAUSIBLE_SCALES = 0.01, 10.0
+
+# Once and for all: warnings.catch_warnings would not be safe where several threads read.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class PictureError(GalutilsError):
     """An image file that cannot be used; one sentence that says why and what to do."""
 
 
-def read_picture(path: str | Path) -> np.ndarray:
-    """The central square of an image file, (side, side, 3) uint8, red, green and blue.
+@dataclass(frozen=True)
+class Reading:
+    """How pictures are to be read where they do not say so themselves."""
 
-    FITS cutouts hold g, r and z in nanomaggies per pixel, as the Legacy Surveys give them out; they are stretched
-    as the survey's viewer does it (:func:`galutils.data.stretch.combine`), with north up.
+    pixel_scale: float | None = None  # arcsec per pixel as they are stored
+    field: float | None = None  # arcsec that the shorter side spans, where there is no pixel scale either
+    bands: str | None = None  # of the planes of FITS, "grz" or "F435W,F606W,F814W"; of others than g, r and z: the
+    # three that are to be shown as blue, green and red
+    grey: bool = False  # show a single band in grey instead of refusing it
+
+    def __post_init__(self) -> None:
+        for name in ("pixel_scale", "field"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < np.inf:
+                raise PictureError(f"{name} is {value}; give arcsec above 0.")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, and what it is."""
+
+    image: np.ndarray  # (side, side, 3) uint8, red, green and blue; north up to within 45 degrees where that is known
+    pixel_scale: float | None  # arcsec per pixel of the image; None where nobody says it
+    notes: tuple[str, ...] = ()  # short phrases: what its user should know
+
+
+def read_picture(
+    source: str | Path | bytes, reading: Reading | None = None, field: float | None = None, name: str | None = None
+) -> Picture:
+    """The central square of an image file, or of the bytes of one.
+
+    FITS cutouts hold flux in g, r and z and are stretched as the Legacy Surveys' viewer does it
+    (:func:`galutils.data.fits_images.read_fits`). Where each band has a file of its own, one source names them all:
+    ``image-{band}.fits``.
+
+    Args:
+        source: a path, or bytes.
+        reading: what is known of it beside.
+        field: arcsec that the result spans: it is cut, or filled up with sky, to that where its pixel scale is known.
+        name: what errors call it; by default its path.
+
+    Raises:
+        PictureError: it cannot be used.
     """
-    path = Path(path)
-    if not path.exists():
-        raise PictureError(f"{path}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.")
-    if path.is_dir():
-        raise PictureError(f"{path}: is a folder; name the images inside it, for example {path}/*.jpg.")
-    if path.stat().st_size == 0:
-        raise PictureError(f"{path}: is empty; get it again.")
-    is_fits = path.name.lower().endswith((".fits", ".fit", ".fts", ".fits.gz", ".fits.fz"))
-    image = _read_fits(path) if is_fits else _read_common(path)
+    reading, label = reading or Reading(), name or (source if isinstance(source, str | Path) else "the image")
+    if isinstance(source, bytes) or "{band}" not in str(source):
+        files = {"": _load(source, label)}
+    else:
+        from galutils.data.fits_images import split_bands
+
+        paths = {band: str(source).replace("{band}", band) for band in split_bands(reading.bands or "grz")}
+        files = {band: _load(path, path) for band, path in paths.items()}
+        for band, content in files.items():
+            if not content.startswith(b"SIMPLE"):
+                raise PictureError(f"{paths[band]}: is not FITS; only FITS files can hold a band each.")
+    if next(iter(files.values())).startswith(b"SIMPLE"):
+        from galutils.data.fits_images import read_fits
+
+        image, scale, notes = read_fits(files, reading, label)
+    else:
+        (image, notes), scale = _read_common(files[""], label), None
     height, width = image.shape[:2]
-    side = min(height, width)
-    if side < SMALLEST:
-        raise PictureError(f"{path}: is {width} by {height} pixels; {SMALLEST} by {SMALLEST} is the least.")
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side].copy()
+    if min(height, width) < SMALLEST:
+        raise PictureError(f"{label}: is {width} by {height} pixels; {SMALLEST} by {SMALLEST} is the least.")
+    return as_picture(image, scale, reading, field, label, notes)
 
 
-def read_pictures(paths: list[Path]) -> Iterator[tuple[list[str], np.ndarray]]:
-    """All galaxies of some files, in blocks of one size and at most 64: their names and (n, side, side, 3) uint8.
+def as_picture(
+    image: np.ndarray, scale: float | None, reading: Reading, field: float | None, label, notes: tuple[str, ...] = ()
+) -> Picture:
+    """An image (H, W, 3) uint8 that is read already, and the pixel scale that it states, as :func:`read_picture`."""
+    scale, told = settle_scale(scale, image.shape, reading)
+    image, filled = _frame(image, scale, field, label)
+    return Picture(image, scale, (*notes, *told, *filled, *describe_frame(image)))
 
-    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. A file that
-    cannot be used is a PictureError, or a :class:`galutils.data.galaxies.DataError` if it is HDF5.
+
+def settle_scale(
+    stated: float | None, shape: tuple[int, ...], reading: Reading
+) -> tuple[float | None, tuple[str, ...]]:
+    """Arcsec per pixel of a picture of shape (H, W, ...): what it states, else what its reader does; and notes."""
+    given = reading.pixel_scale or (reading.field and reading.field / min(shape[:2]))
+    if stated is None:
+        return given, ()
+    if not PLAUSIBLE_SCALES[0] <= stated <= PLAUSIBLE_SCALES[1]:
+        return given, (f"implausible pixel scale of {stated:.3g} arcsec not used",)
+    if given and abs(stated / given - 1) > 0.03:
+        return stated, (f"its own pixel scale is {stated:.3g} arcsec, not {given:.3g}",)
+    return stated, ()
+
+
+def _frame(image: np.ndarray, scale: float | None, field: float | None, label) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The central square of an image (H, W, 3) uint8; and notes.
+
+    Where both are known, its ``scale`` in arcsec per pixel and the ``field`` in arcsec, it spans that field to within
+    a percent. What lies beyond the image is filled with the median of its edge, in each colour.
     """
-    for path in paths:
-        if is_hdf5(path):
-            galaxies = open_galaxies(path, labelled=False)
-            for rows in np.split(np.arange(len(galaxies)), range(64, len(galaxies), 64)):
-                yield [f"{path}[{row}]" for row in rows], galaxies.read_images(rows)
-        else:
-            yield [str(path)], read_picture(path)[None]
+    short = side = min(image.shape[:2])
+    if scale and field and abs(field / (scale * short) - 1) > 0.01:
+        side = round(field / scale)
+        if side < SMALLEST:
+            raise PictureError(
+                f"{label}: has {side} pixels across the {field:.3g} arcsec that are wanted; {SMALLEST} is the least."
+            )
+        if side**2 > MOST_PIXELS:
+            raise PictureError(f"{label}: {field:.3g} arcsec would be {side} of its pixels; give a smaller field.")
+    height, width = (min(side, length) for length in image.shape[:2])
+    top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+    cut = image[top : top + height, left : left + width].copy()
+    if side <= short:
+        return cut, ()
+    edge = np.concatenate([cut[0], cut[-1], cut[:, 0], cut[:, -1]])
+    filled = np.empty((side, side, 3), np.uint8)
+    filled[:] = np.median(edge, axis=0)
+    top, left = (side - height) // 2, (side - width) // 2
+    filled[top : top + height, left : left + width] = cut
+    return filled, (f"shows {scale * short:.3g} of {field:.3g} arcsec",)
 
 
-def count_pictures(paths: list[Path]) -> int:
-    """How many galaxies :func:`read_pictures` will give."""
-    return sum(len(open_galaxies(path, labelled=False)) if is_hdf5(path) else 1 for path in paths)
+def describe_frame(image: np.ndarray) -> tuple[str, ...]:
+    """What is odd about an image (side, side, 3) uint8: "blank", "empty sky", "grey"; mostly nothing.
+
+    Blank are frames of one colour, which training drops. Sky is empty if nowhere in its central half, averaged over
+    cells of a sixteenth of the side, anything stands out of the cells around, and out of the noise of a pixel.
+    """
+    # Of most images the first row decides.
+    if all((rows == image[0, 0]).all() for rows in (image[0], image)):
+        return ("blank",)
+    grey = ("grey",) if all((rows == rows[..., :1]).all() for rows in (image[0], image)) else ()
+    light = image @ np.ones(3, np.float32)
+    size = max(1, len(light) // 16)
+    count = len(light) // size
+    cells = light[: size * count, : size * count].reshape(count, size, count, size).mean(axis=(1, 3))
+    sky = np.median(cells)
+    excess = cells[count // 4 : count - count // 4, count // 4 : count - count // 4].max() - sky
+    noise = 1.4826 * np.median(np.abs(cells - sky))
+    # Of a pixel, by its neighbour: a galaxy that fills the frame is smooth, and stands out of that.
+    grain = 1.4826 * np.median(np.abs(np.diff(light[:: max(1, size // 4)]))) / np.sqrt(2)
+    return ("empty sky", *grey) if excess < 5 * noise and excess < grain else grey
 
 
 def is_hdf5(path: str | Path) -> bool:
@@ -72,58 +178,65 @@ def is_hdf5(path: str | Path) -> bool:
     return path.is_file() and (h5py.is_hdf5(path) or path.suffix.lower() in (".h5", ".hdf5"))
 
 
-def _read_common(path: Path) -> np.ndarray:
-    """Pixels (H, W, 3) uint8 of whatever Pillow reads."""
+def _load(source: str | Path | bytes, label) -> bytes:
+    """The bytes of a file, unpacked if it is FITS that was packed whole."""
+    if not isinstance(source, bytes):
+        path = Path(source)
+        try:
+            if not path.exists():
+                raise PictureError(f"{label}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.")
+            if path.is_dir():
+                raise PictureError(f"{label}: is a folder; name an image inside it.")
+            if path.stat().st_size > MOST_BYTES:
+                raise PictureError(f"{label}: has {path.stat().st_size:,} bytes; cut the galaxy out first.")
+            source = path.read_bytes()
+        except OSError as error:
+            raise PictureError(f"{label}: cannot be read here ({error.strerror}); the file may be sound.") from error
+    if not source:
+        raise PictureError(f"{label}: is empty; get it again.")
+    for magic, packing in ((b"\x1f\x8b", gzip), (b"BZh", bz2)):
+        if source.startswith(magic):
+            try:
+                with packing.open(io.BytesIO(source)) as file:
+                    source = file.read(MOST_BYTES + 1)  # to its end, where the checksum is
+            except (OSError, EOFError, zlib.error) as error:
+                raise PictureError(f"{label}: is packed and damaged ({first_line(error)}); get it again.") from error
+            if len(source) > MOST_BYTES:
+                raise PictureError(f"{label}: has more than {MOST_BYTES:,} bytes; cut the galaxy out first.")
+            break
+    return source
+
+
+def _read_common(content: bytes, label) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Pixels (H, W, 3) uint8 of whatever Pillow reads, turned as they are meant to be seen; and notes."""
     try:
-        with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
+        with Image.open(io.BytesIO(content)) as image:
             if image.width * image.height > MOST_PIXELS:
-                raise PictureError(f"{path}: has {image.width} by {image.height} pixels; cut the galaxy out first.")
-            if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "CMYK", "YCbCr", "1"):
-                raise PictureError(f"{path}: has pixels of kind {image.mode}; save it with 8 bits for each colour.")
-            if image.mode in ("RGBA", "LA", "P"):  # what is transparent is sky
-                image = image.convert("RGBA")
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
-            return np.asarray(image.convert("RGB"))
+                raise PictureError(f"{label}: has {image.width} by {image.height} pixels; cut the galaxy out first.")
+            frames = getattr(image, "n_frames", 1)
+            notes = (f"the first of {frames} pages",) if frames > 1 else ()
+            upright = ImageOps.exif_transpose(image)
+            return (_read_deep if image.mode.startswith("I") else _read_colours)(upright, label), notes
     except PictureError:
         raise
     except UnidentifiedImageError:
-        raise PictureError(f"{path}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.") from None
+        raise PictureError(f"{label}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.") from None
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise PictureError(f"{path}: is a damaged image ({error}); get it again.") from error
+        raise PictureError(f"{label}: is a damaged image ({first_line(error)}); get it again.") from error
 
 
-def _read_fits(path: Path) -> np.ndarray:
-    """A cutout of three bands as the survey's viewer would show it, (H, W, 3) uint8."""
-    from astropy.io import fits
-    from astropy.utils.exceptions import AstropyWarning
-
-    try:
-        with warnings.catch_warnings(action="ignore", category=AstropyWarning), fits.open(path, memmap=False) as file:
-            found = next((hdu for hdu in file if hdu.is_image and hdu.data is not None), None)
-            if found is None:
-                raise PictureError(f"{path}: holds no image; give a cutout with the bands g, r and z.")
-            flux, header = np.asarray(found.data, dtype=np.float32), found.header
-            pixel = _pixel_scale(header)
-    except PictureError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, IndexError, fits.VerifyError) as error:
-        raise PictureError(f"{path}: cannot be read as FITS ({first_line(error)}); get it again.") from error
-    bands = str(header.get("BANDS", "grz"))
-    if flux.ndim != 3 or len(flux) != len(bands) or not set("grz") <= set(bands):
-        raise PictureError(f"{path}: has shape {flux.shape} and bands '{bands}'; give a cutout with g, r and z.")
-    flux = flux[[bands.index(band) for band in "grz"]]
-    if not np.isfinite(flux).any():
-        raise PictureError(f"{path}: has no finite pixel; the survey may not have seen this place.")
-    # From nanomaggies per pixel to what a native pixel would hold, where the viewer's factors apply.
-    native = np.nan_to_num(flux, nan=0.0, posinf=0.0, neginf=0.0) * (NATIVE_PIXEL / pixel) ** 2
-    image = combine(native * BAND_SCALES[:, None, None])
-    return np.rint(image).astype(np.uint8)[::-1]  # the first row of a FITS image is its southern edge
+def _read_colours(image: Image.Image, label) -> np.ndarray:
+    if image.mode not in ("RGB", "RGBA", "L", "LA", "P", "CMYK", "YCbCr", "1"):
+        raise PictureError(f"{label}: has pixels of kind {image.mode}; save it with 8 or 16 bits, or as FITS.")
+    if image.mode in ("RGBA", "LA", "P"):  # what is transparent is sky
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
+    return np.asarray(image.convert("RGB"))
 
 
-def _pixel_scale(header) -> float:
-    """Arcsec per pixel; the survey's own where the header does not say."""
-    from astropy.wcs import WCS, utils
-
-    stated = "CD1_1" in header or "CDELT1" in header
-    scale = float(utils.proj_plane_pixel_scales(WCS(header, naxis=2))[0]) * 3600 if stated else 0.0
-    return scale if scale > 0 else NATIVE_PIXEL
+def _read_deep(image: Image.Image, label) -> np.ndarray:
+    """Grey of 16 bits, of which white is 65535."""
+    pixels = np.asarray(image)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise PictureError(f"{label}: has grey levels beyond 0 to 65535; save it with 8 or 16 bits, or as FITS.")
+    return np.repeat(np.rint(pixels / 257).astype(np.uint8)[..., None], 3, axis=2)

@@ -1,12 +1,14 @@
 """Classify images with a trained run, and say where it should not be believed."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from galutils.data.galaxies import DataError
-from galutils.data.image_files import count_pictures, read_pictures
+from galutils.data.image_files import Reading, describe_frame
+from galutils.predict.inputs import gather, read_blocks, training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
 from galutils.study.features import Classifier
@@ -19,45 +21,76 @@ REFERENCE = 2000
 LOW_SHARE = 0.01
 
 
+class Prediction(NamedTuple):
+    """What :func:`classify` gives.
+
+    The table has one row per galaxy: ``path``, ``class_id``, ``class_name``, the probability of each class
+    (:attr:`Run.columns`), ``distance`` (in units of :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if
+    unchecked) and ``warning`` (text, empty where there is none): what is odd about the picture; that it is unlike the
+    training galaxies; or that the highest probability is lower than that of 99% of the run's test galaxies.
+    """
+
+    table: pd.DataFrame
+    notes: list[str]  # what holds for many of them
+    failures: list[str]  # a sentence for each file that could not be used
+
+
 def classify(
-    run_dir: str | Path, paths: list[Path], data_path: str | Path | None = None, device: str = "auto"
-) -> tuple[pd.DataFrame, str]:
+    run_dir: str | Path,
+    inputs: list[str | Path],
+    data_path: str | Path | None = None,
+    device: str = "auto",
+    reading: Reading | None = None,
+) -> Prediction:
     """Classify all galaxies in image or HDF5 files with a run that learnt from labels, prepared as in training.
 
-    A table, one row per galaxy: ``path``, ``class_id``, ``class_name``, the probability of each class
-    (:attr:`Run.columns`), ``distance`` (in units of :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if
-    unchecked) and ``warning`` (text, empty where there is none): the image is unlike the training galaxies, or the
-    highest probability lower than that of 99% of the run's test galaxies. And a note, empty unless likeness could not
-    be checked since the run's data are not at hand; ``data_path`` is where they have moved to.
-
-    RunError, PictureError, DataError: the run, or a file, cannot be used.
+    ``inputs`` are what :func:`galutils.predict.inputs.gather` takes; a file that cannot be used is left out.
+    Likeness is not checked if the run's data are not at hand; ``data_path`` is where they have moved to. RunError,
+    PictureError, DataError: the run, or what was named, cannot be used.
     """
-    run, likeness, note = Run(run_dir), None, ""
-    classifier = Classifier(run, device)
+    paths, run = gather(inputs), Run(run_dir)
+    classifier, likeness, notes, usual = Classifier(run, device), None, [], set()
     train = run.split.train
     if len(train) > REFERENCE:
         train = np.sort(np.random.default_rng(0).choice(train, REFERENCE, replace=False))
     try:
-        likeness = measure_likeness(classifier, run.galaxies(data_path), train)
+        galaxies = run.galaxies(data_path)
+        likeness = measure_likeness(classifier, galaxies, train)
+        usual = {"grey"} & {*describe_frame(galaxies.read_images(train[:1])[0])}
     except DataError as error:
         if data_path is not None:
             raise
-        note = f"likeness to the training galaxies was not checked: {error}"
-    tables = []
-    for names, images in tracked(read_pictures(paths), count_pictures(paths), "image", weight=lambda b: len(b[0])):
-        features, probabilities = classifier.of_batch(classifier.prepare(images))
-        table = pd.DataFrame({"path": names, "class_id": probabilities.argmax(1)})
+        notes.append(f"likeness to the training galaxies was not checked: {error}")
+    field = training_field(run)
+    count, blocks = read_blocks(paths, classifier.prepare, reading or Reading(), field)
+    tables, failures, unknown = [], [], 0
+    for block in tracked(blocks, count, "image", weight=lambda block: len(block.names)):
+        failures += block.failures
+        if block.batch is None:
+            continue
+        features, probabilities = classifier.of_batch(block.batch)
+        table = pd.DataFrame({"path": block.names, "class_id": probabilities.argmax(1)})
         table["class_name"] = np.array(run.classes)[table["class_id"]]
         table[run.columns] = probabilities
         table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
+        odd = ([note for note in picture.notes if note not in usual] for picture in block.pictures)
+        table["warning"] = list(map("; ".join, odd))
+        unknown += sum(picture.pixel_scale is None for picture in block.pictures)
         tables.append(table)
+    if not tables:
+        return Prediction(pd.DataFrame(), notes, failures)
     table = pd.concat(tables, ignore_index=True)
     table.attrs["classes"] = run.classes
+    if unknown and field:
+        notes.append(
+            f"the field of view of {unknown} of {len(table)} images is not known; they are taken to show {field:.0f} "
+            "arcsec, as the training images do (--field and --pixel-scale say otherwise)."
+        )
     low = run.predictions[run.columns].max(axis=1).quantile(LOW_SHARE)
     unsure = table[run.columns].max(axis=1) < low
-    signs = {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}
-    table["warning"] = ["; ".join(sign for sign, rows in signs.items() if rows[i]) for i in table.index]
-    return table, note
+    for sign, rows in {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}.items():
+        table.loc[rows, "warning"] = [f"{odd}; {sign}" if odd else sign for odd in table.loc[rows, "warning"]]
+    return Prediction(table, notes, failures)
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.image_files import PictureError, is_hdf5, read_picture
+from galutils.data.image_files import PictureError, Reading, is_hdf5, read_picture
 from galutils.files import atomic_path
+from galutils.predict.inputs import training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.report.figures.display import new_panels
 from galutils.study.features import open_features
@@ -17,7 +18,12 @@ FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 
 
 def find_similar(
-    run_dir: str | Path, image: str | Path, count: int = 12, data_path: str | Path | None = None, device: str = "auto"
+    run_dir: str | Path,
+    image: str | Path,
+    count: int = 12,
+    data_path: str | Path | None = None,
+    device: str = "auto",
+    reading: Reading | None = None,
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """The most similar of all galaxies that a run read, by what its last layer weighs up or by its embedding.
 
@@ -27,8 +33,8 @@ def find_similar(
     """
     if is_hdf5(image):
         raise PictureError(f"{image}: is an HDF5 file; give one image.")
-    picture = read_picture(image)
     run = Run(run_dir)
+    picture = read_picture(image, reading, training_field(run)).image
     extractor, galaxies = open_features(run, device), run.galaxies(data_path)
     likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
     features, _ = extractor.of_batch(extractor.prepare(picture[None]))

@@ -1,0 +1,158 @@
+"""What a run is to look at: files, folders, patterns and lists, read and prepared in blocks beside the network."""
+
+import glob
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from galutils.data.galaxies import Galaxies, open_galaxies
+from galutils.data.image_files import Picture, PictureError, Reading, as_picture, is_hdf5, read_picture
+from galutils.errors import GalutilsError
+from galutils.study.runs import Run
+
+#: Files that a folder is searched for; a file that is named may be called anything.
+SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".jp2", ".avif",
+    ".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fits.bz2", ".h5", ".hdf5",
+)  # fmt: skip
+
+#: Images in a block, and threads that read blocks ahead.
+BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
+
+
+@dataclass
+class Block:
+    """Some galaxies as the network takes them, and what could not be read on the way to them."""
+
+    names: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)  # a sentence each
+    batch: torch.Tensor | None = None  # (n, 3, size, size); None if all failed
+
+
+def training_field(run: Run) -> float | None:
+    """Arcsec that the images span which a run was trained on; None where nobody knows."""
+    return run.metrics["data"].get("field")
+
+
+def gather(inputs: list[str | Path]) -> list[Path]:
+    """The files that are meant by some names: of files, of folders, patterns such as ``*.jpg``, or ``@list.txt``.
+
+    Folders are searched for images and HDF5 files at any depth. A list has a name on each line, relative to its own
+    folder or to the current one. A name on its own that is nothing, or an empty folder, is a PictureError.
+    """
+    found, missing = [], []
+    for given in map(str, inputs):
+        path = Path(given)
+        if path.is_dir():
+            inside = sorted(one for one in path.rglob("*") if one.name.lower().endswith(SUFFIXES) and one.is_file())
+            inside = [one for one in inside if not one.name.startswith(".")]
+            if not inside:
+                raise PictureError(f"{path}: is a folder without images; name one that holds some, at any depth.")
+            found += inside
+        elif path.exists() or "{band}" in given:
+            found.append(path)
+        elif given.startswith("@"):
+            found += _read_list(Path(given[1:]))
+        elif matches := sorted(glob.glob(given, recursive=True)):
+            found += map(Path, matches)
+        else:
+            missing.append(given)
+    if missing:
+        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        such = "is no such file" if len(missing) == 1 else "are no such files"
+        raise PictureError(f"{named}: there {such}; give JPEG, PNG or FITS images, or an HDF5 file.")
+    return found
+
+
+def _read_list(path: Path) -> list[Path]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        raise PictureError(
+            f"@{path}: there is no such list; give a file with the name of an image on each line."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise PictureError(f"@{path}: is no list of names; write the name of an image on each line.") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if not names:
+        raise PictureError(f"@{path}: is empty; write the name of an image on each line.")
+    return [beside if (beside := path.parent / name).exists() else Path(name) for name in names]
+
+
+def read_blocks(
+    paths: list[Path], prepare: Callable[[np.ndarray], torch.Tensor], reading: Reading, span: float | None
+) -> tuple[int, Iterator[Block]]:
+    """How many galaxies some files hold, and these in blocks, read ahead by threads.
+
+    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. ``prepare`` makes a
+    network's input of square images (n, s, s, 3) uint8, which span ``span`` arcsec where their pixel scale is known.
+    """
+    jobs, count, block = [], 0, Block()
+    for path in paths:
+        if not is_hdf5(path):
+            if not jobs or not isinstance(jobs[-1], list) or len(jobs[-1]) == BLOCK:
+                jobs.append([])
+            jobs[-1].append(path)
+            count += 1
+            continue
+        try:
+            galaxies = open_galaxies(path, labelled=False)
+        except GalutilsError as error:
+            block.failures.append(str(error))
+            continue
+        count += len(galaxies)
+        jobs += [(galaxies, rows) for rows in np.split(np.arange(len(galaxies)), range(BLOCK, len(galaxies), BLOCK))]
+
+    def read(job: list[Path] | tuple[Galaxies, np.ndarray]) -> Block:
+        block = _read_files(job, reading, span) if isinstance(job, list) else _read_rows(*job, reading, span)
+        # Pictures of one size are prepared at once, which is how those of one survey come.
+        groups = groupby((picture.image for picture in block.pictures), np.shape)
+        batches = [prepare(np.stack(list(images))) for _, images in groups]
+        block.batch = torch.cat(batches) if batches else None
+        return block
+
+    def blocks() -> Iterator[Block]:
+        yield block
+        with ThreadPoolExecutor(READERS) as pool:
+            ahead = deque()
+            for job in jobs:
+                ahead.append(pool.submit(read, job))
+                if len(ahead) > READERS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    return count, blocks()
+
+
+def _read_files(paths: list[Path], reading: Reading, span: float | None) -> Block:
+    block = Block()
+    for path in paths:
+        try:
+            block.pictures.append(read_picture(path, reading, span))
+            block.names.append(str(path))
+        except PictureError as error:
+            block.failures.append(str(error))
+    return block
+
+
+def _read_rows(galaxies: Galaxies, rows: np.ndarray, reading: Reading, span: float | None) -> Block:
+    names = [f"{galaxies.path}[{row}]" for row in rows]
+    scales = np.full(len(rows), np.nan) if galaxies.pxscale is None else galaxies.pxscale[rows]
+    try:
+        images = galaxies.read_images(rows)
+        pictures = [
+            as_picture(image, float(scale) if scale > 0 else None, reading, span, name)
+            for name, image, scale in zip(names, images, scales, strict=True)
+        ]
+    except GalutilsError as error:
+        return Block(failures=[str(error)])
+    return Block(names, pictures)

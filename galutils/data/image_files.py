@@ -160,7 +160,8 @@ def describe_frame(image: np.ndarray) -> tuple[str, ...]:
     if all((rows == image[0, 0]).all() for rows in (image[0], image)):
         return ("blank",)
     grey = ("grey",) if all((rows == rows[..., :1]).all() for rows in (image[0], image)) else ()
-    light = image @ np.ones(3, np.float32)
+    step = max(1, len(image) // 64)  # some 64 by 64 of the pixels are enough
+    light = image[::step, ::step] @ np.ones(3, np.float32)
     size = max(1, len(light) // 16)
     count = len(light) // size
     cells = light[: size * count, : size * count].reshape(count, size, count, size).mean(axis=(1, 3))
@@ -168,7 +169,7 @@ def describe_frame(image: np.ndarray) -> tuple[str, ...]:
     excess = cells[count // 4 : count - count // 4, count // 4 : count - count // 4].max() - sky
     noise = 1.4826 * np.median(np.abs(cells - sky))
     # Of a pixel, by its neighbour: a galaxy that fills the frame is smooth, and stands out of that.
-    grain = 1.4826 * np.median(np.abs(np.diff(light[:: max(1, size // 4)]))) / np.sqrt(2)
+    grain = 1.4826 * np.median(np.abs(np.diff(light))) / np.sqrt(2)
     return ("empty sky", *grey) if excess < 5 * noise and excess < grain else grey
 
 
@@ -215,8 +216,8 @@ def _read_common(content: bytes, label) -> tuple[np.ndarray, tuple[str, ...]]:
                 raise PictureError(f"{label}: has {image.width} by {image.height} pixels; cut the galaxy out first.")
             frames = getattr(image, "n_frames", 1)
             notes = (f"the first of {frames} pages",) if frames > 1 else ()
-            upright = ImageOps.exif_transpose(image)
-            return (_read_deep if image.mode.startswith("I") else _read_colours)(upright, label), notes
+            ImageOps.exif_transpose(image, in_place=True)
+            return (_read_deep if image.mode.startswith("I") else _read_colours)(image, label), notes
     except PictureError:
         raise
     except UnidentifiedImageError:

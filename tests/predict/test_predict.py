@@ -1,6 +1,7 @@
 """``galutils predict``, ``similar`` and ``runs``, through the command line."""
 
 import json
+import re
 import sys
 
 import h5py
@@ -17,11 +18,14 @@ from galutils.data.galaxies import open_galaxies
 from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
-from galutils.data.stretch import BAND_SCALES, NATIVE_PIXEL, combine
+from galutils.data.stretch import BAND_SCALES, FIELD, combine
 from galutils.models import cnn
 from galutils.study.runs import Run, write_run
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
+
+NO_FIELD = "galutils: the field of view of %d of %d images is not known; they are taken to show 67 arcsec, as the "
+NO_FIELD += "training images do (--field and --pixel-scale say otherwise).\n"
 
 
 @pytest.fixture(scope="module")
@@ -122,8 +126,10 @@ def test_without_the_data_it_classifies_and_says_what_was_not_checked(call, run_
         code, out, err = call("predict", run_dir, path, "--json")
         assert code == 0
         assert json.loads(out)[0]["distance"] is None
-        assert "was not checked" in err
-        code, out, err = call("predict", run_dir, path, "--json", "--data", folder / "moved.h5")
+        unchecked = "galutils: likeness to the training galaxies was not checked: sky.h5, which the run in "
+        unchecked += f"{run_dir} read, was not found; name it by --data.\n"
+        assert err == unchecked + NO_FIELD % (1, 1)
+        code, out, err = call("predict", run_dir, path, "--json", "--data", folder / "moved.h5", "--field", FIELD)
         assert (code, err) == (0, "")
         assert json.loads(out)[0]["distance"] > 0
     finally:
@@ -145,14 +151,100 @@ def test_fits_is_stretched_as_the_simulator_does_it(tmp_path):
     native = rng.normal(0.02, 0.02, (3, 40, 40)).astype(np.float32)
     fits.writeto(tmp_path / "cutout.fits", native)
     expected = np.rint(combine(native * BAND_SCALES[:, None, None])).astype(np.uint8)[::-1]
-    np.testing.assert_array_equal(read_picture(tmp_path / "cutout.fits"), expected)
-    # Twice the pixel side at the same surface brightness is four times the flux, and the same picture.
-    header = fits.Header({"CDELT1": -2 * NATIVE_PIXEL / 3600, "CDELT2": 2 * NATIVE_PIXEL / 3600, "BANDS": "griz"})
-    header["CTYPE1"], header["CTYPE2"] = "RA---TAN", "DEC--TAN"
-    four = 4 * np.stack([native[0], native[1], np.full((40, 40), np.nan, np.float32), native[2]])
-    fits.writeto(tmp_path / "four.fits", four, header)
-    found = read_picture(tmp_path / "four.fits").astype(int)
-    assert np.abs(found - expected).max() <= 1
+    np.testing.assert_array_equal(read_picture(tmp_path / "cutout.fits").image, expected)
+
+
+def header(scale):
+    stated = {"BANDS": "grz", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
+    return fits.Header(stated | {"CD1_1": -scale / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale / 3600})
+
+
+def test_inputs_are_named_in_every_way_and_bad_ones_cost_only_themselves(call, folder, run_dir, tmp_path, monkeypatch):
+    rows = [3, 5, 7, 9, 11]
+    deep = tmp_path / "all" / "deep"
+    deep.mkdir(parents=True)
+    paths = save_rows(deep, open_galaxies(folder / "sky.h5"), rows)
+    paths[0].rename(tmp_path / "all" / "a.png")
+    (deep / "labels.csv").write_text("file,label")
+    (deep / ".hidden.png").write_text("no image")
+    (tmp_path / "list.txt").write_text("all/a.png\n\nall/deep/11.png\n")
+    cut_jpeg(bad := tmp_path / "all" / "b.jpg")
+
+    def classified(*names):
+        code, out, err = call("predict", run_dir, *names, "--json", "--field", FIELD)
+        return code, [one["path"].removeprefix(f"{tmp_path}/") for one in json.loads(out)], err
+
+    inside = ["all/a.png", "all/deep/11.png", "all/deep/5.png", "all/deep/7.png", "all/deep/9.png"]
+    code, found, err = classified(tmp_path / "all")
+    assert (code, found) == (1, inside)
+    assert re.fullmatch(rf"galutils: {re.escape(str(bad))}: is a damaged image \(.+\); get it again\.\n", err)
+    assert classified(deep) == (0, inside[1:], "")
+    assert classified(tmp_path / "*" / "*.png") == (0, inside[:1], "")
+    assert classified(tmp_path / "**" / "*.png")[1] == inside
+    assert classified(f"@{tmp_path}/list.txt", deep / "5.png")[1] == ["all/a.png", "all/deep/11.png", "all/deep/5.png"]
+    monkeypatch.chdir(tmp_path)
+    lists = tmp_path / "elsewhere" / "list.txt"
+    lists.parent.mkdir()
+    lists.write_text("all/a.png\nall/gone.png\n")
+    gone = "galutils: all/gone.png: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
+    assert classified(f"@{lists}") == (1, ["all/a.png"], gone)
+
+    (tmp_path / "none").mkdir()
+    no_files = "x.png, y.png: there are no such files; give JPEG, PNG or FITS images, or an HDF5 file."
+    refused(call("predict", run_dir, "x.png", paths[1], "y.png"), no_files)
+    empty = "none: is a folder without images; name one that holds some, at any depth."
+    refused(call("predict", run_dir, "none"), empty)
+    no_list = "@list: there is no such list; give a file with the name of an image on each line."
+    refused(call("predict", run_dir, "@list"), no_list)
+    (tmp_path / "list").touch()
+    refused(call("predict", run_dir, "@list"), "@list: is empty; write the name of an image on each line.")
+    no_names = f"@{paths[1]}: is no list of names; write the name of an image on each line."
+    refused(call("predict", run_dir, f"@{paths[1]}"), no_names)
+    in_folder = "none: is a folder; name an image inside it."
+    refused(call("similar", run_dir, "none"), in_folder)
+
+
+def test_what_is_odd_about_a_picture_is_said(call, folder, run_dir, tmp_path):
+    (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
+    with Image.open(galaxy) as image:
+        image.convert("L").save(tmp_path / "a_grey.png")
+    Image.new("RGB", (48, 48), (32, 32, 32)).save(tmp_path / "b_blank.png")
+    noise = np.random.default_rng(0).normal(0, 0.02, (3, 48, 48)).astype(np.float32)
+    fits.writeto(tmp_path / "c_sky.fits", noise, header(FIELD / 48))
+    fits.writeto(tmp_path / "d_small.fits", noise[:, :24, :24], header(FIELD / 48))
+    code, out, err = call("predict", run_dir, tmp_path, "--json")
+    said = [(one["warning"] or "").split("; ") for one in json.loads(out)]
+    assert (code, err) == (0, NO_FIELD % (3, 5))
+    assert not {"grey", "blank", "empty sky"} & {*said[0]}
+    assert [words[0] for words in said[1:]] == ["grey", "blank", "empty sky", "shows 33.5 of 67.1 arcsec"]
+
+
+def test_the_same_field_gives_the_same_answer_at_any_scale_and_in_any_file(call, folder, run_dir, tmp_path):
+    """A frame of twice the field, and FITS at three pixel scales, against the very picture of the file."""
+    sky = open_galaxies(folder / "sky.h5")
+    rows = np.arange(8)
+    images = sky.read_images(rows)
+    wide = np.full((8, 96, 96, 3), 32, np.uint8)
+    wide[:, 24:72, 24:72] = images
+    with h5py.File(tmp_path / "wide.h5", "w") as file:
+        file["images"], file["pxscale"] = wide, sky.pxscale[rows]
+    expected = call("predict", run_dir, *save_rows(tmp_path, sky, rows), "--json", "--field", FIELD)
+    found = call("predict", run_dir, tmp_path / "wide.h5", "--json")
+    assert found[2] == ""
+    probabilities = [np.array([one["probabilities"] for one in json.loads(out)]) for _, out, _ in (expected, found)]
+    np.testing.assert_allclose(*probabilities, atol=1e-6)
+
+    flux = np.random.default_rng(1).normal(0.02, 0.01, (3, 64, 64)).astype(np.float32)
+    flux[:, 24:40, 20:44] += 0.3
+    for scale, part in ((FIELD / 64, 1), (FIELD / 128, 2)):
+        fits.writeto(tmp_path / f"{part}.fits", flux.repeat(part, axis=1).repeat(part, axis=2), header(scale))
+        Image.fromarray(read_picture(tmp_path / f"{part}.fits").image).save(tmp_path / f"{part}.fits.png")
+        named = (tmp_path / f"{part}.fits", tmp_path / f"{part}.fits.png")
+        cutout, image = json.loads(call("predict", run_dir, *named, "--json")[1])
+        np.testing.assert_allclose(cutout["probabilities"], image["probabilities"], atol=1e-6)
+        np.testing.assert_array_equal(
+            read_picture(named[0]).image[::part, ::part], read_picture(tmp_path / "1.fits").image
+        )
 
 
 def test_similar_finds_the_galaxy_itself_and_draws_a_sheet(call, folder, run_dir, tmp_path):
@@ -200,42 +292,57 @@ def cutout(shape, value=0.0, **header):
     return lambda path: fits.writeto(path, np.full(shape, value, np.float32), fits.Header(header))
 
 
+NO_LAYOUT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout."
+GET_AGAIN = "{path}: cannot be read as FITS (…); get it again."
+
 BAD = {
-    "missing": ("x.jpg", lambda path: None, "there is no such file"),
-    "a folder": ("x.jpg", lambda path: path.mkdir(), "is a folder"),
-    "empty": ("x.jpg", lambda path: path.touch(), "is empty"),
-    "text": ("x.png", lambda path: path.write_text("<html>not found</html>"), "is not an image"),
-    "cut short": ("x.jpg", cut_jpeg, "is a damaged image"),
-    "16 bits": ("x.png", picture("I;16"), "8 bits for each colour"),
-    "too small": ("x.png", picture(size=(48, 5)), "is 48 by 5 pixels"),
-    "too large": ("x.png", picture("1", (20_000, 6_000)), "cut the galaxy out first"),
-    "text as FITS": ("x.fits", lambda path: path.write_text("SIMPLE"), "cannot be read as FITS"),
-    "FITS cut short": ("x.fits", cut_fits, "FITS"),
-    "FITS table": ("x.fits", lambda path: fits.BinTableHDU.from_columns([]).writeto(path), "holds no image"),
-    "one band": ("x.fits", cutout((48, 48)), "give a cutout with g, r and z"),
-    "other bands": ("x.fits", cutout((3, 48, 48), BANDS="ugr"), "give a cutout with g, r and z"),
-    "FITS of NaN": ("x.fits", cutout((3, 48, 48), np.nan), "has no finite pixel"),
-    "HDF5 without images": ("x.h5", hdf5(ans=np.zeros(3, np.uint8)), "has no dataset 'images'"),
-    "HDF5 of floats": ("x.h5", hdf5(images=np.zeros((3, 16, 16, 3))), "not uint8"),
-    "HDF5 in name only": ("x.h5", lambda path: path.write_text("hello"), "is not an HDF5 file"),
+    "missing": (
+        "x.jpg", lambda path: None,
+        "{path}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.",
+    ),
+    "empty": ("x.jpg", lambda path: path.touch(), "{path}: is empty; get it again."),
+    "text": (
+        "x.png", lambda path: path.write_text("<html>not found</html>"),
+        "{path}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.",
+    ),
+    "cut short": ("x.jpg", cut_jpeg, "{path}: is a damaged image (…); get it again."),
+    "too small": ("x.png", picture(size=(48, 5)), "{path}: is 48 by 5 pixels; 8 by 8 is the least."),
+    "too large": (
+        "x.png", picture("1", (20_000, 6_000)), "{path}: has 20000 by 6000 pixels; cut the galaxy out first.",
+    ),
+    "text as FITS": ("x.fits", lambda path: path.write_text("SIMPLE"), GET_AGAIN),
+    "FITS cut short": ("x.fits", cut_fits, GET_AGAIN),
+    "FITS table": (
+        "x.fits", lambda path: fits.BinTableHDU.from_columns([]).writeto(path),
+        "{path}: holds no image; give a cutout with the bands g, r and z.",
+    ),
+    "FITS of NaN": (
+        "x.fits", cutout((3, 48, 48), np.nan),
+        "{path}: has no finite pixel; the survey may not have seen this place.",
+    ),
+    "HDF5 without images": ("x.h5", hdf5(ans=np.zeros(3, np.uint8)), "{path}: has no dataset 'images'; " + NO_LAYOUT),
+    "HDF5 of floats": (
+        "x.h5", hdf5(images=np.zeros((3, 16, 16, 3))),
+        "{path}: 'images' has dtype float64, not uint8; store grey levels from 0 to 255 as uint8.",
+    ),
+    "HDF5 in name only": ("x.h5", lambda path: path.write_text("hello"), "{path}: is not an HDF5 file; " + NO_LAYOUT),
 }  # fmt: skip
 
 
-def refused(result, message):
+def refused(result, sentence, path=""):
+    """The command said this sentence alone and failed; … stands for the words of another library."""
     code, out, err = result
-    assert code == 1
-    assert out == ""
-    assert message in err
-    assert err.startswith("galutils: ")
-    assert err.count("\n") == 1
+    assert (code, out) == (1, "")
+    pattern = re.escape(f"galutils: {sentence}\n".replace("{path}", str(path))).replace("…", ".+")
+    assert re.fullmatch(pattern, err), err
 
 
-@pytest.mark.parametrize(("name", "write", "message"), BAD.values(), ids=BAD)
-def test_bad_images(call, run_dir, tmp_path, name, write, message):
-    write(tmp_path / name)
-    refused(call("predict", run_dir, tmp_path / name), message)
+@pytest.mark.parametrize(("name", "write", "sentence"), BAD.values(), ids=BAD)
+def test_bad_images(call, run_dir, tmp_path, name, write, sentence):
+    write(path := tmp_path / name)
+    refused(call("predict", run_dir, path), sentence, path)
     if not name.endswith(".h5"):
-        refused(call("similar", run_dir, tmp_path / name, "--to", tmp_path / "s.png"), message)
+        refused(call("similar", run_dir, path, "--to", tmp_path / "s.png"), sentence, path)
         assert not (tmp_path / "s.png").exists()
 
 
@@ -244,22 +351,40 @@ def spoil(name, content):
 
 
 RUNS = {
-    "no run": (lambda run: (run / "metrics.json").unlink(), "has no complete run"),
-    "metrics cut short": (spoil("metrics.json", b'{"a'), "is not JSON"),
-    "metrics of something else": (spoil("metrics.json", b'{"format": 2, "model": {}}'), "its network cannot be read"),
-    "an earlier version": (spoil("metrics.json", b'{"model": {}}'), "was made by another version of this study"),
-    "no model": (lambda run: (run / "model.safetensors").unlink(), "has no model.safetensors"),
-    "model cut short": (spoil("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"), "its network cannot be read"),
-    "another recipe": (
-        spoil("metrics.json", b'{"format": 2, "model": {"name": "custom_cnn", "channels": 3}}'),
-        "its network cannot be read",
+    "no run": (lambda run: (run / "metrics.json").unlink(), "{path}: has no complete run; run its notebook first."),
+    "metrics cut short": (
+        spoil("metrics.json", b'{"a'),
+        "{path}/metrics.json: is not JSON (…); delete it and run its notebook again.",
     ),
-    "no labels": (spoil("metrics.json", b'{"format": 2, "model": {"clusters": 10}}'), "learnt from no labels"),
+    "metrics of something else": (
+        spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {}}'),
+        "{path}: its network cannot be read (…); run its notebook again.",
+    ),
+    "an earlier version": (
+        spoil("metrics.json", b'{"model": {}}'),
+        "{path}: was made by another version of this study; run its notebook again.",
+    ),
+    "no model": (
+        lambda run: (run / "model.safetensors").unlink(),
+        "{path}: has no model.safetensors; run its notebook again.",
+    ),
+    "model cut short": (
+        spoil("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"),
+        "{path}: its network cannot be read (…); run its notebook again.",
+    ),
+    "another recipe": (
+        spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {"name": "custom_cnn", "channels": 3}}'),
+        "{path}: its network cannot be read (…); run its notebook again.",
+    ),
+    "no labels": (
+        spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {"clusters": 10}}'),
+        "{path}: learnt from no labels, so it cannot classify; name a run of notebooks 02 to 05.",
+    ),
 }
 
 
-@pytest.mark.parametrize(("damage", "message"), RUNS.values(), ids=RUNS)
-def test_bad_runs(call, run_dir, tmp_path, damage, message):
+@pytest.mark.parametrize(("damage", "sentence"), RUNS.values(), ids=RUNS)
+def test_bad_runs(call, run_dir, tmp_path, damage, sentence):
     copy = tmp_path / "run"
     copy.mkdir()
     for path in run_dir.iterdir():
@@ -267,16 +392,21 @@ def test_bad_runs(call, run_dir, tmp_path, damage, message):
             (copy / path.name).write_bytes(path.read_bytes())
     damage(copy)
     Image.new("RGB", (48, 48)).save(tmp_path / "x.png")
-    refused(call("predict", copy, tmp_path / "x.png"), message)
+    refused(call("predict", copy, tmp_path / "x.png"), sentence, copy)
 
 
 def test_other_wrong_choices(call, folder, run_dir, tmp_path):
     Image.new("RGB", (48, 48)).save(tmp_path / "x.png")
     write_simulated(tmp_path / "other.h5", 20, 16)
-    refused(call("predict", run_dir, tmp_path / "x.png", "--data", tmp_path / "other.h5"), "is not sky.h5")
-    refused(call("predict", run_dir, tmp_path / "x.png", "--data", "absent.h5"), "there is no such file")
-    refused(call("similar", run_dir, tmp_path / "x.png", "--to", "sheet.txt"), "cannot be drawn")
-    refused(call("similar", run_dir, tmp_path / "other.h5"), "give one image")
-    refused(call("runs", tmp_path), "has no complete run")
+    one, other, moved = tmp_path / "x.png", tmp_path / "other.h5", "{path}: is not sky.h5 as the run read it, by its "
+    refused(call("predict", run_dir, one, "--data", other), moved + "checksum; give that file.", other)
+    no_data = "absent.h5: there is no such file; give sky.h5, which the run read."
+    refused(call("predict", run_dir, one, "--data", "absent.h5"), no_data)
+    no_sheet = "sheet.txt: cannot be drawn; let its name end on .png, .jpg, .webp, .svg, .pdf."
+    refused(call("similar", run_dir, one, "--to", "sheet.txt"), no_sheet)
+    refused(call("similar", run_dir, other), "{path}: is an HDF5 file; give one image.", other)
+    no_runs = "{path}: has no complete run; make report makes some, or name another folder."
+    refused(call("runs", tmp_path), no_runs, tmp_path)
+    refused(call("predict", run_dir, one, "--field", 0), "field is 0.0; give arcsec above 0.")
     assert call("predict", run_dir, tmp_path / "x.png", "--json", "--csv")[0] == 2
     assert call("predict", run_dir)[0] == 2

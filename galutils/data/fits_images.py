@@ -32,6 +32,8 @@ _COMPANION = re.compile(
     r"con|ctx|context|n?exp|exposure|chi2|model|resid\w*|bkg|background|sky|segm?\w*)s?( |$)"
 )
 
+_NANOMAGGY = 3.631e-6  # in Jy
+
 #: Flux in nanomaggies below which a value, such as -99 or -9999, stands for "no data".
 _NO_FLUX = -90.0
 
@@ -60,21 +62,25 @@ def read_fits(files: dict[str, bytes], reading: Reading, label) -> tuple[np.ndar
     planes = [planes[place] for place in places]
     if len({plane.pixels.shape for plane in planes}) > 1:
         raise PictureError(f"{label}: has bands of different sizes; cut them out alike.")
-    stated, matrix = _geometry(planes[0].headers[0])
+    headers = {id(header := plane.headers[0]): header for plane in planes}
+    (stated, matrix), *others = (_geometry(header) for header in headers.values())
+    if any(stated and other and abs(other / stated - 1) > 0.01 for other, _ in others):
+        raise PictureError(f"{label}: has bands of different pixel scales; cut them out alike.")
     scale, _ = settle_scale(stated, planes[0].pixels.shape, reading)
-    flux = np.stack([_native_flux(plane, scale, label) for plane in planes])
+    converted = [_native_flux(plane, scale, label) for plane in planes]
+    flux = np.stack([values for values, _ in converted])
     if not np.isfinite(flux).any():
         raise PictureError(f"{label}: has no finite pixel; the survey may not have seen this place.")
-    notes = (*_assumptions(planes[0], scale, bands, reading), *_gaps(bands, flux))
+    notes = (*_assumptions(planes[0], converted[0][1], bands, reading), *_gaps(bands, flux))
     weights = [_WEIGHTS.get(band, scale) for band, scale in zip(bands, BAND_SCALES, strict=True)]
     light = np.nan_to_num(flux) * np.array(weights, np.float32)[:, None, None]
     return _upright(np.rint(combine(light)).astype(np.uint8), matrix), stated, notes
 
 
 def split_bands(text: str) -> list[str]:
-    """Names of bands, in lower case, from "grz", "g,r,z" or "F435W F606W F814W"."""
-    names = re.split(r"[,;\s]+", text.strip().lower())
-    return names if len(names) > 1 else list(names[0])
+    """Names of bands, in lower case, from "grz", "g,r,z", "F814W" or "F435W F606W F814W"."""
+    names = re.findall(r"[^,;\s]+", text.lower())
+    return names if len(names) > 1 or re.search(r"\d", text) else list("".join(names))
 
 
 def _read_planes(content: bytes, band: str, label) -> list[_Plane]:
@@ -161,7 +167,7 @@ def _choose(names: list[str], reading: Reading, label) -> tuple[list[str], list[
     elif wanted and len(wanted) != count:
         raise PictureError(f"{label}: has {count} planes, but {len(wanted)} bands are named; name each plane in order.")
     elif wanted or count in (1, 3):
-        names = shown = wanted or ["an unnamed band"] if count == 1 else wanted or list("grz")
+        names = shown = wanted or (list("grz") if count == 3 else ["unnamed"])
     else:
         raise PictureError(f"{label}: has {count} planes and does not say of which bands; name them, such as griz.")
     if set("grz") <= set(shown):
@@ -207,8 +213,11 @@ def _geometry(header: fits.Header) -> tuple[float | None, np.ndarray | None]:
     return (scale, north) if scale > 0 else (None, None)
 
 
-def _native_flux(plane: _Plane, scale: float | None, label) -> np.ndarray:
-    """(H, W) float32 nanomaggies that a native pixel of the survey would hold; NaN where there are no data."""
+def _native_flux(plane: _Plane, scale: float | None, label) -> tuple[np.ndarray, bool]:
+    """Nanomaggies that a native pixel of the survey would hold, (H, W) float32, and whether a scale was lacking for it.
+
+    They are NaN where there are no data.
+    """
     text = plane.stated("BUNIT")
     if not text and plane.pixels.dtype.kind != "f":
         raise PictureError(
@@ -218,38 +227,35 @@ def _native_flux(plane: _Plane, scale: float | None, label) -> np.ndarray:
     factor, is_brightness = _nanomaggies(text, label) if text else (1.0, False)
     flux = plane.pixels.astype(np.float32) * np.float32(factor)
     flux[~(np.isfinite(flux) & (flux > _NO_FLUX))] = np.nan
-    if not is_brightness and not plane.is_native and scale:
-        flux *= (NATIVE_PIXEL / scale) ** 2
-    return flux
+    if is_brightness or plane.is_native:
+        return flux, False
+    return flux * ((NATIVE_PIXEL / scale) ** 2 if scale else 1), not scale
 
 
 def _nanomaggies(text: str, label) -> tuple[float, bool]:
     """What one unit is in nanomaggies, per pixel, or if it is one of surface brightness, per native pixel; which."""
-    usual = re.sub(r"\bn(ano)? ?m(aggies|aggy|gy)\b", "nmgy", text.replace(" per ", "/"), flags=re.I)
-    usual = re.sub(r"\bm(aggies|aggy|gy)\b", "mgy", usual, flags=re.I)
-    nanomaggy = 3.631e-6 * units.Jy
-    flux = units.zero_point_flux(3631 * units.Jy)
+    usual = re.sub(r"\bn(ano)? ?m(aggies|aggy|gy)\b", f"{_NANOMAGGY} Jy", text.replace(" per ", "/"), flags=re.I)
+    usual = re.sub(r"\bm(aggies|aggy|gy)\b", f"{_NANOMAGGY * 1e9} Jy", usual, flags=re.I)
     try:
-        with units.add_enabled_units([units.mgy, units.nmgy]):
-            unit = units.Unit(usual)
+        unit = units.Unit(usual)
     except (ValueError, TypeError):
         unit = units.dimensionless_unscaled
     for area, is_brightness in ((1, False), (units.pix, False), (NATIVE_PIXEL**2 * units.arcsec**2, True)):
         value = 1 * unit * area
-        if value.unit.is_equivalent(units.Jy, flux):
-            return float(value.to(units.Jy, flux) / nanomaggy), is_brightness
+        if value.unit.is_equivalent(units.Jy):
+            return float(value.to_value(units.Jy)) / _NANOMAGGY, is_brightness
     raise PictureError(
         f"{label}: is in '{text}', which is no calibrated flux; convert it to nanomaggies (of a magnitude zero point "
         "ZP: times 10^(0.4 (22.5 - ZP)))."
     )
 
 
-def _assumptions(plane: _Plane, scale: float | None, bands: list[str], reading: Reading) -> tuple[str, ...]:
+def _assumptions(plane: _Plane, lacks_scale: bool, bands: list[str], reading: Reading) -> tuple[str, ...]:
     """What is taken to be so, and which bands are shown where they are others than the training's."""
     unstated = {
         "bands": not (plane.band or reading.bands or reading.grey),
         "units": not (plane.is_native or plane.stated("BUNIT")),
-        "pixel scale": not (plane.is_native or scale),
+        "pixel scale": lacks_scale,
     }
     silent = ", ".join(what for what, holds in unstated.items() if holds)
     notes = (f"FITS header without {silent}: taken as the Legacy Surveys'",) if silent else ()

@@ -222,7 +222,9 @@ def _read_common(content: bytes, label) -> tuple[np.ndarray, tuple[str, ...]]:
         raise
     except UnidentifiedImageError:
         raise PictureError(f"{label}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:  # from far more pixels on
+        raise PictureError(f"{label}: has far more than {MOST_PIXELS:,} pixels; cut the galaxy out first.") from None
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise PictureError(f"{label}: is a damaged image ({first_line(error)}); get it again.") from error
 
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
@@ -66,16 +67,15 @@ def classify(
     tables, failures, unknown = [], [], 0
     for block in tracked(blocks, count, "image", weight=lambda block: len(block.names)):
         failures += block.failures
-        if block.batch is None:
+        if not block.names:
             continue
-        features, probabilities = classifier.of_batch(block.batch)
+        features, probabilities = classifier.of_batch(torch.cat(block.inputs))
         table = pd.DataFrame({"path": block.names, "class_id": probabilities.argmax(1)})
         table["class_name"] = np.array(run.classes)[table["class_id"]]
         table[run.columns] = probabilities
         table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
-        odd = ([note for note in picture.notes if note not in usual] for picture in block.pictures)
-        table["warning"] = list(map("; ".join, odd))
-        unknown += sum(picture.pixel_scale is None for picture in block.pictures)
+        table["warning"] = ["; ".join(note for note in noted if note not in usual) for noted in block.notes]
+        unknown += block.unknown
         tables.append(table)
     if not tables:
         return Prediction(pd.DataFrame(), notes, failures)

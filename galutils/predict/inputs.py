@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +31,17 @@ class Block:
     """Some galaxies as the network takes them, and what could not be read on the way to them."""
 
     names: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
+    notes: list[tuple[str, ...]] = field(default_factory=list)  # of each galaxy's picture
+    inputs: list[torch.Tensor] = field(default_factory=list)  # (1, 3, size, size) each
+    unknown: int = 0  # how many have no pixel scale
     failures: list[str] = field(default_factory=list)  # a sentence each
-    batch: torch.Tensor | None = None  # (n, 3, size, size); None if all failed
+
+    def add(self, name: str, picture: Picture, prepare: Callable[[np.ndarray], torch.Tensor]) -> None:
+        """Keep what is needed of a picture, which may be far larger than the network's input."""
+        self.names.append(name)
+        self.notes.append(picture.notes)
+        self.inputs.append(prepare(picture.image[None]))
+        self.unknown += picture.pixel_scale is None
 
 
 def training_field(run: Run) -> float | None:
@@ -112,11 +119,23 @@ def read_blocks(
         jobs += [(galaxies, rows) for rows in np.split(np.arange(len(galaxies)), range(BLOCK, len(galaxies), BLOCK))]
 
     def read(job: list[Path] | tuple[Galaxies, np.ndarray]) -> Block:
-        block = _read_files(job, reading, span) if isinstance(job, list) else _read_rows(*job, reading, span)
-        # Pictures of one size are prepared at once, which is how those of one survey come.
-        groups = groupby((picture.image for picture in block.pictures), np.shape)
-        batches = [prepare(np.stack(list(images))) for _, images in groups]
-        block.batch = torch.cat(batches) if batches else None
+        block = Block()
+        if isinstance(job, list):
+            for path in job:
+                try:
+                    block.add(str(path), read_picture(path, reading, span), prepare)
+                except PictureError as error:
+                    block.failures.append(str(error))
+            return block
+        galaxies, rows = job
+        try:
+            for row, image in zip(rows, galaxies.read_images(rows), strict=True):
+                scale = np.nan if galaxies.pxscale is None else galaxies.pxscale[row]
+                name = f"{galaxies.path}[{row}]"
+                picture = as_picture(image, float(scale) if scale > 0 else None, reading, span, name)
+                block.add(name, picture, prepare)
+        except GalutilsError as error:
+            block.failures.append(str(error))
         return block
 
     def blocks() -> Iterator[Block]:
@@ -131,28 +150,3 @@ def read_blocks(
                 yield ahead.popleft().result()
 
     return count, blocks()
-
-
-def _read_files(paths: list[Path], reading: Reading, span: float | None) -> Block:
-    block = Block()
-    for path in paths:
-        try:
-            block.pictures.append(read_picture(path, reading, span))
-            block.names.append(str(path))
-        except PictureError as error:
-            block.failures.append(str(error))
-    return block
-
-
-def _read_rows(galaxies: Galaxies, rows: np.ndarray, reading: Reading, span: float | None) -> Block:
-    names = [f"{galaxies.path}[{row}]" for row in rows]
-    scales = np.full(len(rows), np.nan) if galaxies.pxscale is None else galaxies.pxscale[rows]
-    try:
-        images = galaxies.read_images(rows)
-        pictures = [
-            as_picture(image, float(scale) if scale > 0 else None, reading, span, name)
-            for name, image, scale in zip(names, images, scales, strict=True)
-        ]
-    except GalutilsError as error:
-        return Block(failures=[str(error)])
-    return Block(names, pictures)

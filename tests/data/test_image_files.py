@@ -150,6 +150,7 @@ def test_what_is_assumed_is_said(tmp_path):
 
     silent = "FITS header without %s: taken as the Legacy Surveys'"
     assert notes() == (silent % "bands, units, pixel scale",)
+    assert notes(header=fits.Header({"BUNIT": "MJy/sr"}), bands="grz") == ()
     assert notes(header=sky(BUNIT="nanomaggy"), bands="gri") == ("other bands: g, r, i",)
     assert notes(header=sky(3600, BANDS="grz")) == ("implausible pixel scale of 3.6e+03 arcsec not used",)
     assert notes(header=sky(BANDS="grz"), pixel_scale=0.4) == ("its own pixel scale is 0.262 arcsec, not 0.4",)
@@ -242,6 +243,9 @@ def test_bands_in_several_extensions_or_files(tmp_path):
     parts[2].data = cube(Z, size=9)[0]
     fits.HDUList(parts).writeto(tmp_path / "uneven.fits")
     refused(tmp_path / "uneven.fits", "{path}: has bands of different sizes; cut them out alike.")
+    parts[2] = fits.ImageHDU(cube(Z)[0], sky(0.4, BAND="z", IMAGEW=16.0))
+    fits.HDUList(parts).writeto(tmp_path / "scales.fits")
+    refused(tmp_path / "scales.fits", "{path}: has bands of different pixel scales; cut them out alike.")
     Image.new("RGB", (16, 16)).save(tmp_path / "cut-r.fits", format="png")
     with pytest.raises(PictureError) as error:
         read_picture(tmp_path / "cut-{band}.fits")

@@ -310,6 +310,10 @@ BAD = {
     "too large": (
         "x.png", picture("1", (20_000, 6_000)), "{path}: has 20000 by 6000 pixels; cut the galaxy out first.",
     ),
+    "far too large": (
+        "x.png", picture("1", (20_000, 20_000)),
+        "{path}: has far more than 100,000,000 pixels; cut the galaxy out first.",
+    ),
     "text as FITS": ("x.fits", lambda path: path.write_text("SIMPLE"), GET_AGAIN),
     "FITS cut short": ("x.fits", cut_fits, GET_AGAIN),
     "FITS table": (

@@ -1,21 +1,34 @@
 """Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
 
 import h5py
+import nbformat
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
+from galutils.errors import GalutilsError
 from galutils.files import write_json
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.study.runs import FORMAT
 
 
-def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
-    """A run as far as the results read it; its first ``right`` test galaxies are classified correctly."""
+def refusal(function, *arguments, **choices) -> str:
+    """The whole sentence that a call is refused with."""
+    with pytest.raises(GalutilsError) as told:
+        function(*arguments, **choices)
+    return str(told.value)
+
+
+def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, **changed):
+    """A run as far as the results read it; its first ``right`` test galaxies are classified correctly.
+
+    changed: entries of its metrics.
+    """
     run_dir = runs_dir / experiment / f"seed{seed}"
     run_dir.mkdir(parents=True)
     labels = np.arange(n_test) % 10
@@ -36,8 +49,17 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40):
                 "setup_seconds": 1.0, "train_seconds": 1.0, "train_images_per_second": 1.0,
                 "predict_images_per_second": 1.0,
             },
-        },
+        } | changed,
     )  # fmt: skip
+
+
+def write_notebook(path, *cells, parameters="x = 1  # a number"):
+    """A notebook of a cell with parameters and others; its path."""
+    tagged = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    notebook = nbformat.v4.new_notebook(cells=[tagged, *(nbformat.v4.new_code_cell(cell) for cell in cells)])
+    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(notebook, path)
+    return path
 
 
 def small_layout() -> dict[str, np.ndarray]:

@@ -3,14 +3,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
+from fakes import grey_levels, refusal
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from galutils import download
-from galutils.download import FetchError
 from galutils.models import cnn
-from galutils.models.weights import WeightsError, vgg_convolutions
+from galutils.models.weights import vgg_convolutions
 from galutils.report.figures.networks import network_diagram, trace_layers
 
 
@@ -34,33 +34,29 @@ def vgg_state(layout):
     return {f"features.{name}": t.contiguous() for name, t in make_layers(cfgs[layout]).state_dict().items()}
 
 
-def batch(size=64, count=4, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
-
-
 def test_normalisation_by_hand():
     image = torch.tensor([[[[0]], [[51]], [[255]]]], dtype=torch.uint8)
     out = cnn.Normalize((0.5, 0.5, 0.5), (0.1, 0.2, 0.25))(image)
     assert out.flatten().tolist() == pytest.approx([-5, -1.5, 2], abs=1e-5)
 
 
+@pytest.mark.usefixtures("features_alone")
 def test_vgg11_agrees_with_torchvision(tmp_path):
     """Same convolutions, same normalisation: same features as torchvision's own VGG11 with its own transform.
 
     The file may hold the classifier too, as the official one does.
     """
     torch.manual_seed(0)
-    reference = torchvision.models.vgg11(weights=None).eval()
-    assert sum(p.numel() for p in reference.parameters()) == 132_863_336
-    kept = (name for name in reference.state_dict() if name.startswith("features.") or name == "classifier.6.bias")
-    save_file({name: reference.state_dict()[name].contiguous() for name in kept}, tmp_path / "v.safetensors")
+    state = vgg_state("A")
+    save_file(state | {"classifier.6.bias": torch.zeros(1000)}, tmp_path / "v.safetensors")
+    reference = make_layers(cfgs["A"])
+    reference.load_state_dict({name.removeprefix("features."): tensor for name, tensor in state.items()})
     network = cnn.vgg_finetuned("vgg11", str(tmp_path / "v.safetensors"), "all").eval()
     assert sum(p.numel() for p in network.frozen.parameters()) == 9_220_480
-    images = batch()
+    images = grey_levels(2, 32)
     transform = torchvision.transforms.Normalize(cnn.IMAGENET_MEAN, cnn.IMAGENET_STD)
     with torch.inference_mode():
-        expected = reference.features(transform(images / 255))
+        expected = reference(transform(images / 255))
         torch.testing.assert_close(network.frozen(images), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -75,9 +71,7 @@ def test_doubling_widths_are_half_of_vgg11s():
     network = cnn.vgg_scratch(widths="doubling")
     convolutions = [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert convolutions == [width // 2 for width in cfgs["A"] if width != "M"]
-    assert network.eval()(batch(32)).shape == (4, 10)
-    with pytest.raises(ValueError, match="choose constant or doubling"):
-        cnn.vgg_scratch(widths="halving")
+    assert network.eval()(grey_levels(4, 32)).shape == (4, 10)
 
 
 def test_paper_initialisation_is_normal_with_variance_one_hundredth(scratch):
@@ -86,8 +80,6 @@ def test_paper_initialisation_is_normal_with_variance_one_hundredth(scratch):
             assert layer.bias.abs().max() == 0
             assert layer.weight.mean().item() == pytest.approx(0, abs=0.02)
             assert layer.weight.std().item() == pytest.approx(0.1, rel=0.08)
-    with pytest.raises(ValueError, match="choose paper or kaiming"):
-        cnn.vgg_scratch(init="zero")
 
 
 @pytest.mark.parametrize("arguments", [
@@ -103,7 +95,7 @@ def test_paper_initialisation_is_normal_with_variance_one_hundredth(scratch):
 def test_any_image_size_gives_ten_logits_and_gradients_only_where_trained(arguments):
     network = cnn.build(**arguments).train()
     for size in (32, 70):
-        logits = network(batch(size))
+        logits = network(grey_levels(4, size))
         assert logits.shape == (4, 10)
     logits.sum().backward()
     assert all(p.grad is not None for p in network.trained.parameters())
@@ -111,16 +103,34 @@ def test_any_image_size_gives_ten_logits_and_gradients_only_where_trained(argume
     assert not network.frozen.training
 
 
+@pytest.mark.parametrize(("frozen", "expected"), [(0, 0), (3, 3), ("three-blocks", 4), ("all", 8)])
 @pytest.mark.usefixtures("features_alone")
-def test_frozen_convolutions_are_counted():
-    for frozen, expected in ((0, 0), (3, 3), ("three-blocks", 4), ("all", 8)):
-        network = cnn.vgg_finetuned("vgg11", "random", frozen)
-        assert sum(isinstance(layer, nn.Conv2d) for layer in network.frozen) == expected
-        assert sum(isinstance(layer, nn.Conv2d) for layer in network.trained) == 8 - expected
-        assert network.recipe["frozen_convs"] == expected
-    for wrong in (9, "some"):
-        with pytest.raises(ValueError, match="frozen_convs"):
-            cnn.vgg_finetuned("vgg11", "random", wrong)
+def test_frozen_convolutions_are_counted(frozen, expected):
+    network = cnn.vgg_finetuned("vgg11", "random", frozen)
+    assert sum(isinstance(layer, nn.Conv2d) for layer in network.frozen) == expected
+    assert sum(isinstance(layer, nn.Conv2d) for layer in network.trained) == 8 - expected
+    assert network.recipe["frozen_convs"] == expected
+
+
+OTHER = "choose all, three-blocks or a number up to 8."
+REFUSED = {
+    "There is no network 'vgg'; choose one of vgg_scratch, vgg_finetuned, custom_cnn.": {"name": "vgg"},
+    "widths is 'halving'; choose constant or doubling.": {"name": "vgg_scratch", "widths": "halving"},
+    "init is 'zero'; choose paper or kaiming.": {"name": "vgg_scratch", "init": "zero"},
+    f"frozen_convs is 9; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 9},
+    f"frozen_convs is 'some'; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "some"},
+    "later_layers is 'x'; choose new or pretrained.": {
+        "name": "vgg_finetuned",
+        "weights": "random",
+        "later_layers": "x",
+    },
+}
+
+
+@pytest.mark.parametrize(("sentence", "arguments"), REFUSED.items(), ids=REFUSED)
+@pytest.mark.usefixtures("features_alone")
+def test_networks_that_cannot_be_are_refused(sentence, arguments):
+    assert refusal(cnn.build, **arguments) == sentence
 
 
 @pytest.mark.usefixtures("features_alone")
@@ -140,25 +150,19 @@ def test_two_readings_of_deep_fine_tuning(tmp_path):
 
 
 @pytest.mark.usefixtures("features_alone")
-def test_weights_of_another_vgg_are_refused(tmp_path):
-    plain, named = tmp_path / "v13.safetensors", tmp_path / "named.safetensors"
-    save_file(vgg_state("B"), plain)
-    save_file(vgg_state("B"), named, metadata={"architecture": "vgg13"})
-    with pytest.raises(WeightsError, match="does not fit vgg11"):
-        vgg_convolutions("vgg11", str(plain))
-    with pytest.raises(WeightsError, match="holds vgg13, but the network is vgg11"):
-        vgg_convolutions("vgg11", str(named))
-    assert vgg_convolutions("auto", str(named))[1] == "vgg13"
+def test_a_file_says_which_vgg_it_holds(tmp_path):
+    path = tmp_path / "v13.safetensors"
+    save_file(vgg_state("B"), path, metadata={"architecture": "vgg13"})
+    assert vgg_convolutions("auto", str(path))[1] == "vgg13"
+    assert refusal(vgg_convolutions, "vgg11", str(path)) == (
+        f"{path}: holds vgg13, but the network is vgg11; set arch to match the file."
+    )
 
 
 @pytest.mark.usefixtures("features_alone")
 def test_auto_never_downloads_and_says_that_it_is_random(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-
-    def no_download(*_args, **_kwargs):
-        raise AssertionError("auto must not download")
-
-    monkeypatch.setattr("torch.hub.download_url_to_file", no_download)
+    monkeypatch.setattr("galutils.models.weights.fetch", None)
     assert vgg_convolutions("auto", "auto")[2].source == "random"
 
 
@@ -167,10 +171,10 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens on the discard port
     monkeypatch.setattr(download, "BACKOFF", 0.001)
-    with pytest.raises(FetchError, match="could not be downloaded") as caught:
-        vgg_convolutions("vgg11", "imagenet")
-    assert "\n" not in str(caught.value)
-    assert "give the path of a copy" in str(caught.value)
+    told = refusal(vgg_convolutions, "vgg11", "imagenet")
+    assert "could not be downloaded" in told
+    assert told.endswith("or give the path of a copy.")
+    assert "\n" not in told
 
 
 @pytest.mark.usefixtures("features_alone")
@@ -188,7 +192,7 @@ def test_diagram_shows_the_module_itself():
 
 def test_gradients_reach_the_input_layer_of_the_scratch_network(scratch):
     """The paper's wide initialisation may train badly, but its loss must be finite from the start."""
-    loss = nn.functional.cross_entropy(scratch.train()(batch(64)), torch.arange(4))
+    loss = nn.functional.cross_entropy(scratch.train()(grey_levels(4, 64)), torch.arange(4))
     (gradient,) = torch.autograd.grad(loss, scratch.trained[0].weight)
     assert loss.isfinite()
     assert gradient.isfinite().all()

@@ -1,12 +1,10 @@
 import pytest
 import torch
-from fakes import grey_levels, tiny_backbone
+from fakes import grey_levels, refusal, tiny_backbone
 from safetensors.torch import save_file
 
-from galutils.errors import GalutilsError
-from galutils.models.lora import SplitQKV, add_lora, merge_lora, plain_state, trainable
+from galutils.models.lora import add_lora, merge_lora, trainable
 from galutils.models.vit import load_backbone, save_backbone
-from galutils.models.weights import WeightsError
 
 
 def stepped(backbone, steps: int = 2, rate: float = 0.1):
@@ -17,12 +15,6 @@ def stepped(backbone, steps: int = 2, rate: float = 0.1):
         backbone(grey_levels()).pow(2).mean().backward()
         optimizer.step()
     return backbone
-
-
-def test_the_split_layer_computes_the_same():
-    fused = torch.nn.Linear(6, 18)
-    x = torch.randn(2, 5, 6)
-    assert torch.allclose(SplitQKV(fused)(x), fused(x), atol=1e-6)
 
 
 def test_adapters_are_the_identity_at_first_and_change_the_output_after_a_step():
@@ -63,9 +55,6 @@ def test_keys_stay_frozen_to_the_bit():
 def test_scaling_is_alpha_over_rank(alpha, scaling):
     layer = add_lora(tiny_backbone(), rank=32, alpha=alpha).vit.blocks[0].attn.qkv.q
     assert layer.scaling["default"] == pytest.approx(scaling)
-    torch.nn.init.normal_(layer.lora_B["default"].weight)
-    product = layer.lora_B["default"].weight @ layer.lora_A["default"].weight
-    assert torch.allclose(layer.get_delta_weight("default"), scaling * product, atol=1e-6)
 
 
 def test_merging_gives_a_plain_network_with_equal_output():
@@ -74,29 +63,19 @@ def test_merging_gives_a_plain_network_with_equal_output():
     assert set(merged.vit.state_dict()) == set(tiny_backbone().vit.state_dict())
     assert torch.allclose(merged(images), adapted(images), atol=1e-4)
     assert adapted.lora is not None, "the adapted network was changed"
-    assert merge_lora(merged).digest() == merged.digest()
-
-
-def test_merging_agrees_with_pefts_own():
-    adapted = stepped(add_lora(tiny_backbone(), rank=4, alpha=4))
-    state = plain_state(adapted)
-    projection = adapted.copy().vit.blocks[2].attn.proj
-    projection.merge()
-    assert torch.allclose(projection.base_layer.weight, state["blocks.2.attn.proj.weight"], atol=1e-6)
+    assert merge_lora(merged).digest() == merged.digest(), "merging a plain network changed it"
 
 
 def test_adapters_cannot_get_lost(tmp_path):
     adapted, path = stepped(add_lora(tiny_backbone(), rank=4)), tmp_path / "model.safetensors"
-    with pytest.raises(GalutilsError, match="save merge_lora"):
-        save_backbone(adapted, path)
+    assert refusal(save_backbone, adapted, path) == ("The network has LoRA adapters; save merge_lora(backbone).")
+    assert refusal(add_lora, adapted) == ("The network has adapters already; merge them first.")
     save_file({name: tensor.detach() for name, tensor in trainable(adapted).items()}, path)
-    with pytest.raises(WeightsError, match="holds LoRA adapters"):
-        load_backbone(str(path), "test_vit")
+    assert refusal(load_backbone, str(path), "test_vit") == (
+        f"{path}: holds LoRA adapters, not a whole network; merge them into one first."
+    )
 
 
-def test_settings_are_checked():
-    with pytest.raises(GalutilsError, match="already"):
-        add_lora(add_lora(tiny_backbone()))
-    for wrong in ({"rank": 0}, {"alpha": 0}):
-        with pytest.raises(GalutilsError, match="rank must"):
-            add_lora(tiny_backbone(), **wrong)
+@pytest.mark.parametrize("wrong", [{"rank": 0}, {"alpha": 0}])
+def test_impossible_adapters_are_refused(wrong):
+    assert refusal(add_lora, tiny_backbone(), **wrong) == "rank must be at least 1 and alpha greater than 0."

@@ -2,17 +2,16 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from fakes import grey_levels, tiny_backbone
+from fakes import grey_levels, refusal, tiny_backbone
 from safetensors.torch import save_file
 
 from galutils.data.galaxies import open_galaxies
-from galutils.errors import GalutilsError
 from galutils.models import embedding
 from galutils.models.embedding import Preprocessing, central, embed, prepare_images, raw_pixels, read_prepared
 from galutils.models.vit import load_backbone, save_backbone
-from galutils.models.weights import DINO_ARCH, WeightsError
+from galutils.models.weights import DINO_ARCH
 
-SMALL = Preprocessing(image_size=32, crop=1.0)
+SMALL, TINY = Preprocessing(image_size=32, crop=1.0), tiny_backbone()
 
 
 @pytest.mark.parametrize("final_norm", [True, False])
@@ -54,24 +53,24 @@ def test_the_central_part_by_hand():
     assert central(rows, 0.01)[0, 0].tolist() == [3, 4], "never nothing"
 
 
-@pytest.mark.parametrize("size", [16, 32, 64, 40])
-def test_any_size_of_whole_patches_is_taken(size):
-    assert tiny_backbone()(grey_levels(2, size)).shape == (2, 32)
+RANGES = "crop must lie above 0 and at most be 1; image_size and blocks must be at least 1."
+NO_VIT = f"'resnet18' is not a vision transformer of timm; choose one such as {DINO_ARCH}."
+NO_CLS = f"test_vit2: has no CLS token to embed images with; choose one such as {DINO_ARCH}."
+REFUSED = [
+    (RANGES, lambda _: Preprocessing(crop=0)),
+    (RANGES, lambda _: Preprocessing(blocks=0)),
+    ("interpolation is 'nearest' but must be bicubic or bilinear.", lambda _: Preprocessing(interpolation="nearest")),
+    ("34 pixels are not whole patches of 8; set image_size to 32.", lambda sky: embed(TINY, sky, Preprocessing(34))),
+    ("tiny has 4 blocks; blocks must not be 5.", lambda _: TINY.cls_tokens(grey_levels(), 5)),
+    ("normalization is 'sky' but must be imagenet or galaxy.", lambda _: load_backbone("random", "test_vit", "sky")),
+    (NO_VIT, lambda _: load_backbone("random", "resnet18")),
+    (NO_CLS, lambda _: load_backbone("random", "test_vit2")),
+]
 
 
-def test_other_sizes_are_refused_with_a_remedy(simulated):
-    with pytest.raises(GalutilsError, match="set image_size to 32"):
-        embed(tiny_backbone(), simulated, Preprocessing(image_size=34))
-    with pytest.raises(GalutilsError, match="has 4 blocks"):
-        embed(tiny_backbone(), simulated, Preprocessing(image_size=32, blocks=5))
-
-
-def test_preprocessing_is_checked():
-    for wrong in ({"crop": 0}, {"blocks": 0}, {"interpolation": "nearest"}):
-        with pytest.raises(GalutilsError, match="must"):
-            Preprocessing(**wrong)
-    with pytest.raises(GalutilsError, match="must be imagenet or galaxy"):
-        load_backbone("random", "test_vit", normalization="none")
+@pytest.mark.parametrize(("sentence", "refused"), REFUSED)
+def test_what_cannot_embed_is_refused_with_a_remedy(simulated, sentence, refused):
+    assert refusal(refused, simulated) == sentence
 
 
 def test_embeddings_stand_in_the_order_of_the_file(simulated):
@@ -83,44 +82,40 @@ def test_embeddings_stand_in_the_order_of_the_file(simulated):
     with torch.inference_mode():
         assert values[41] == pytest.approx(backbone.cls_tokens(images)[0].numpy(), abs=1e-4)
     assert torch.equal(read_prepared(simulated, [41], SMALL), images.float())
-    assert np.array_equal(values, embed(backbone, simulated, SMALL, batch_size=7).values)
+    unit = embed(backbone, simulated, Preprocessing(image_size=32, crop=1.0, l2=True)).values
+    assert unit == pytest.approx(values / np.linalg.norm(values, axis=1, keepdims=True), abs=1e-5)
 
 
-def test_unit_length(simulated):
-    values = embed(tiny_backbone(), simulated, Preprocessing(image_size=32, l2=True)).values
-    assert np.linalg.norm(values, axis=1) == pytest.approx(np.ones(100), abs=1e-5)
-
-
-def test_embedding_is_computed_once(simulated, tmp_path, monkeypatch):
-    backbone = tiny_backbone()
-    first = embed(backbone, simulated, SMALL, cache_dir=tmp_path, device="cpu")
-    monkeypatch.setattr(embedding, "_compute", None)
-    again = embed(backbone, simulated, SMALL, cache_dir=tmp_path, device="cpu")
+def test_an_embedding_is_computed_once_unless_what_is_kept_is_damaged(simulated, tmp_path, monkeypatch):
+    compute, computed = embedding._compute, []
+    monkeypatch.setattr(embedding, "_compute", lambda *given: computed.append(given) or compute(*given))
+    first, again = (embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path, device="cpu") for _ in range(2))
     assert np.array_equal(again.values, first.values)
     assert first.seconds > 0
     assert again[1:] == ("cpu", None), "what is kept may have been computed elsewhere"
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])
+    assert len(computed) == 1
+    assert np.array_equal(embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path).values, first.values)
+    assert len(computed) == 2
 
 
 def test_anything_that_changes_an_embedding_changes_its_key(simulated, tmp_path):
-    embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path)
-    embed(tiny_backbone(seed=1), simulated, SMALL, cache_dir=tmp_path)
-    embed(tiny_backbone(), simulated, Preprocessing(image_size=32, crop=0.5), cache_dir=tmp_path)
     other = tmp_path / "other.h5"
     other.write_bytes(simulated.path.read_bytes())
     with h5py.File(other, "r+") as file:
         file["images"][0] = 255 - file["images"][0]
-    embed(tiny_backbone(), open_galaxies(other), SMALL, cache_dir=tmp_path)
     normalized = tiny_backbone()
     normalized.normalization = "galaxy"
-    embed(normalized, simulated, SMALL, cache_dir=tmp_path)
+    for backbone, galaxies, preprocessing in (
+        (tiny_backbone(), simulated, SMALL),
+        (tiny_backbone(seed=1), simulated, SMALL),
+        (tiny_backbone(), simulated, Preprocessing(image_size=32, crop=0.5)),
+        (tiny_backbone(), open_galaxies(other), SMALL),
+        (normalized, simulated, SMALL),
+    ):
+        embed(backbone, galaxies, preprocessing, cache_dir=tmp_path)
     assert len(list(tmp_path.glob("embedding-*"))) == 5
-
-
-def test_a_damaged_cache_is_computed_again(simulated, tmp_path):
-    first = embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path).values
-    (cached,) = tmp_path.iterdir()
-    cached.write_bytes(cached.read_bytes()[:100])
-    assert np.array_equal(embed(tiny_backbone(), simulated, SMALL, cache_dir=tmp_path).values, first)
 
 
 def test_raw_pixels(simulated):
@@ -143,39 +138,33 @@ def test_random_weights_follow_the_seed_and_leave_the_generator_alone():
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_weights_from_a_path(tmp_path, suffix):
-    backbone = load_backbone("random", "test_vit")
-    path = tmp_path / f"weights{suffix}"
+    backbone, path = load_backbone("random", "test_vit"), tmp_path / f"weights{suffix}"
     if suffix == ".pth":
         torch.save(backbone.vit.state_dict() | {"mask_token": torch.zeros(1, 64)}, path)
     else:
         save_file(backbone.vit.state_dict(), path)
-    with pytest.raises(WeightsError, match="set arch"):
-        load_backbone(str(path))
     again = load_backbone(str(path), "test_vit")
     assert again.digest() == backbone.digest()
     assert again.source.source == path.name
-    with pytest.raises(WeightsError, match="does not fit"):
-        load_backbone(str(path), "vit_tiny_patch16_224")
+    assert refusal(load_backbone, str(path)) == (
+        f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224."
+    )
+    assert refusal(load_backbone, str(path), "vit_tiny_patch16_224").startswith(
+        f"{path}: does not fit vit_tiny_patch16_224 "
+    )
 
 
 def test_a_saved_backbone_names_its_architecture_and_normalisation(tmp_path):
-    backbone = load_backbone("random", "test_vit", normalization="galaxy")
-    save_backbone(backbone, tmp_path / "model.safetensors", adapted="yes")
-    again = load_backbone(tmp_path / "model.safetensors")
+    backbone, path = load_backbone("random", "test_vit", normalization="galaxy"), tmp_path / "model.safetensors"
+    save_backbone(backbone, path, adapted="yes")
+    again = load_backbone(path)
     assert again.digest() == backbone.digest()
     assert again.normalization == "galaxy"
     assert torch.equal(again(grey_levels(2)), backbone(grey_levels(2)))
     assert load_backbone("random", "test_vit").normalization == "imagenet"
-    with pytest.raises(WeightsError, match="holds test_vit, but"):
-        load_backbone(str(tmp_path / "model.safetensors"), "test_vit2")
-
-
-@pytest.mark.parametrize(
-    ("arch", "message"), [("resnet18", "not a vision transformer"), ("test_vit2", "has no CLS token")]
-)
-def test_networks_that_give_no_embedding_are_refused(arch, message):
-    with pytest.raises(WeightsError, match=message):
-        load_backbone("random", arch)
+    assert refusal(load_backbone, path, "test_vit2") == (
+        f"{path}: holds test_vit, but the network is test_vit2; set arch to match the file."
+    )
 
 
 def test_no_download_is_one_clear_error(monkeypatch):
@@ -184,29 +173,26 @@ def test_no_download_is_one_clear_error(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", offline)
-    with pytest.raises(WeightsError, match=r"could not be downloaded.*no route to host.*give the path"):
-        load_backbone("dino")
+    assert refusal(load_backbone, "dino") == (
+        f"The official weights of {DINO_ARCH} could not be downloaded from Hugging Face's timm/{DINO_ARCH} "
+        "(no route to host); give the path of model.safetensors from there, or choose auto or random."
+    )
 
 
-def test_auto_uses_what_is_cached_and_never_downloads(monkeypatch, tmp_path):
-    save_backbone(load_backbone("random", DINO_ARCH, seed=3), tmp_path / "cached.safetensors")
+def test_auto_uses_what_is_cached_and_whole_and_never_downloads(monkeypatch, tmp_path):
+    kept, cached = load_backbone("random", DINO_ARCH, seed=3), tmp_path / "cached.safetensors"
+    save_backbone(kept, cached)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", None)
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: None)
     assert load_backbone("auto", DINO_ARCH).source.source == "random"
-    cached = str(tmp_path / "cached.safetensors")
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: cached)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(cached))
     found = load_backbone("auto", DINO_ARCH)
-    assert found.source.source == "dino"
-    assert found.digest() == load_backbone("random", DINO_ARCH, seed=3).digest()
+    assert (found.source.source, found.digest()) == ("dino", kept.digest())
     assert load_backbone("auto", "test_vit").source.source == "random"  # what timm has for it is not DINO's
-
-
-def test_a_damaged_download_is_noticed(monkeypatch, tmp_path):
-    blob = tmp_path / ("0" * 64)
-    save_backbone(load_backbone("random", DINO_ARCH), blob)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(blob))
-    with pytest.raises(WeightsError, match="is damaged"):
-        load_backbone("dino", DINO_ARCH)
+    cached = cached.rename(tmp_path / ("0" * 64))  # the checksum that it should have
+    assert refusal(load_backbone, "dino", DINO_ARCH) == (
+        f"{cached}: is damaged (its checksum is not 000000000000…); delete it and run again."
+    )
 
 
 def test_a_stand_in_is_read_in_half_precision_and_keeps_its_name(tmp_path):

@@ -5,9 +5,12 @@ import pytest
 import torch
 
 from galutils.data.galaxies import open_galaxies
+from galutils.data.splits import split_rows
+from galutils.models import cnn
 from galutils.training import checkpoints
 from galutils.training.checkpoints import Checkpoint, run_identity
 from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 PLAIN = Settings(epochs=3, device="cpu")
 
@@ -69,10 +72,6 @@ def test_whatever_the_numbers_depend_on_makes_another_run(simulated_path, tmp_pa
 
 def test_networks_whose_layers_differ_are_other_runs(simulated, tmp_path):
     """Pooling has no weights by which two networks could be told apart."""
-    from galutils.data.splits import split_rows
-    from galutils.models import cnn
-    from galutils.training.supervised import train
-
     split, settings = split_rows(simulated), Settings(epochs=1, batch_size=32, image_size=32, device="cpu")
     found = []
     for pool in (2, 1):

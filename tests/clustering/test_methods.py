@@ -1,88 +1,51 @@
 import numpy as np
 import pytest
-from fakes import blobs
-from sklearn.decomposition import PCA
+from fakes import blobs, refusal
 
-from galutils.clustering.methods import (
-    METHODS,
-    Clustering,
-    cluster,
-    kmeans,
-    kmeans_over_seeds,
-    memberships,
-    predict_classes,
-    reduce_dimensions,
-    score_clustering,
-)
-from galutils.clustering.scores import (
-    apply_match,
-    class_memberships,
-    cluster_scores,
-    match_clusters,
-    matched_accuracy,
-    one_hot,
-)
-from galutils.errors import GalutilsError
+from galutils.clustering import methods, scores
+from galutils.clustering.methods import METHODS, Clustering, cluster, kmeans, kmeans_over_seeds, score_clustering
+from galutils.clustering.scores import apply_match, cluster_scores, match_clusters, matched_accuracy, one_hot
 from galutils.evaluation.metrics import macro_roc_auc
 
 # Rows of each cluster (row) that have each class (column). Taking the largest entry of each row first would
 # give cluster 0 class 0 (5) and leave cluster 1 with class 1 (1): 6 in all. The other way round gives 4 + 4 = 8.
-GREEDY_LOSES = np.array([[5, 4], [4, 1]])
+GREEDY_LOSES = [[5, 4], [4, 1]]
 
 
-def unrolled(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def unrolled(counts) -> tuple[np.ndarray, np.ndarray]:
     """Labels and clusters of single rows that have these counts (K, C)."""
     cells = [(label, number) for number, row in enumerate(counts) for label, n in enumerate(row) for _ in range(n)]
     labels, clusters = np.array(cells).T
     return labels, clusters
 
 
-def test_matching_by_hand_where_greed_loses():
-    labels, clusters = unrolled(GREEDY_LOSES)
-    assert match_clusters(labels, clusters, 2).tolist() == [1, 0]
-    assert matched_accuracy(labels, clusters, 2) == pytest.approx(8 / 14)
-    assert match_clusters(labels, clusters, 2, many_to_one=True).tolist() == [0, 0]
-    assert matched_accuracy(labels, clusters, 2, many_to_one=True) == pytest.approx(9 / 14)
+@pytest.mark.parametrize(
+    ("counts", "one_to_one", "right", "many_to_one", "right_many"),
+    [
+        (GREEDY_LOSES, [1, 0], 8 / 14, [0, 0], 9 / 14),
+        # More clusters than classes: clusters 1 (4) and 3 (3) have the most; clusters 0 and 2 stay without a class.
+        ([[3, 0], [4, 1], [0, 2], [1, 3]], [-1, 0, -1, 1], 7 / 14, [0, 0, 1, 1], 12 / 14),
+        # Cluster 1 is empty: it takes the class that is left over, which no row is predicted as.
+        ([[2, 1, 0], [0, 0, 0], [0, 1, 3]], [0, 1, 2], 5 / 7, [0, -1, 2], 5 / 7),
+    ],
+    ids=["greed loses", "more clusters than classes", "an empty cluster"],
+)
+def test_matching_by_hand(counts, one_to_one, right, many_to_one, right_many):
+    labels, clusters = unrolled(counts)
+    classes = len(counts[0])
+    for many, match, accuracy in ((False, one_to_one, right), (True, many_to_one, right_many)):
+        assert match_clusters(labels, clusters, classes, many_to_one=many).tolist() == match
+        assert matched_accuracy(labels, clusters, classes, many_to_one=many) == pytest.approx(accuracy)
 
 
-def test_matching_agrees_with_all_permutations():
-    from itertools import permutations
-
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        labels, clusters = rng.integers(0, 5, 60), rng.integers(0, 5, 60)
-        best = max(np.mean(np.array(order)[clusters] == labels) for order in permutations(range(5)))
-        assert matched_accuracy(labels, clusters, 5) == pytest.approx(best)
-
-
-def test_more_clusters_than_classes_by_hand():
-    labels, clusters = unrolled(np.array([[3, 0], [4, 1], [0, 2], [1, 3]]))
-    # One-to-one: clusters 1 (4) and 3 (3) have the most; clusters 0 and 2 stay without a class.
-    match = match_clusters(labels, clusters, 2)
-    assert match.tolist() == [-1, 0, -1, 1]
-    assert apply_match(match, clusters).tolist() == [-1] * 3 + [0] * 5 + [-1] * 2 + [1] * 4
-    assert matched_accuracy(labels, clusters, 2) == pytest.approx(7 / 14)
-    # Many-to-one: 3 + 4 + 2 + 3.
-    assert match_clusters(labels, clusters, 2, many_to_one=True).tolist() == [0, 0, 1, 1]
-    assert matched_accuracy(labels, clusters, 2, many_to_one=True) == pytest.approx(12 / 14)
-
-
-def test_an_empty_cluster_by_hand():
-    labels, clusters = unrolled(np.array([[2, 1, 0], [0, 0, 0], [0, 1, 3]]))
-    # Cluster 1 is empty: it takes the class that is left over, which no row is predicted as.
-    match = match_clusters(labels, clusters, 3)
-    assert match.tolist() == [0, 1, 2]
-    assert matched_accuracy(labels, clusters, 3) == pytest.approx(5 / 7)
-    assert match_clusters(labels, clusters, 3, many_to_one=True).tolist() == [0, -1, 2]
-    # The last cluster is empty, which only the number of clusters says.
-    labels, clusters = unrolled(np.array([[2, 1], [0, 3]]))
+def test_an_empty_cluster_at_the_end_is_known_by_the_number_of_clusters():
+    labels, clusters = unrolled([[2, 1], [0, 3]])
     assert match_clusters(labels, clusters, 2, num_clusters=3).tolist() == [0, 1, -1]
 
 
 def test_rows_without_a_cluster_are_wrong():
     labels, clusters = np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1])
-    match = match_clusters(labels, clusters, 2)
-    assert apply_match(match, clusters).tolist() == [0, -1, 1, -1]
+    assert apply_match(match_clusters(labels, clusters, 2), clusters).tolist() == [0, -1, 1, -1]
     assert matched_accuracy(labels, clusters, 2) == 0.5
     assert cluster_scores(labels, clusters, 2)["recall"] == [0.5, 0.5]
     with pytest.raises(ValueError, match="not go with"):
@@ -117,37 +80,30 @@ def test_perfect_and_useless_clusters():
 
 
 def test_memberships_of_classes_are_sums():
-    soft = np.array([[0.2, 0.3, 0.5]])
-    assert class_memberships(np.array([1, -1, 1]), soft, 2).tolist() == [[0, 0.7]]
+    assert scores.class_memberships(np.array([1, -1, 1]), np.array([[0.2, 0.3, 0.5]]), 2).tolist() == [[0, 0.7]]
 
 
 def test_pca_keeps_the_variance_asked_for():
     features = np.random.default_rng(0).normal(size=(200, 20)) * 0.8 ** np.arange(20)
-    reduced = reduce_dimensions(features, 0.95)
-    share = np.cumsum(PCA().fit(features).explained_variance_ratio_)
-    assert reduced.shape[1] == np.argmax(share >= 0.95) + 1
+    reduced = methods.reduce_dimensions(features, 0.95)
     total = features.var(axis=0).sum()
     assert 0.95 <= reduced.var(axis=0).sum() / total < 1
     assert reduced[:, :-1].var(axis=0).sum() / total < 0.95, "one component fewer would do"
     assert reduced.dtype == np.float32
     assert np.abs(reduced.mean(axis=0)).max() < 1e-5
-    assert reduce_dimensions(features, 7).shape == (200, 7)
-    assert reduce_dimensions(features, 1.0).shape == (200, 20)
-    assert reduce_dimensions(features[:5], 50).shape == (5, 5)
-    for wrong in (0, 1.5, -0.1):
-        with pytest.raises(GalutilsError, match="give a share"):
-            reduce_dimensions(features, wrong)
+    for count, variance, expected in ((200, 7, (200, 7)), (200, 1.0, (200, 20)), (5, 50, (5, 5))):
+        assert methods.reduce_dimensions(features[:count], variance).shape == expected
 
 
 def test_soft_memberships_by_hand():
     features, centers = np.array([[0.0], [1.0], [4.0]]), np.array([[0.5], [4.0]])
-    soft = memberships(features, centers, np.array([0, 0, 1]))
+    soft = methods.memberships(features, centers, np.array([0, 0, 1]))
     variance = (0.25 + 0.25 + 0) / 3
     expected = np.exp(-np.array([[0.25, 16], [0.25, 9], [12.25, 0]]) / (2 * variance))
     assert soft == pytest.approx(expected / expected.sum(axis=1, keepdims=True))
     assert soft.sum(axis=1) == pytest.approx(np.ones(3))
     assert soft.argmax(axis=1).tolist() == [0, 0, 1]
-    assert np.isfinite(memberships(centers, centers, np.array([0, 1]))).all(), "no spread at all"
+    assert np.isfinite(methods.memberships(centers, centers, np.array([0, 1]))).all(), "no spread at all"
 
 
 def test_the_reported_seed_has_the_lowest_inertia():
@@ -196,7 +152,7 @@ def test_spherical_kmeans_looks_at_directions_alone():
 
 def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
     features, labels = blobs()
-    monkeypatch.setattr("galutils.clustering.methods._WARD_ROWS", 10)
+    monkeypatch.setattr(methods, "_WARD_ROWS", 10)
     with pytest.warns(UserWarning, match="number of connected components"):
         found = cluster(features, "ward")
     assert score_clustering(found, labels)["accuracy"] > 0.999
@@ -204,20 +160,28 @@ def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
 
 def test_predictions_follow_the_matching():
     features, labels = blobs()
-    predicted, probabilities = predict_classes(kmeans(features), labels)
+    predicted, probabilities = methods.predict_classes(kmeans(features), labels)
     assert np.array_equal(predicted, labels)
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(300))
     assert np.array_equal(probabilities.argmax(axis=1), labels)
     noise = Clustering(np.where(np.arange(300) < 10, -1, labels))
-    predicted, probabilities = predict_classes(noise, labels)
+    predicted, probabilities = methods.predict_classes(noise, labels)
     assert predicted[:10].tolist() == [-1] * 10
     assert probabilities[:10].sum() == 0
     assert macro_roc_auc(labels, probabilities) > 0.9
 
 
-def test_wrong_arguments_are_named():
-    features, labels = blobs(per_class=1, classes=4)
-    with pytest.raises(GalutilsError, match="choose kmeans"):
-        cluster(features, "dbscan", 2)
-    with pytest.raises(GalutilsError, match="4 rows cannot be put into 10 clusters"):
-        kmeans_over_seeds(features, labels, 10)
+SHARE = "give a share above 0 and up to 1.0, or a number of components."
+FEATURES = np.eye(4)
+REFUSED = [
+    ("method is 'dbscan'; choose kmeans, gmm, spherical, ward, spectral, hdbscan.", cluster, (FEATURES, "dbscan", 2)),
+    ("4 rows cannot be put into 10 clusters; set clusters to fewer.", cluster, (FEATURES, "ward", 10)),
+    ("4 rows cannot be put into 10 clusters; set clusters to fewer.", kmeans_over_seeds, (FEATURES, np.arange(4), 10)),
+    (f"variance is 0; {SHARE}", methods.reduce_dimensions, (FEATURES, 0)),
+    (f"variance is 1.5; {SHARE}", methods.reduce_dimensions, (FEATURES, 1.5)),
+]
+
+
+@pytest.mark.parametrize(("sentence", "function", "arguments"), REFUSED)
+def test_wrong_arguments_are_named(sentence, function, arguments):
+    assert refusal(function, *arguments) == sentence

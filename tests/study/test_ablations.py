@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from fakes import write_run
 
@@ -10,34 +8,34 @@ from galutils.study.collect import collect_runs
 PRETRAINED = {"source": "imagenet"}
 
 
-def vary(runs_dir, base, varied, seed, right, weights=None, **changed):
-    """An ablation run, with the entries of its metrics that curves read."""
-    folder = runs_dir / "ablations" / base
-    write_run(folder, varied, seed, right, weights)
-    amend(folder / varied / f"seed{seed}", base + " " + varied, **changed)
+def write(runs_dir, base, right, varied="", train=100, frozen_convs=4, augment=False):
+    """An experiment, or its ablation in one parameter, with what the curves and conditions read of it."""
+    write_run(
+        runs_dir / "ablations" / base if varied else runs_dir,
+        varied or base,
+        0,
+        right,
+        PRETRAINED if base == "vgg11_shallow" else None,
+        model={"frozen_convs": frozen_convs},
+        rows={"test": 40, "train": train, "unused": 100 - train},
+        settings={"seed": 0, "augment": augment},
+    )
 
 
-def amend(run_dir, experiment, train=100, frozen_convs=4, augment=False):
-    path = run_dir / "metrics.json"
-    metrics = json.loads(path.read_text())
-    metrics |= {"experiment": experiment, "model": {"frozen_convs": frozen_convs}}
-    metrics["rows"] |= {"train": train, "unused": 100 - train}
-    metrics["settings"]["augment"] = augment
-    path.write_text(json.dumps(metrics))
+def collect(runs_dir):
+    return collect_runs(runs_dir), ablations.collect_ablations(runs_dir)
 
 
 @pytest.fixture
 def varied(tmp_path):
     """A built and an adapted network with 20 and 24 of 40 right, varied in three ways."""
-    write_run(tmp_path, "custom_cnn", 0, 20)
-    write_run(tmp_path, "vgg11_shallow", 0, 24, PRETRAINED)
-    for name in ("custom_cnn", "vgg11_shallow"):
-        amend(tmp_path / name / "seed0", name)
-    vary(tmp_path, "custom_cnn", "average_pool=1", 0, 38)
-    vary(tmp_path, "custom_cnn", "train_fraction=0.25", 0, 4, train=25)
-    vary(tmp_path, "vgg11_shallow", "train_fraction=0.25", 0, 30, PRETRAINED, train=25)
-    vary(tmp_path, "vgg11_shallow", "frozen_convs=2", 0, 22, PRETRAINED, frozen_convs=2)
-    return collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
+    write(tmp_path, "custom_cnn", 20)
+    write(tmp_path, "vgg11_shallow", 24)
+    write(tmp_path, "custom_cnn", 38, "average_pool=1")
+    write(tmp_path, "custom_cnn", 4, "train_fraction=0.25", train=25)
+    write(tmp_path, "vgg11_shallow", 30, "train_fraction=0.25", train=25)
+    write(tmp_path, "vgg11_shallow", 22, "frozen_convs=2", frozen_convs=2)
+    return collect(tmp_path)
 
 
 def test_ablations_stay_out_of_the_results(varied):
@@ -62,50 +60,42 @@ def test_each_change_is_compared_with_its_own_experiment(varied):
 
 def test_curves_hold_the_experiment_itself(varied):
     learning = ablations.curve(*varied, "train_fraction")
-    assert learning["Custom CNN, average pooling first"][["x", "accuracy"]].to_numpy().tolist() == [
-        [25, 0.1],
-        [100, 0.5],
-    ]
+    points = learning["Custom CNN, average pooling first"][["x", "accuracy"]]
+    assert points.to_numpy().tolist() == [[25, 0.1], [100, 0.5]]
     (depth,) = ablations.curve(*varied, "frozen_convs").values()
     assert depth[["x", "accuracy"]].to_numpy().tolist() == [[2, 22 / 40], [4, 24 / 40]]
 
 
 def test_building_and_adapting_are_compared_at_equal_numbers_of_galaxies(varied):
-    few, all_of_them = tables.describe_build_or_adapt(ablations.build_or_adapt(*varied, "train_fraction"))
-    assert few.startswith(
-        "With 25% of the training galaxies VGG11, shallow fine-tuning is 65.0 points better than Custom"
-    )
+    table = ablations.build_or_adapt(*varied, "train_fraction")
+    few, all_of_them = tables.describe_build_or_adapt(table)
+    assert few.startswith("With 25% of the training galaxies VGG11, shallow fine-tuning is 65.0 points better than Cus")
     assert few.endswith("real.")
     assert all_of_them.startswith("With 100% of the training galaxies VGG11, shallow fine-tuning is 10.0 points better")
     assert all_of_them.endswith("undecided.")
 
 
-def test_building_and_adapting_are_compared_with_images_turned(varied, tmp_path):
-    vary(tmp_path, "custom_cnn", "augment=True", 0, 36, augment=True)
-    only_built = collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
-    assert len(ablations.build_or_adapt(*only_built, "augment")) == 0  # nothing to compare it with
-    vary(tmp_path, "vgg11_shallow", "augment=True", 0, 24, PRETRAINED, augment=True)
-    both = collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
-    turned, plain = tables.describe_build_or_adapt(ablations.build_or_adapt(*both, "augment"))
-    assert plain.startswith("With images as they are VGG11, shallow fine-tuning is 10.0 points better than Custom")
-    assert turned.startswith("With images turned and flipped VGG11, shallow fine-tuning is 30.0 points worse than")
-    assert [plain.endswith("undecided."), turned.endswith("real.")] == [True, True]
-
-
-def test_images_as_they_are_may_be_what_is_varied(tmp_path):
-    for name, right, varied_right, weights in (("custom_cnn", 20, 10, None), ("vgg11_shallow", 24, 30, PRETRAINED)):
-        write_run(tmp_path, name, 0, right, weights)
-        amend(tmp_path / name / "seed0", name, augment=True)
-        vary(tmp_path, name, "augment=False", 0, varied_right, weights)
-    table = ablations.build_or_adapt(collect_runs(tmp_path), ablations.collect_ablations(tmp_path), "augment")
-    assert table.set_index("condition")["difference"].to_dict() == pytest.approx(
-        {"images as they are": 20 / 40, "images turned and flipped": 4 / 40}
+@pytest.mark.parametrize("turned", [False, True])
+def test_building_and_adapting_are_compared_with_images_turned_and_as_they_are(tmp_path, turned):
+    """Either may be what is varied; the experiments have 20 and 24 of 40 right, their ablations 36 and 24."""
+    write(tmp_path, "custom_cnn", 20, augment=turned)
+    write(tmp_path, "vgg11_shallow", 24, augment=turned)
+    write(tmp_path, "custom_cnn", 36, f"augment={not turned}", augment=not turned)
+    assert len(ablations.build_or_adapt(*collect(tmp_path), "augment")) == 0  # nothing to compare it with
+    write(tmp_path, "vgg11_shallow", 24, f"augment={not turned}", augment=not turned)
+    table = ablations.build_or_adapt(*collect(tmp_path), "augment")
+    varied, itself = ("as they are", "turned and flipped") if turned else ("turned and flipped", "as they are")
+    assert dict(zip(table["condition"], table["difference"], strict=True)) == pytest.approx(
+        {f"images {itself}": 4 / 40, f"images {varied}": -12 / 40}
     )
+    said = sorted(tables.describe_build_or_adapt(table), key=len)
+    assert f"With images {varied} VGG11, shallow fine-tuning is 30.0 points worse than" in " ".join(said)
+    assert sorted(sentence.split()[-1] for sentence in said) == ["real.", "undecided."]
 
 
 def test_no_ablations_are_no_error(tmp_path):
-    write_run(tmp_path, "custom_cnn", 0, 20)
-    runs, found = collect_runs(tmp_path), ablations.collect_ablations(tmp_path)
+    write(tmp_path, "custom_cnn", 20)
+    runs, found = collect(tmp_path)
     assert found.empty
     assert ablations.compare_with_base(runs, found).empty
     assert ablations.curve(runs, found, "train_fraction") == {}

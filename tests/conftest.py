@@ -1,7 +1,9 @@
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -69,3 +71,15 @@ def checkout(tmp_path_factory):
 @pytest.fixture
 def layout():
     return small_layout()
+
+
+@pytest.fixture
+def features_alone(monkeypatch):
+    """VGGs without the classifier that no test needs: its hundred million numbers take a second to draw."""
+    from torchvision.models import vgg
+
+    layouts = {"vgg11": "A", "vgg13": "B"}
+    features = {arch: partial(vgg.make_layers, vgg.cfgs[layout]) for arch, layout in layouts.items()}
+    monkeypatch.setattr(
+        "torchvision.models.get_model", lambda arch, weights: SimpleNamespace(features=features[arch]())
+    )

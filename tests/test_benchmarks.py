@@ -19,6 +19,7 @@ import speed
 import timing
 import torch
 import usual
+from torchvision.models.vgg import make_layers
 
 from galutils.data.splits import split_rows
 from galutils.models import cnn
@@ -93,9 +94,11 @@ def test_the_usual_notebook_learns_the_same_network(simulated):
     assert labels.tolist() == simulated.labels[:8].tolist()
 
 
-def test_the_usual_notebook_trains_the_study_s_layers_and_counts_what_it_trains_on(simulated, ticks, built):
+def test_the_usual_notebook_trains_the_study_s_layers_and_counts_its_images(simulated, ticks, built, monkeypatch):
     """Two epochs of two whole batches, a second each, and one second for each test: five looks at the watch."""
     settings = Settings(epochs=2, image_size=32, batch_size=32, device="cpu")
+    narrow = make_layers([8, "M", 8, "M", 8, 8, "M", 8, 8, "M", 8, 8, "M"])  # VGG11 but for its channels
+    monkeypatch.setattr("torchvision.models.get_model", lambda arch, weights: SimpleNamespace(features=narrow))
     split = split_rows(simulated)
     assert 64 < len(split.train) < 96
     measured = usual.usual_training(speed.ROWS["vgg11_deep"], simulated.path, split, settings)
@@ -172,7 +175,7 @@ def test_precisions_are_compared_pair_by_pair(simulated_path, monkeypatch):
 
 
 def test_memory_is_that_of_a_process_of_its_own(simulated_path):
-    ballast = np.ones(2 << 30, np.uint8)  # of the parent's memory nothing may be counted
+    ballast = np.ones(1 << 30, np.uint8)  # of the parent's memory nothing may be counted
     command = [sys.executable, memory.__file__, simulated_path, "streamed", "--size", "32"]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     case = json.loads(done.stdout.splitlines()[-1])

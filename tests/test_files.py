@@ -1,59 +1,67 @@
 """A disk that refuses: one sentence, and what was there before stays."""
 
 import os
-import subprocess
+import re
+import resource
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from fakes import refusal, write_layout
 from safetensors.numpy import save_file
 
+from galutils import cli
 from galutils.files import WriteError, atomic_path, write_text
 
+REFUSED = r"could not be written \(.+\); make room there, or mend the folder\."
+LONG = np.ones(100_000)
 WRITERS = {
-    "text": "path.write_text('x' * 400_000)",
-    "csv": "import pandas as pd; pd.DataFrame({'x': range(100_000)}).to_csv(path)",
-    "hdf5": "import h5py\nwith h5py.File(path, 'w') as file: file['x'] = [1.0] * 100_000",
-    "torch": "import torch; torch.save({'x': torch.zeros(100_000)}, path)",
-    "safetensors": "import numpy; from safetensors.numpy import save_file; save_file({'x': numpy.ones(100_000)}, path)",
+    "text": lambda path: path.write_text("x" * 400_000),
+    "csv": lambda path: pd.DataFrame({"x": LONG}).to_csv(path),
+    "hdf5": lambda path: write_layout(path, {"x": LONG}),
+    "torch": lambda path: torch.save(torch.from_numpy(LONG), path),
+    "safetensors": lambda path: save_file({"x": LONG}, path),
 }
 
 
-@pytest.mark.parametrize("writer", WRITERS.values(), ids=WRITERS)
-def test_full_disk(tmp_path, writer):
-    (tmp_path / "old").write_text("as it was")
-    program = f"""
-import resource
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-from galutils.files import WriteError, atomic_path
-try:
-    with atomic_path("old") as path:
-        {writer.replace(chr(10), chr(10) + " " * 8)}
-except WriteError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
-    assert "old: could not be written (" in done.stdout, done.stderr
-    assert done.stdout.count("\n") == 1
-    assert (tmp_path / "old").read_text() == "as it was"
-    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+@pytest.fixture
+def full_disk():
+    """No file can grow beyond 100 kB."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_full_disk_through_the_command_line(tmp_path):
-    program = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000)); "
-    program += "from galutils.cli import main; main()"
-    command = [sys.executable, "-c", program, "mock", "sky.h5", "--count", "20"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("galutils: sky.h5: could not be written (")
-    assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+@pytest.mark.usefixtures("full_disk")
+def test_full_disk(tmp_path, write):
+    old = tmp_path / "old"
+    old.write_text("as it was")
+    with pytest.raises(WriteError) as told, atomic_path(old) as path:
+        write(path)
+    assert re.fullmatch(rf"{old}: {REFUSED}", str(told.value))
+    assert old.read_text() == "as it was"
+    assert list(tmp_path.iterdir()) == [old]
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_full_disk_through_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["galutils", "mock", "sky.h5", "--count", "20"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    assert re.fullmatch(rf"galutils: sky\.h5: {REFUSED}\n", capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(WriteError, match="could not be written"):
-        write_text(tmp_path / "file" / "inside.txt", "x")
+    path = tmp_path / "file" / "inside.txt"
+    assert re.fullmatch(f"{path}: {REFUSED}", refusal(write_text, path, "x"))
 
 
 def test_other_errors_pass_and_leave_nothing(tmp_path):

@@ -1,6 +1,7 @@
 """environment.yml, pyproject.toml, constraints.txt and the Makefile describe one and the same installation."""
 
 import re
+import sys
 import tomllib
 
 import yaml
@@ -39,8 +40,6 @@ def test_every_import_of_the_package_is_a_requirement():
     known = {canonicalize_name(requirement.name) for requirement in requirements()}
     renamed = {"sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4"}
     renamed |= {"PIL": "pillow", "IPython": "ipython"}
-    import sys
-
     foreign = imported - set(sys.stdlib_module_names) - {"galutils"}
     assert {canonicalize_name(renamed.get(name, name)) for name in foreign} <= known
 

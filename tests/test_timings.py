@@ -1,9 +1,10 @@
 import json
+import re
 
-import pytest
 import run
 import timings
 from conftest import ROOT
+from fakes import refusal
 
 ENVIRONMENT = {"device": "cpu", "cpu_cores": 2, "packages": {"torch": "2.14"}, "git_commit": "abc"}
 CASE = {"usual_images_per_second": 10.0, "our_images_per_second": 40.0, "usual_seconds": 80.0, "our_seconds": 20.0}
@@ -30,11 +31,11 @@ MEMORY = {
 
 
 def test_missing_and_damaged_measurements_are_one_sentence(tmp_path):
-    with pytest.raises(timings.TimingsError, match=r"absent\.json: nothing has been measured there; run make bench"):
-        timings.read_timings(tmp_path / "absent.json")
-    (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(timings.TimingsError, match=r"bad\.json: is not JSON"):
-        timings.read_timings(tmp_path / "bad.json")
+    absent, bad = tmp_path / "absent.json", tmp_path / "bad.json"
+    assert refusal(timings.read_timings, absent) == f"{absent}: nothing has been measured there; run make bench."
+    bad.write_text("{")
+    told = refusal(timings.read_timings, bad)
+    assert re.fullmatch(rf"{bad}: is not JSON \(.+\); delete it and run make bench\.", told)
     (tmp_path / "good.json").write_text(json.dumps({"usual": USUAL}))
     assert timings.read_timings(tmp_path / "good.json")["usual"] == USUAL
 

@@ -3,15 +3,8 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sk
 
-from galutils.evaluation.bootstrap import (
-    Graded,
-    combine_seeds,
-    estimate,
-    galaxy_draws,
-    weighted_roc_auc,
-    weighted_scores,
-    wilson,
-)
+from galutils.evaluation import bootstrap
+from galutils.evaluation.bootstrap import Graded, combine_seeds, estimate, galaxy_draws, weighted_scores, wilson
 
 
 def graded(count=400, seed=0, group=None):
@@ -27,13 +20,13 @@ def graded(count=400, seed=0, group=None):
 def test_scores_agree_with_scikit_learn():
     run = graded()
     scores = {name: values[0] for name, values in weighted_scores(run, np.ones((1, 400))).items()}
-    labels, predicted = run.labels, run.predicted
-    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
-    assert scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, predicted))
-    assert scores["macro_f1"] == pytest.approx(sk.f1_score(labels, predicted, average="macro"))
-    assert scores["recall"] == pytest.approx(sk.recall_score(labels, predicted, average=None))
-    assert scores["precision"] == pytest.approx(sk.precision_score(labels, predicted, average=None))
-    areas = [sk.roc_auc_score(labels == label, run.probabilities[:, label]) for label in range(10)]
+    given = run.labels, run.predicted
+    assert scores["accuracy"] == pytest.approx(sk.accuracy_score(*given))
+    assert scores["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(*given))
+    assert scores["macro_f1"] == pytest.approx(sk.f1_score(*given, average="macro"))
+    assert scores["recall"] == pytest.approx(sk.recall_score(*given, average=None))
+    assert scores["precision"] == pytest.approx(sk.precision_score(*given, average=None))
+    areas = [sk.roc_auc_score(run.labels == label, run.probabilities[:, label]) for label in range(10)]
     assert scores["roc_auc"] == pytest.approx(np.mean(areas))
 
 
@@ -66,7 +59,7 @@ def test_top_two_and_confused_pairs_by_hand():
 def test_weighted_roc_auc_counts_ties_half():
     labels, scores = np.array([0, 0, 1]), np.array([[0.5, 0.5], [0.9, 0.1], [0.5, 0.5]])
     # Pairs of a 0 and a 1: one tied, one won; the first counts three times in the second weighting.
-    areas = weighted_roc_auc(labels, scores, np.array([[1.0, 1, 1], [3, 1, 1]]))
+    areas = bootstrap.weighted_roc_auc(labels, scores, np.array([[1.0, 1, 1], [3, 1, 1]]))
     assert areas == pytest.approx([0.75, (3 * 0.5 + 1) / 4])
 
 

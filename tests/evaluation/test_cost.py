@@ -23,6 +23,7 @@ def test_multiply_adds_by_hand():
     assert network.training
 
 
+@pytest.mark.usefixtures("features_alone")
 def test_vgg11_costs_what_torchvision_says():
     """torchvision's page of VGG11 gives 7.61 GFLOPS (multiply-adds) at 224 pixels, with its own classifier."""
     network = cnn.vgg_finetuned("vgg11", "random", "all")

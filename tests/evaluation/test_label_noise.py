@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from fakes import refusal
 
-from galutils.errors import GalutilsError
 from galutils.evaluation import label_noise
 from galutils.evaluation.bootstrap import Graded
 
@@ -95,9 +97,10 @@ def test_seeds_are_averaged_over_the_galaxies_they_tested():
 
 def test_one_approach_alone_is_one_sentence():
     graded, _ = networks(0.0)
-    with pytest.raises(GalutilsError, match="run another of 02 to 05"):
-        label_noise.explain_errors({"A": graded["A"]})
-    run = graded["B"][0]
-    apart = Graded(run.row + 5000, run.group, run.labels, run.predicted, run.probabilities)
-    with pytest.raises(GalutilsError, match="same split_seed"):
-        label_noise.consensus({"A": graded["A"], "B": {0: apart}})
+    assert refusal(label_noise.explain_errors, {"A": graded["A"]}) == (
+        "Suspects come from other approaches, and there is one alone; run another of 02 to 05."
+    )
+    apart = replace(graded["B"][0], row=graded["B"][0].row + 5000)
+    assert refusal(label_noise.consensus, {"A": graded["A"], "B": {0: apart}}) == (
+        "The approaches have no test galaxies in common; give their notebooks the same split_seed."
+    )

@@ -1,5 +1,3 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
 import torchvision
@@ -12,16 +10,6 @@ from galutils import download
 from galutils.models import cnn
 from galutils.models.weights import vgg_convolutions
 from galutils.report.figures.networks import network_diagram, trace_layers
-
-
-@pytest.fixture
-def features_alone(monkeypatch):
-    """VGGs without the classifier that nobody needs here: its hundred million numbers take a second to draw."""
-
-    def features(arch, weights):
-        return SimpleNamespace(features=make_layers(cfgs[{"vgg11": "A", "vgg13": "B"}[arch]]))
-
-    monkeypatch.setattr("torchvision.models.get_model", features)
 
 
 @pytest.fixture(scope="module")

@@ -82,14 +82,6 @@ def test_matching_is_one_to_one_and_the_best(pair):
     assert accuracy <= matched_accuracy(labels, clusters, 5, many_to_one=True)
 
 
-@settings(deadline=None)
-@given(CLUSTERINGS, st.permutations(range(8)))
-def test_the_names_of_clusters_do_not_matter(pair, names):
-    labels, clusters = pair
-    renamed = np.append(names, -1)[clusters]
-    assert matched_accuracy(labels, clusters, 5) == matched_accuracy(labels, renamed, 5)
-
-
 @FILES
 @given(seed=st.integers(0, 2**31), test_size=st.floats(0.1, 0.5))
 def test_every_row_is_on_one_side(simulated, seed, test_size):

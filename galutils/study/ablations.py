@@ -48,9 +48,9 @@ def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFra
     ``high`` and ``seeds``; ``base_accuracy`` over the same seeds; ``difference`` to it with ``difference_low`` and
     ``difference_high``; ``real``, by :mod:`galutils.evaluation.significance` after correction for all ablations.
     """
-    rows = []
-    for (base, parameter, value), own in ablations.groupby(["base", "parameter", "value"], sort=False):
-        reference = runs[runs["experiment"] == base]
+    rows, varied = [], ["base", "parameter", "value"]
+    for names, own in ablations.groupby(varied, sort=False):
+        reference = runs[runs["experiment"] == names[0]]
         if reference.empty:
             continue
         before, after = _graded(reference), _graded(own)
@@ -59,18 +59,8 @@ def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFra
             continue
         shared = [run.correct.mean() for seed, run in before.items() if seed in after]
         changed = {"difference_low": found.pop("low"), "difference_high": found.pop("high")}
-        rows.append(
-            {
-                "approach": reference["approach"].iloc[0],
-                "base": base,
-                "parameter": parameter,
-                "value": value,
-                **_score(after),
-                "base_accuracy": sum(shared) / len(shared),
-                **found,
-                **changed,
-            }
-        )
+        place = {"approach": reference["approach"].iloc[0], **dict(zip(varied, names, strict=True))}
+        rows.append({**place, **_score(after), "base_accuracy": sum(shared) / len(shared), **found, **changed})
     return correct_for_pairs(pd.DataFrame(rows)) if rows else pd.DataFrame()
 
 

@@ -35,13 +35,6 @@ def test_calibration_error_and_bins_by_hand():
     assert bins["count"].tolist() == [4, 2]
 
 
-def test_bins_and_error_agree():
-    labels, probabilities = draw(sharpness=3)
-    bins = calibration.reliability(labels, probabilities)
-    mean = (bins["count"] * (bins["accuracy"] - bins["confidence"]).abs()).sum() / bins["count"].sum()
-    assert calibration.calibration_error(labels, probabilities) == pytest.approx(mean, abs=1e-5)
-
-
 def test_brier_score_by_hand_and_by_scikit_learn():
     labels, probabilities = two_classes([0.8, 0.6], [True, False])
     assert calibration.squared_errors(labels, probabilities) == pytest.approx([2 * 0.2**2, 2 * 0.6**2])

@@ -52,7 +52,7 @@ def test_several_seeds_are_compared_each_with_its_like():
     right = np.random.default_rng(0).random((4, 300)) < 0.6
     found = compare_pair({0: run(right[0]), 1: run(right[1]), 9: run(right[0])}, {1: run(right[2]), 0: run(right[3])})
     assert found["seeds"] == 2
-    assert found["difference"] == pytest.approx((right[2:].mean() - right[:2].mean()))
+    assert found["difference"] == pytest.approx(right[2:].mean() - right[:2].mean())
 
 
 def studies(gap, seeds, count, seed_sd=0.05):

@@ -39,13 +39,6 @@ def test_a_damaged_checkpoint_is_none(tmp_path, capsys, damage):
     assert said.count("\n") == 1
 
 
-def test_a_run_without_a_file_keeps_nothing(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Checkpoint(None, "a").save(history=[])
-    assert Checkpoint(None, "a").load() is None
-    assert not list(tmp_path.iterdir())
-
-
 def test_whatever_the_numbers_depend_on_makes_another_run(simulated_path, tmp_path, monkeypatch):
     path = tmp_path / "sky.h5"
     path.write_bytes(simulated_path.read_bytes())

@@ -31,10 +31,11 @@ def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
     [
         (12, 36, "Adapting wins here: on the same 40 galaxies"),
         (36, 12, "Building wins here: on the same 40 galaxies"),
-        (20, 22, "These runs do not decide between them."),
+        (20, 22, "These runs do not decide between them. Not decided: "),
     ],
 )
 def test_the_answer_follows_the_predictions(tmp_path, built, adapted, expected):
+    write_run(tmp_path, "vgg_scratch", 0, 11)
     write_run(tmp_path, "custom_cnn", 0, built)
     write_run(tmp_path, "vgg11_shallow", 0, adapted, weights={"source": "imagenet"})
     found = load_results(tmp_path)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
-from galutils.data.classes import GALAXY10
+from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
 from galutils.errors import GalutilsError
 from galutils.files import write_json

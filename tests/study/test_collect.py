@@ -1,5 +1,8 @@
+import sys
+
 import numpy as np
 import pandas as pd
+import pytest
 from fakes import refusal, write_run
 
 from galutils import cli
@@ -8,7 +11,7 @@ from galutils.files import write_json
 from galutils.study import collect
 from galutils.study.ablations import collect_ablations
 from galutils.study.keys import MANIFEST
-from galutils.study.runs import Run
+from galutils.study.runs import Run, RunError
 
 
 def test_runs_are_graded_by_seed_and_clusterings_know_the_same_galaxies(tmp_path):

@@ -141,3 +141,29 @@ def test_a_run_that_is_asked_to_stop_ends_its_kernel(tmp_path):
         assert psutil.wait_procs(below, timeout=5)[1] == []
         assert "Traceback" not in process.stderr.read()
         assert sorted(path.name for path in (tmp_path / sent.name).glob("o*")) == ["o.lock"]
+
+
+#: Starts its processes late, as a notebook does its kernel while libraries are imported, and anew where they are ended.
+LATE = """
+import subprocess, time
+from galutils.study.execute import _stoppable
+
+def work():
+    print("ready", flush=True)
+    time.sleep(1)
+    for _ in range(2):
+        subprocess.run(["sleep", "600"])
+
+_stoppable(work)
+"""
+
+
+def test_what_starts_while_a_run_is_stopped_is_ended_too():
+    process = subprocess.Popen([sys.executable, "-c", LATE], cwd=ROOT, stdout=subprocess.PIPE, start_new_session=True)
+    try:
+        process.stdout.readline()
+        process.terminate()
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -11,6 +11,7 @@ from conftest import ROOT
 from fakes import write_notebook, write_run
 
 from galutils import cli
+from galutils.files import write_json
 from galutils.study import execute, keys
 from galutils.study.keys import describe_changes, notebook_key, read_key
 
@@ -34,7 +35,7 @@ def call(source, monkeypatch, capsys):
     def run(source, target, parameters):
         ran.append(parameters)
         shutil.copy(source, target)
-        (Path(parameters["run_dir"]) / "metrics.json").touch()
+        write_json(Path(parameters["run_dir"]) / "metrics.json", {"format": keys.FORMAT, "classes": []})
 
     monkeypatch.setattr(execute, "_run", run)
 

@@ -35,6 +35,42 @@ def mock(
 
 
 @app.command()
+def pack(
+    source: Annotated[Path, typer.Argument(help="A folder of one subfolder per class; or CSV, Parquet, FITS, HDF5.")],
+    out: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
+    images: Annotated[Path | None, typer.Option(help="The folder of the images that a table names.")] = None,
+    image_column: Annotated[str | None, typer.Option(help="The column with the image; else guessed.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="The column with the class; else guessed.")] = None,
+    votes: Annotated[str, typer.Option(help="Columns with vote fractions: the largest is the class.")] = "",
+    min_votes: Annotated[float | None, typer.Option(help="Leave out galaxies whose largest is smaller.")] = None,
+    classes: Annotated[str, typer.Option(help="Names of the classes in their order.")] = "",
+    size: Annotated[int | None, typer.Option(help="In pixels; else the median, at most 256.")] = None,
+    field: Annotated[float | None, typer.Option(help="Arcsec that each image shall span.")] = None,
+    pixel_scale: Annotated[float | None, typer.Option(help="Arcsec per pixel, where pictures do not say.")] = None,
+    bands: Annotated[str | None, typer.Option(help="The bands of FITS images, such as grz.")] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Take FITS images of a single band, in grey.")] = False,
+) -> None:
+    """Make one file of your own galaxies, for example: galutils pack labels.csv own.h5 --label-column kind
+
+    A table names the images, and perhaps ra, dec and redshift; Parquet and HDF5 may hold the images themselves.
+    Names of columns and of classes are separated by commas.
+    """
+    from galutils.data.check import survey_file
+    from galutils.data.image_files import Reading
+    from galutils.data.pack import pack as write_packed
+
+    def split(names: str) -> list[str]:
+        return [name.strip() for name in names.split(",") if name.strip()]
+
+    write_packed(
+        source, out, images=images, image_column=image_column, label_column=label_column, votes=split(votes),
+        classes=split(classes), min_votes=min_votes, size=size, field=field,
+        reading=Reading(pixel_scale, bands=bands, grey=grey), say=typer.echo,
+    )  # fmt: skip
+    typer.echo(survey_file(out))
+
+
+@app.command()
 def execute(
     source: Annotated[Path, typer.Argument(help="The notebook to run.")],
     target: Annotated[Path, typer.Argument(help="Where the executed notebook goes.")],

@@ -1,0 +1,1 @@
+"""What people have of their galaxies, read in bounded memory: tables, what their columns mean, classes."""

@@ -21,8 +21,9 @@ import pandas as pd
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.labels import BLOCK, Labels, read_labels
-from galutils.data.galaxies import resize
-from galutils.data.image_files import SMALLEST, Picture, PictureError, Reading, frame, read_picture, settle_scale
+from galutils.data.classes import numbered
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, resize
+from galutils.data.image_files import SMALLEST, Picture, PictureError, Reading, as_picture, read_picture
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.progress import tracked
@@ -75,13 +76,14 @@ def pack(
         raise PackError(f"{target}: is what is to be packed; give the file that is made another name.")
     if size is not None and size < SMALLEST:
         raise PackError(f"The size is {size} pixels; {SMALLEST} is the least.")
-    reading = replace(reading or Reading(), **({} if field is None else {"field": field}))
+    if field is not None and not 0 < field < np.inf:
+        raise PackError(f"The field is {field} arcsec; give one above 0.")
     catalogue = open_catalogue(source, images, image_column, label_column, votes)
     say(catalogue.describe())
     labels = read_labels(catalogue, classes, min_votes)
     for note in labels.notes:
         say(note)
-    read = partial(_read, reading=reading, field=field)
+    read = partial(_read, reading=reading or Reading(), field=field)
     median = _median_side(_sample(catalogue, labels, say), read)
     size = size or median
     _need_room(target, int((labels.of_row >= 0).sum()) * size * size * 3)
@@ -104,30 +106,39 @@ def _read(source: object, name: str, scale: float | None, reading: Reading, fiel
     """One picture of a catalogue; ``scale`` is what the catalogue says of it."""
     if source is None:
         raise PictureError(f"{name}: names no image.")
-    if scale is not None and np.isfinite(scale):
-        reading = replace(reading, pixel_scale=scale)
-    if not isinstance(source, np.ndarray):
-        return read_picture(source, reading, field, name if isinstance(source, bytes) else None)
-    if source.ndim == 3 and source.shape[0] in (1, 3) and source.shape[2] not in (1, 3):
-        source = np.moveaxis(source, 0, 2)
-    if source.ndim == 2 or source.shape[2] == 1:
-        source = np.repeat(source.reshape(*source.shape[:2], 1), 3, axis=2)
-    if source.shape[2] != 3 or min(source.shape[:2]) < SMALLEST:
-        raise PictureError(f"{name}: has shape {source.shape}, not (height, width, 3) of {SMALLEST} pixels or more.")
-    scale, notes = settle_scale(None, source.shape, reading)
-    image, filled = frame(source, scale, field, name)
-    return Picture(image, scale, (*notes, *filled))
+    stated = scale is not None and np.isfinite(scale)
+    if isinstance(source, np.ndarray):
+        picture = as_picture(_colours(source, name), scale if stated else None, reading, field, name)
+    else:
+        reading = replace(reading, pixel_scale=scale) if stated else reading
+        picture = read_picture(source, reading, field, name if isinstance(source, bytes) else None)
+    if field and picture.pixel_scale is None:  # it is taken to span the field
+        return replace(picture, pixel_scale=field / len(picture.image))
+    return picture
 
 
-def _read_resized(read: Callable, size: int, *picture: object) -> tuple[np.ndarray, float, int, tuple] | PictureError:
+def _colours(pixels: np.ndarray, name: str) -> np.ndarray:
+    """Pixels (H, W, 3) of those that lie in a table: channels may come first, and grey may have none."""
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if pixels.shape[2] != 3 or min(pixels.shape[:2]) < SMALLEST:
+        raise PictureError(f"{name}: has shape {pixels.shape}, not (height, width, 3) of {SMALLEST} pixels or more.")
+    return pixels
+
+
+def _read_resized(
+    read: Callable, size: int, *row: object
+) -> tuple[np.ndarray, float, int, tuple[str, ...]] | PictureError:
     """An image (size, size, 3) uint8, its arcsec per pixel or NaN, its side before, and notes; or why there is none."""
     try:
-        found = read(*picture)
+        picture = read(*row)
     except PictureError as error:
         return error
-    side = len(found.image)
-    scale = np.nan if found.pixel_scale is None else found.pixel_scale * side / size
-    return resize(found.image[None], size)[0], scale, side, found.notes
+    side = len(picture.image)
+    scale = np.nan if picture.pixel_scale is None else picture.pixel_scale * side / size
+    return resize(picture.image[None], size)[0], scale, side, picture.notes
 
 
 def _sample(catalogue: Catalogue, labels: Labels, say: Callable[[str], None]) -> pd.DataFrame:
@@ -198,8 +209,8 @@ class _Packed:
         known = fields[np.isfinite(fields)]
         if len(known) < len(fields):
             yield (
-                f"The pixel scale of {len(fields) - len(known):,} is not known; "
-                "--pixel-scale, or --field, says it where you know it."
+                f"The pixel scale of {len(fields) - len(known):,} images is not known; "
+                "give --pixel-scale or --field if you know it."
             )
         if len(known) and np.ptp(known) > 0.01 * np.median(known):
             yield (
@@ -236,7 +247,10 @@ def _write(file: h5py.File, catalogue: Catalogue, labels: Labels, read: Callable
         raise PackError(f"None of {len(packed.unread):,} pictures can be read; the first is {packed.unread[0][1]}")
     if np.isfinite(packed.scales).any():
         file["pxscale"] = np.array(packed.scales)
-    file.attrs["classes"] = labels.classes
+    if catalogue.table.simulated:
+        file.attrs[SIMULATED_ATTRIBUTE] = True
+    if labels.classes != numbered(len(labels.classes)):  # then they have no names
+        file.attrs[CLASSES_ATTRIBUTE] = labels.classes
     return packed
 
 

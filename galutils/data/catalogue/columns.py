@@ -46,7 +46,7 @@ class Catalogue:
 
     def describe(self) -> str:
         """One line: which columns were taken for what, and where images are looked for."""
-        taken = [f"{role} from '{column}'" for role, column in self.columns.items()]
+        taken = [f"{role.replace('_', ' ')} from '{column}'" for role, column in self.columns.items()]
         taken += [f"votes from {', '.join(map(repr, self.votes))}"] * bool(self.votes)
         place = "" if self.embedded else f"; images in {self.images}{f', ending in {self.ending}' * bool(self.ending)}"
         return f"{self.table.path}: {', '.join(taken)}{place}"
@@ -145,10 +145,12 @@ def open_catalogue(
     for role in ("ra", "dec", "redshift", "pxscale"):
         found = _called(table, role)
         chosen |= {role: found[0]} if len(found) == 1 else {}
-    catalogue = Catalogue(table, chosen, tuple(votes))
-    if isinstance(table, Folders):
-        return replace(catalogue, images=path)
-    return catalogue if catalogue.embedded and images is None else _find_images(catalogue, images)
+    table.check([*chosen.values(), *votes])
+    home = path if path.is_dir() else path.parent
+    catalogue = Catalogue(table, chosen, tuple(votes), home)
+    if isinstance(table, Folders) or (catalogue.embedded and images is None):
+        return catalogue
+    return _find_images(catalogue, [home, home / "images"] if images is None else [Path(images)])
 
 
 def _called(table: Table, role: str) -> list[str]:
@@ -172,15 +174,13 @@ def _choose(table: Table, role: str, given: str | None) -> str:
     return found[0]
 
 
-def _find_images(catalogue: Catalogue, given: str | Path | None) -> Catalogue:
+def _find_images(catalogue: Catalogue, folders: list[Path]) -> Catalogue:
     """Where the first images that a table names are, and what ending their names lack."""
-    home = catalogue.table.path if catalogue.table.path.is_dir() else catalogue.table.path.parent
-    folders = [Path(given)] if given is not None else [home, home / "images"]
     if not folders[0].is_dir():
         raise CatalogueError(f"{folders[0]}: there is no such folder; say with --images where the images are.")
-    first = next(catalogue.blocks(["image"], 20), pd.DataFrame({"image": []}))["image"]
     for folder, ending in product(folders, ("", *ENDINGS)):
         found = replace(catalogue, images=folder, ending=ending)
-        if any(isinstance(path, Path) and (folder / f"{path}{ending}").is_file() for path in first):
+        first = next(found.blocks(["image"], 20), pd.DataFrame({"image": []}))["image"]
+        if any(isinstance(path, Path) and path.is_file() for path in first):
             return found
     return replace(catalogue, images=folders[0])

@@ -7,9 +7,12 @@ import numpy as np
 
 from galutils.data.catalogue.columns import Catalogue
 from galutils.data.catalogue.tables import CatalogueError, listed
+from galutils.data.galaxies import MOST_CLASSES
 
-#: Rows read at once where no image is; and more classes than this are no classes but something else.
-BLOCK, MOST_CLASSES = 65_536, 1000
+#: Rows read at once where no image is.
+BLOCK = 65_536
+#: Read beside the labels, so that a cell that is no number is told before any picture is read.
+_NUMBERS = ("ra", "dec", "redshift", "pxscale")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Labels:
 
 
 def read_labels(catalogue: Catalogue, classes: Sequence[str] = (), min_votes: float | None = None) -> Labels:
-    """Read the labels, and nothing else, of a whole catalogue.
+    """Read a whole catalogue but for its images.
 
     Whole numbers keep their order; they are named by ``classes``, by the catalogue's column of names, or "class 3".
     Names are sorted, unless ``classes`` gives their order. Of vote fractions the largest is the class, if there is
@@ -31,29 +34,34 @@ def read_labels(catalogue: Catalogue, classes: Sequence[str] = (), min_votes: fl
     path = catalogue.table.path
     if len(set(classes)) < len(classes):
         raise CatalogueError(f"The classes {', '.join(classes)} are not all different; give each a name of its own.")
-    if min_votes is not None and not (catalogue.votes and 0 < min_votes <= 1):
+    if min_votes is not None and not catalogue.votes:
         raise CatalogueError(
-            f"The least share of votes is {min_votes:g}; it must lie above 0 and at most be 1, "
-            "and the columns with the votes must be given."
+            f"The least share of votes is {min_votes:g}, but no columns with votes are given; name them with --votes."
         )
+    if min_votes is not None and not 0 < min_votes <= 1:
+        raise CatalogueError(f"The least share of votes is {min_votes:g}; it must lie above 0 and at most be 1.")
     labels = _from_votes(catalogue, classes, min_votes or 0) if catalogue.votes else _from_column(catalogue, classes)
+    if (labels.of_row < 0).all():
+        why = "; ".join(note.rstrip(".").lower() for note in labels.notes) or "it has no rows"
+        raise CatalogueError(f"{path}: no galaxy has a class ({why}); mend that, or name another column.")
     if not 2 <= len(labels.classes) <= MOST_CLASSES:
         raise CatalogueError(
             f"{path}: has {len(labels.classes)} class{'es' * (len(labels.classes) != 1)} "
             f"({listed(labels.classes)}); give 2 to {MOST_CLASSES} of them."
         )
-    if (labels.of_row < 0).all():
-        raise CatalogueError(f"{path}: of {len(labels.of_row)} rows none has a class; {'; '.join(labels.notes)}")
     return labels
 
 
 def _from_votes(catalogue: Catalogue, classes: Sequence[str], least: float) -> Labels:
     classes = tuple(classes or catalogue.votes)
     if len(classes) != len(catalogue.votes):
-        raise CatalogueError(f"There are {len(classes)} classes but {len(catalogue.votes)} columns with votes.")
+        raise CatalogueError(
+            f"There are {len(classes)} names of classes but {len(catalogue.votes)} columns with votes; "
+            "give one for each."
+        )
     found, left_out = [], {"without votes": [], "without a largest share of votes": [], "low": []}
-    for block in catalogue.blocks(["votes"], BLOCK):
-        votes = block.to_numpy()
+    for block in catalogue.blocks(["votes", *_NUMBERS], BLOCK):
+        votes = block[list(catalogue.votes)].to_numpy()
         largest, best = votes.max(axis=1), votes.argmax(axis=1).astype(np.int32)
         none = ~(largest > 0)  # NaN is the largest of a row that has one
         tied = ~none & ((votes == largest[:, None]).sum(axis=1) > 1)
@@ -71,7 +79,7 @@ def _from_votes(catalogue: Catalogue, classes: Sequence[str], least: float) -> L
 def _from_column(catalogue: Catalogue, classes: Sequence[str]) -> Labels:
     path, column = catalogue.table.path, catalogue.columns["label"]
     codes, found, names = {None: -1}, [], {}
-    for block in catalogue.blocks(["label", "class_name"], BLOCK):
+    for block in catalogue.blocks(["label", "class_name", *_NUMBERS], BLOCK):
         found.append(np.array([codes.setdefault(text, len(codes) - 1) for text in block["label"]], np.int32))
         if len(codes) - 1 > MOST_CLASSES:
             raise CatalogueError(
@@ -83,7 +91,7 @@ def _from_column(catalogue: Catalogue, classes: Sequence[str]) -> Labels:
                 if names.setdefault(label, name) != name:
                     raise CatalogueError(
                         f"{path}: '{catalogue.columns['class_name']}' calls label {label} both {names[label]} and "
-                        f"{name}; mend it, or name the classes with --classes."
+                        f"{name}; mend it, or name the column of the class with --label-column."
                     )
     texts, notes = [text for text in codes if text is not None], []
     numbers = {text: int(float(text)) for text in texts if _is_whole(text)}
@@ -94,8 +102,9 @@ def _from_column(catalogue: Catalogue, classes: Sequence[str]) -> Labels:
             called |= {text: None for text, number in numbers.items() if number == -1}  # by custom: no label
         else:
             called = {text: names.get(text, f"class {numbers[text]}") for text in sorted(texts, key=numbers.get)}
-            if sorted(set(numbers.values())) != list(range(len(called))):
-                told = ", ".join(f"{numbers[text]} becomes {new}" for new, text in enumerate(called))
+            found_numbers = sorted(set(numbers.values()))
+            if found_numbers != list(range(len(found_numbers))):
+                told = ", ".join(f"{number} becomes {new}" for new, number in enumerate(found_numbers))
                 notes.append(f"Labels are numbered anew: {told}.")
     else:
         called = {text: names.get(text, text) for text in texts}

@@ -8,7 +8,7 @@ import gzip
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from zlib import error as DeflateError
@@ -17,6 +17,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from galutils.data.classes import numbered
+from galutils.data.galaxies import DataError, open_galaxies
 from galutils.errors import GalutilsError, first_line
 
 #: Names of image files in a folder of a class, and what may be left off a name in a table.
@@ -55,10 +57,14 @@ class Table:
 
     path: Path
     columns: list[str]
+    simulated = False  # whether the source says that its galaxies are
 
     def blocks(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
         """All rows, at most so many at a time."""
         raise NotImplementedError
+
+    def check(self, columns: list[str]) -> None:
+        """Refuse columns, of which the first is the image, that do not go together."""
 
     def sample(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
         """About so many rows, without reading them all."""
@@ -75,8 +81,6 @@ class Table:
 
 class Folders(Table):
     """One subfolder for each class, with image files anywhere in it."""
-
-    columns: list[str]
 
     def __init__(self, path: Path):
         self.path, self.columns = path, ["image", "label"]
@@ -226,9 +230,11 @@ class _Hdf5(Table):
             datasets = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim}
             self.shapes = {name: item.shape for name, item in datasets.items()}
             self.kinds = {name: item.dtype for name, item in datasets.items()}
-            classes = np.atleast_1d(file.attrs.get("classes", ())).tolist()
-        self.classes = tuple(as_text(name) for name in classes)
-        self.columns = list(self.shapes)
+        self.columns, self.classes = list(self.shapes), ()
+        with suppress(DataError):  # it is in the layout, or it is not
+            galaxies = open_galaxies(path)
+            self.simulated = galaxies.simulated
+            self.classes = galaxies.classes if galaxies.classes != numbered(len(galaxies.classes)) else ()
 
     def _guard(self):
         return _reading(self.path, "HDF5", OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError)
@@ -238,15 +244,20 @@ class _Hdf5(Table):
             return h5py.File(self.path, "r", locking=False)
 
     def blocks(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
-        longest = max(self.shapes[name][0] for name in columns)
-        for name in columns:
-            if self.shapes[name][0] != longest:
-                raise CatalogueError(f"{self.path}: '{name}' has {self.shapes[name][0]} rows, not {longest}; mend it.")
         with self._open() as file:
-            for start in range(0, longest, rows):
+            for start in range(0, self.shapes[columns[0]][0], rows):
                 with self._guard():
                     block = {name: list(file[name][start : start + rows]) for name in columns}
                 yield pd.DataFrame(block)
+
+    def check(self, columns: list[str]) -> None:
+        count = self.shapes[columns[0]][0]
+        for name in columns[1:]:
+            if self.shapes[name] != (count,):
+                raise CatalogueError(
+                    f"{self.path}: '{name}' has shape {self.shapes[name]} but there are {count} images; "
+                    "give one value for each image."
+                )
 
     def holds_images(self, column: str) -> bool:
         if len(self.shapes[column]) == 1:
@@ -259,7 +270,7 @@ class _Hdf5(Table):
         return True
 
     def names(self, column: str) -> tuple[str, ...]:
-        return self.classes
+        return self.classes if column == "ans" else ()
 
 
 _KINDS = {

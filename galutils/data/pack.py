@@ -77,7 +77,7 @@ def pack(
     if size is not None and size < SMALLEST:
         raise PackError(f"The size is {size} pixels; {SMALLEST} is the least.")
     if field is not None and not 0 < field < np.inf:
-        raise PackError(f"The field is {field} arcsec; give one above 0.")
+        raise PackError(f"The field is {field:g} arcsec; give one above 0.")
     catalogue = open_catalogue(source, images, image_column, label_column, votes)
     say(catalogue.describe())
     labels = read_labels(catalogue, classes, min_votes)

@@ -72,7 +72,7 @@ def pack(
     target = Path(target)
     if target.suffix.lower() not in (".h5", ".hdf5") or target.is_dir():
         raise PackError(f"{target}: is no name for an HDF5 file; end it in .h5.")
-    if target.exists() and target.samefile(source):
+    if target.exists() and Path(source).exists() and target.samefile(source):
         raise PackError(f"{target}: is what is to be packed; give the file that is made another name.")
     if size is not None and size < SMALLEST:
         raise PackError(f"The size is {size} pixels; {SMALLEST} is the least.")

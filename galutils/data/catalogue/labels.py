@@ -93,33 +93,43 @@ def _from_column(catalogue: Catalogue, classes: Sequence[str]) -> Labels:
                         f"{path}: '{catalogue.columns['class_name']}' calls label {label} both {names[label]} and "
                         f"{name}; mend it, or name the column of the class with --label-column."
                     )
-    texts, notes = [text for text in codes if text is not None], []
-    numbers = {text: int(float(text)) for text in texts if _is_whole(text)}
-    given = tuple(classes) or (catalogue.table.names(column) if len(numbers) == len(texts) else ())
-    if len(numbers) == len(texts) and not (names and set(given) == set(names.values())):
-        if given:
-            called = {text: given[number] for text, number in numbers.items() if 0 <= number < len(given)}
-            called |= {text: None for text, number in numbers.items() if number == -1}  # by custom: no label
-        else:
-            called = {text: names.get(text, f"class {numbers[text]}") for text in sorted(texts, key=numbers.get)}
-            found_numbers = sorted(set(numbers.values()))
-            if found_numbers != list(range(len(found_numbers))):
-                told = ", ".join(f"{number} becomes {new}" for new, number in enumerate(found_numbers))
-                notes.append(f"Labels are numbered anew: {told}.")
-    else:
-        called = {text: names.get(text, text) for text in texts}
-        called = dict(sorted(called.items(), key=lambda item: item[1].casefold()))
-    final = given or tuple(dict.fromkeys(called.values()))
+    texts = [text for text in codes if text is not None]
+    called, final, notes = _name(texts, names, classes, catalogue.table.names(column))
     if unknown := [text for text in texts if called.get(text, "") not in (None, *final)]:
         raise CatalogueError(
             f"{path}: '{column}' has {listed(unknown)}, which is not among the classes {listed(final)}; "
             "name all of them with --classes."
         )
-    new = np.array([final.index(called[text]) if called[text] is not None else -1 for text in texts] + [-1], np.int32)
+    new = np.array([-1 if called[text] is None else final.index(called[text]) for text in texts] + [-1], np.int32)
     of_row = new[np.concatenate(found)]
     if missing := int((of_row < 0).sum()):
         notes.insert(0, f"Left out: {missing:,} without a label.")
     return Labels(of_row, final, tuple(notes))
+
+
+def _name(
+    texts: list[str], names: dict[str, str], classes: Sequence[str], told: Sequence[str]
+) -> tuple[dict[str, str | None], tuple[str, ...], list[str]]:
+    """The class of each label that occurs, None for no class; all classes in their order; and notes.
+
+    ``names`` is what a column calls the labels, ``classes`` what the user and ``told`` what the table calls numbers.
+    """
+    notes = []
+    numbers = {text: int(float(text)) for text in texts if _is_whole(text)}
+    given = tuple(classes or (told if len(numbers) == len(texts) else ()))
+    if len(numbers) < len(texts) or (names and set(given) == set(names.values())):
+        called = {text: names.get(text, text) for text in texts}
+        called = dict(sorted(called.items(), key=lambda item: item[1].casefold()))
+    elif given:
+        called = {text: given[number] for text, number in numbers.items() if 0 <= number < len(given)}
+        called |= {text: None for text, number in numbers.items() if number == -1}  # by custom: no label
+    else:
+        called = {text: names.get(text, f"class {numbers[text]}") for text in sorted(texts, key=numbers.get)}
+        found = sorted(set(numbers.values()))
+        if found != list(range(len(found))):
+            changes = ", ".join(f"{number} becomes {new}" for new, number in enumerate(found))
+            notes.append(f"Labels are numbered anew: {changes}.")
+    return called, given or tuple(dict.fromkeys(called.values())), notes
 
 
 def _is_whole(text: str) -> bool:

@@ -58,7 +58,8 @@ IMAGE_SHAPE = "{path}: 'images' has shape %s, not (N, size, size, 3) with a size
 IMAGE_SHAPE += "store square RGB images with the channels last."
 LABEL_DTYPE = "{path}: 'ans' has dtype %s, not an integer; store the classes as uint8."
 LABEL_SHAPE = "{path}: 'ans' has shape %s but there are 20 images; store one label for each image."
-LABEL_RANGE = "{path}: 'ans' has labels from %s to %s, not 0 to 9; number the classes as Galaxy10 does."
+LABEL_RANGE = "{path}: 'ans' has labels from %s to %s, not 0 to 999; number the classes from 0."
+DEGREES = "{path}: '%s' goes from %s; give degrees from %s, or NaN where they are unknown."
 
 GALAXIES = {
     "missing": (lambda path: None, "{path}: there is no such file; " + GET_IT),
@@ -80,7 +81,7 @@ GALAXIES = {
         hdf5(images=np.zeros((0, 16, 16, 3), np.uint8), ans=np.zeros(0, np.uint8), ra=None, dec=None),
         "{path}: 'images' has no rows; " + GET_IT,
     ),
-    "label 10": (hdf5(ans=np.full(20, 10)), LABEL_RANGE % (10, 10)),
+    "label 1000": (hdf5(ans=np.full(20, 1000)), LABEL_RANGE % (1000, 1000)),
     "label -1": (hdf5(ans=np.full(20, -1)), LABEL_RANGE % (-1, -1)),
     "float labels": (hdf5(ans=np.zeros(20)), LABEL_DTYPE % "float64"),
     "text labels": (hdf5(ans=np.array([b"spiral"] * 20)), LABEL_DTYPE % "|S6"),
@@ -88,6 +89,8 @@ GALAXIES = {
     "fewer labels": (hdf5(ans=np.zeros(19, np.uint8)), LABEL_SHAPE % "(19,)"),
     "more labels": (hdf5(ans=np.zeros(21, np.uint8)), LABEL_SHAPE % "(21,)"),
     "short ra": (hdf5(ra=np.zeros(3)), NO_COLUMN % "ra"),
+    "ra 400": (hdf5(ra=np.r_[np.nan, np.arange(19), 400][:20] * 1.0 + 382), DEGREES % ("ra", "382 to 400", "0 to 360")),
+    "dec -91": (hdf5(dec=np.r_[-91.0, np.zeros(19)]), DEGREES % ("dec", "-91 to 0", "-90 to 90")),
     "text dec": (hdf5(dec=np.array([b"north"] * 20)), NO_COLUMN % "dec"),
 }
 
@@ -209,7 +212,7 @@ def test_there_are_notebooks_that_read_galaxies():
 
 @pytest.mark.parametrize("notebook", READERS)
 def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook):
-    path, (write, sentence) = tmp_path / "sky.h5", GALAXIES["label 10"]
+    path, (write, sentence) = tmp_path / "sky.h5", GALAXIES["label 1000"]
     write(path)
     refuse(monkeypatch, capsys, tmp_path, execution(notebook, data_path=str(path)), sentence, path)
 
@@ -231,16 +234,16 @@ def test_weights_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, case, s
     refuse(monkeypatch, capsys, tmp_path, execution(notebook, weights=str(path)), sentence, path)
 
 
-TOO_FEW = "05_custom_cnn.ipynb, cell …: DataError: {path}: class 9 (Edge-on with bulge) has 0 usable galaxies; "
-TOO_FEW += "give at least 2 of each class, so that it can be trained and tested."
+TOO_FEW = "05_custom_cnn.ipynb, cell …: DataError: {path}: has 1 class of two or more usable galaxies; "
+TOO_FEW += "give at least two such classes, so that there is something to tell apart."
 NO_CLUSTERS = "06_dino_kmeans.ipynb, cell …: GalutilsError: 6 rows cannot be put into 10 clusters; "
 NO_CLUSTERS += "set clusters to fewer."
 
 
 @pytest.mark.parametrize(
     ("notebook", "labels", "sentence"),
-    [("05_custom_cnn", np.arange(20) % 9, TOO_FEW), ("06_dino_kmeans", np.arange(6), NO_CLUSTERS)],
-    ids=["a class is missing", "fewer rows than clusters"],
+    [("05_custom_cnn", np.arange(20) // 19, TOO_FEW), ("06_dino_kmeans", np.arange(6), NO_CLUSTERS)],
+    ids=["one class", "fewer rows than clusters"],
 )
 def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, labels, sentence):
     """Only the notebook itself can tell. What it had run stays to be looked at, under another name."""
@@ -248,7 +251,12 @@ def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook
     hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(path := tmp_path / "sky.h5")
     given = {"data_path": str(path), "run_dir": str(tmp_path / "run"), "image_size": 32}
     if notebook == "06_dino_kmeans":
-        given |= {"weights": "random", "arch": "vit_tiny_patch16_224", "cache_dir": str(tmp_path / "cache")}
+        given |= {
+            "clusters": 10,
+            "weights": "random",
+            "arch": "vit_tiny_patch16_224",
+            "cache_dir": str(tmp_path / "cache"),
+        }
     _, err, status = run(monkeypatch, capsys, tmp_path, execution(notebook, **given))
     assert_said(err, sentence, path)
     assert status == 1
@@ -267,5 +275,5 @@ def test_odd_but_usable_files_are_read(monkeypatch, capsys, tmp_path):
     hdf5(ra=np.full(20, np.nan), ans=np.full(20, 3, np.uint8))(tmp_path / "sky.h5")
     out, _, status = run(monkeypatch, capsys, tmp_path, ["check", "sky.h5"])
     assert status == 0
-    assert "3 In-between round smooth: 20" in out
+    assert "3 class 3: 20" in out
     assert "Pairs of rows at the same position: 0" in out

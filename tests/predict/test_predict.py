@@ -362,7 +362,7 @@ RUNS = {
     ),
     "metrics of something else": (
         spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {}}'),
-        "{path}: its network cannot be read (…); run its notebook again.",
+        "{path}: its network cannot be read (…); delete its metrics.json and run its notebook again.",
     ),
     "an earlier version": (
         spoil("metrics.json", b'{"model": {}}'),
@@ -370,15 +370,15 @@ RUNS = {
     ),
     "no model": (
         lambda run: (run / "model.safetensors").unlink(),
-        "{path}: has no model.safetensors; run its notebook again.",
+        "{path}: has no model.safetensors; delete its metrics.json and run its notebook again.",
     ),
     "model cut short": (
         spoil("model.safetensors", b"\x10\0\0\0\0\0\0\0{}"),
-        "{path}: its network cannot be read (…); run its notebook again.",
+        "{path}: its network cannot be read (…); delete its metrics.json and run its notebook again.",
     ),
     "another recipe": (
         spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {"name": "custom_cnn", "channels": 3}}'),
-        "{path}: its network cannot be read (…); run its notebook again.",
+        "{path}: its network cannot be read (…); delete its metrics.json and run its notebook again.",
     ),
     "no labels": (
         spoil("metrics.json", b'{"format": 2, "classes": ["a"], "model": {"clusters": 10}}'),

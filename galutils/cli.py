@@ -165,7 +165,7 @@ Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg
 @app.command()
 def predict(
     run_dir: RunDir,
-    images: Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS or HDF5 files, folders, patterns, @list.txt.")],
+    images: Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")],
     json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
     field: Field = None,

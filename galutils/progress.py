@@ -14,10 +14,10 @@ def is_watched() -> bool:
     return sys.stderr.isatty()
 
 
-def tracked(items: Iterable, total: int, unit: str, weight=lambda item: 1) -> Iterator:
+def tracked(items: Iterable, total: int | None, unit: str, weight=lambda item: 1) -> Iterator:
     """Pass the items on; with a watcher, and after two seconds, a bar shows rate and remaining time.
 
-    ``total`` counts units, and ``weight`` says how many of them an item is.
+    ``total`` counts units, None where nobody knows, and ``weight`` says how many of them an item is.
     """
     with tqdm(total=total, unit=unit, delay=2, leave=False, disable=not is_watched()) as bar:
         for item in items:

@@ -103,18 +103,20 @@ def pack(
 
 
 def _read(source: object, name: str, scale: float | None, reading: Reading, field: float | None) -> Picture:
-    """One picture of a catalogue; ``scale`` is what the catalogue says of it."""
+    """One picture of a catalogue, which is taken to span the field where nobody says what it spans."""
+    picture = read_entry(source, name, scale, reading, field)
+    return replace(picture, pixel_scale=picture.pixel_scale or (field and field / len(picture.image)))
+
+
+def read_entry(source: object, name: str, scale: float | None, reading: Reading, field: float | None) -> Picture:
+    """One picture of a catalogue, see :meth:`galutils.data.catalogue.columns.Catalogue.blocks`, and its ``scale``."""
     if source is None:
         raise PictureError(f"{name}: names no image.")
     stated = scale is not None and np.isfinite(scale)
     if isinstance(source, np.ndarray):
-        picture = as_picture(_colours(source, name), scale if stated else None, reading, field, name)
-    else:
-        reading = replace(reading, pixel_scale=scale) if stated else reading
-        picture = read_picture(source, reading, field, name if isinstance(source, bytes) else None)
-    if field and picture.pixel_scale is None:  # it is taken to span the field
-        return replace(picture, pixel_scale=field / len(picture.image))
-    return picture
+        return as_picture(_colours(source, name), scale if stated else None, reading, field, name)
+    reading = replace(reading, pixel_scale=scale) if stated else reading
+    return read_picture(source, reading, field, name if isinstance(source, bytes) else None)
 
 
 def _colours(pixels: np.ndarray, name: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What a run is to look at: files, folders, patterns and lists, read and prepared in blocks beside the network."""
+"""What a run is to look at, from files to catalogues, read and prepared in blocks beside the network."""
 
 import glob
 import os
@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
+from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.image_files import Picture, PictureError, Reading, as_picture, is_hdf5, read_picture
+from galutils.data.pack import read_entry
 from galutils.errors import GalutilsError
 from galutils.study.runs import Run
 
@@ -21,6 +24,9 @@ SUFFIXES = (
     ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".jp2", ".avif",
     ".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fits.bz2", ".h5", ".hdf5",
 )  # fmt: skip
+
+#: Tables that name images, or hold them; so do FITS tables.
+TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".pq")
 
 #: Images in a block, and threads that read blocks ahead.
 BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
@@ -49,11 +55,12 @@ def training_field(run: Run) -> float | None:
     return run.metrics["data"].get("field")
 
 
-def gather(inputs: list[str | Path]) -> list[Path]:
+def gather(inputs: list[str | Path]) -> list[Path | Catalogue]:
     """The files that are meant by some names: of files, of folders, patterns such as ``*.jpg``, or ``@list.txt``.
 
     Folders are searched for images and HDF5 files at any depth. A list has a name on each line, relative to its own
-    folder or to the current one. A name on its own that is nothing, or an empty folder, is a PictureError.
+    folder or to the current one. A table (CSV, Parquet, FITS) with a column of images is a catalogue. A name on its own
+    that is nothing, or an empty folder, is a PictureError; a table without images is a CatalogueError.
     """
     found, missing = [], []
     for given in map(str, inputs):
@@ -65,7 +72,7 @@ def gather(inputs: list[str | Path]) -> list[Path]:
                 raise PictureError(f"{path}: is a folder without images; name one that holds some, at any depth.")
             found += inside
         elif path.exists() or "{band}" in given:
-            found.append(path)
+            found.append(open_catalogue(path, labelled=False) if _is_table(path) else path)
         elif given.startswith("@"):
             found += _read_list(Path(given[1:]))
         elif matches := sorted(glob.glob(given, recursive=True)):
@@ -77,6 +84,17 @@ def gather(inputs: list[str | Path]) -> list[Path]:
         such = "is no such file" if len(missing) == 1 else "are no such files"
         raise PictureError(f"{named}: there {such}; give JPEG, PNG or FITS images, or an HDF5 file.")
     return found
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is a table, by its name, or FITS that holds one and no image."""
+    if path.name.lower().endswith(TABLES):
+        return True
+    if not path.name.lower().endswith((".fits", ".fit", ".fts")) or not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        start = file.read(6 * 2880)  # an image, or else the extension, starts in the first blocks
+    return start.startswith(b"SIMPLE") and b"XTENSION= 'BINTABLE'" in start and b"ZIMAGE  " not in start
 
 
 def _read_list(path: Path) -> list[Path]:
@@ -95,15 +113,20 @@ def _read_list(path: Path) -> list[Path]:
 
 
 def read_blocks(
-    paths: list[Path], prepare: Callable[[np.ndarray], torch.Tensor], reading: Reading, span: float | None
-) -> tuple[int, Iterator[Block]]:
-    """How many galaxies some files hold, and these in blocks, read ahead by threads.
+    inputs: list[Path | Catalogue], prepare: Callable[[np.ndarray], torch.Tensor], reading: Reading, span: float | None
+) -> tuple[int | None, Iterator[Block]]:
+    """How many galaxies there are in what :func:`gather` gave (None: a catalogue tells only at its end), and these.
+
+    They come in blocks, read ahead by threads.
 
     A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. ``prepare`` makes a
     network's input of square images (n, s, s, 3) uint8, which span ``span`` arcsec where their pixel scale is known.
     """
     jobs, count, block = [], 0, Block()
-    for path in paths:
+    for path in inputs:
+        if isinstance(path, Catalogue):
+            jobs.append(path)
+            continue
         if not is_hdf5(path):
             if not jobs or not isinstance(jobs[-1], list) or len(jobs[-1]) == BLOCK:
                 jobs.append([])
@@ -118,8 +141,16 @@ def read_blocks(
         count += len(galaxies)
         jobs += [(galaxies, rows) for rows in np.split(np.arange(len(galaxies)), range(BLOCK, len(galaxies), BLOCK))]
 
-    def read(job: list[Path] | tuple[Galaxies, np.ndarray]) -> Block:
+    def read(job: list[Path] | pd.DataFrame | tuple[Galaxies, np.ndarray]) -> Block:
         block = Block()
+        if isinstance(job, pd.DataFrame):
+            for entry in job.to_dict("records"):
+                try:
+                    picture = read_entry(entry["image"], entry["name"], entry.get("pxscale"), reading, span)
+                    block.add(entry["name"], picture, prepare)
+                except PictureError as error:
+                    block.failures.append(str(error))
+            return block
         if isinstance(job, list):
             for path in job:
                 try:
@@ -143,10 +174,11 @@ def read_blocks(
         with ThreadPoolExecutor(READERS) as pool:
             ahead = deque()
             for job in jobs:
-                ahead.append(pool.submit(read, job))
-                if len(ahead) > READERS:
-                    yield ahead.popleft().result()
+                for part in job.blocks(["image", "pxscale"], BLOCK) if isinstance(job, Catalogue) else [job]:
+                    ahead.append(pool.submit(read, part))
+                    if len(ahead) > READERS:
+                        yield ahead.popleft().result()
             while ahead:
                 yield ahead.popleft().result()
 
-    return count, blocks()
+    return None if any(isinstance(job, Catalogue) for job in jobs) else count, blocks()

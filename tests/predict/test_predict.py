@@ -204,6 +204,28 @@ def test_inputs_are_named_in_every_way_and_bad_ones_cost_only_themselves(call, f
     refused(call("similar", run_dir, "none"), in_folder)
 
 
+def test_a_catalogue_names_its_images(call, folder, run_dir, tmp_path):
+    (tmp_path / "images").mkdir()
+    paths = save_rows(tmp_path / "images", open_galaxies(folder / "sky.h5"), [3, 5])
+    rows = "picture,pxscale,note\n3,{scale},a\n5,{scale},b\n7,{scale},gone\n"
+    (tmp_path / "cat.csv").write_text(rows.format(scale=FIELD / 48))
+    table = fits.BinTableHDU.from_columns([fits.Column("file", "5A", array=["3.png", "5.png"])])
+    table.writeto(tmp_path / "cat.fits")
+    probabilities = []
+    for name, said in (("cat.csv", "gone"), ("cat.fits", "unknown"), (paths[0], ""), (paths[1], "")):
+        code, out, err = call("predict", run_dir, tmp_path / name, "--json")
+        probabilities += [one["probabilities"] for one in json.loads(out)]
+        gone = "galutils: {}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
+        if said == "gone":
+            assert (code, err) == (1, gone.format(tmp_path / "images" / "7.png"))
+        elif said:
+            assert (code, err) == (0, NO_FIELD % (2, 2))
+    np.testing.assert_allclose(probabilities[:4], np.tile(probabilities[4:], (2, 1)), atol=1e-6)
+    (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+    none = "{path}: has no obvious image column; name it with --image-column, of a, b."
+    refused(call("predict", run_dir, tmp_path / "none.csv"), none, tmp_path / "none.csv")
+
+
 def test_what_is_odd_about_a_picture_is_said(call, folder, run_dir, tmp_path):
     (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
     with Image.open(galaxy) as image:

@@ -168,6 +168,7 @@ def predict(
     images: Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")],
     json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
+    image_column: Annotated[str | None, typer.Option(help="A catalogue's column of images; else guessed.")] = None,
     field: Field = None,
     pixel_scale: PixelScale = None,
     bands: Bands = None,
@@ -186,7 +187,8 @@ def predict(
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
-    table, notes, failures = classify(run_dir, images, data, device, Reading(pixel_scale, field, bands, grey))
+    reading = Reading(pixel_scale, field, bands, grey)
+    table, notes, failures = classify(run_dir, images, data, device, reading, image_column)
     if json_ and len(table):
         typer.echo(json.dumps(as_records(table), indent=2, allow_nan=False))
     elif len(table):

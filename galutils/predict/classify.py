@@ -42,14 +42,15 @@ def classify(
     data_path: str | Path | None = None,
     device: str = "auto",
     reading: Reading | None = None,
+    image_column: str | None = None,
 ) -> Prediction:
     """Classify all galaxies in image or HDF5 files with a run that learnt from labels, prepared as in training.
 
-    ``inputs`` are what :func:`galutils.predict.inputs.gather` takes; a file that cannot be used is left out.
-    Likeness is not checked if the run's data are not at hand; ``data_path`` is where they have moved to. RunError,
-    PictureError, DataError: the run, or what was named, cannot be used.
+    ``inputs`` and ``image_column`` are what :func:`galutils.predict.inputs.gather` takes; a file that cannot be used
+    is left out. Likeness is not checked if the run's data are not at hand; ``data_path`` is where they have moved to.
+    RunError, PictureError, CatalogueError, DataError: the run, or what was named, cannot be used.
     """
-    paths, run = gather(inputs), Run(run_dir)
+    paths, run = gather(inputs, image_column), Run(run_dir)
     classifier, likeness, notes, usual = Classifier(run, device), None, [], set()
     train = run.split.train
     if len(train) > REFERENCE:

@@ -55,12 +55,13 @@ def training_field(run: Run) -> float | None:
     return run.metrics["data"].get("field")
 
 
-def gather(inputs: list[str | Path]) -> list[Path | Catalogue]:
+def gather(inputs: list[str | Path], image_column: str | None = None) -> list[Path | Catalogue]:
     """The files that are meant by some names: of files, of folders, patterns such as ``*.jpg``, or ``@list.txt``.
 
     Folders are searched for images and HDF5 files at any depth. A list has a name on each line, relative to its own
-    folder or to the current one. A table (CSV, Parquet, FITS) with a column of images is a catalogue. A name on its own
-    that is nothing, or an empty folder, is a PictureError; a table without images is a CatalogueError.
+    folder or to the current one. A table (CSV, Parquet, FITS) is a catalogue, with a column of images that is guessed
+    if None. A name on its own that is nothing, or an empty folder, is a PictureError; a table without images is a
+    CatalogueError.
     """
     found, missing = [], []
     for given in map(str, inputs):
@@ -72,7 +73,7 @@ def gather(inputs: list[str | Path]) -> list[Path | Catalogue]:
                 raise PictureError(f"{path}: is a folder without images; name one that holds some, at any depth.")
             found += inside
         elif path.exists() or "{band}" in given:
-            found.append(open_catalogue(path, labelled=False) if _is_table(path) else path)
+            found.append(open_catalogue(path, None, image_column, labelled=False) if _is_table(path) else path)
         elif given.startswith("@"):
             found += _read_list(Path(given[1:]))
         elif matches := sorted(glob.glob(given, recursive=True)):

@@ -221,9 +221,12 @@ def test_a_catalogue_names_its_images(call, folder, run_dir, tmp_path):
         elif said:
             assert (code, err) == (0, NO_FIELD % (2, 2))
     np.testing.assert_allclose(probabilities[:4], np.tile(probabilities[4:], (2, 1)), atol=1e-6)
-    (tmp_path / "none.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "none.csv").write_text("a,b\n3.png,2\n")
     none = "{path}: has no obvious image column; name it with --image-column, of a, b."
     refused(call("predict", run_dir, tmp_path / "none.csv"), none, tmp_path / "none.csv")
+    assert call("predict", run_dir, tmp_path / "none.csv", "--image-column", "a", "--field", FIELD)[0] == 0
+    no_image = "{path}: holds no image; give a cutout with the bands g, r and z."
+    refused(call("similar", run_dir, tmp_path / "cat.fits"), no_image, tmp_path / "cat.fits")
 
 
 def test_what_is_odd_about_a_picture_is_said(call, folder, run_dir, tmp_path):
@@ -338,10 +341,6 @@ BAD = {
     ),
     "text as FITS": ("x.fits", lambda path: path.write_text("SIMPLE"), GET_AGAIN),
     "FITS cut short": ("x.fits", cut_fits, GET_AGAIN),
-    "FITS table": (
-        "x.fits", lambda path: fits.BinTableHDU.from_columns([]).writeto(path),
-        "{path}: holds no image; give a cutout with the bands g, r and z.",
-    ),
     "FITS of NaN": (
         "x.fits", cutout((3, 48, 48), np.nan),
         "{path}: has no finite pixel; the survey may not have seen this place.",

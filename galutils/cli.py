@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -77,39 +76,9 @@ def execute(
     parameters: Annotated[str, typer.Option("--parameters", "-p", help="Its parameters, as JSON.")] = "{}",
 ) -> None:
     """Run one notebook, for example: galutils execute notebooks/05_custom_cnn.ipynb out.ipynb -p '{"epochs": 2}'"""
-    _execute(source, target, _read_parameters(parameters))
+    from galutils.study.execute import execute_changed, read_parameters
 
-
-def _read_parameters(text: str) -> dict:
-    """A notebook's parameters from the command line."""
-    from galutils.study.profile import StudyError
-
-    try:
-        given = json.loads(text)
-    except ValueError as error:
-        raise StudyError(f"--parameters is not JSON ({error}); write for example '{{\"epochs\": 2}}'.") from error
-    if not isinstance(given, dict):
-        raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
-    return given
-
-
-def _execute(source: Path, target: Path, given: dict) -> None:
-    """Run a notebook unless it has run with all that it depends on as it is, and say which."""
-    from galutils.study.execute import execute as run_notebook
-    from galutils.study.keys import describe_changes, notebook_key, read_key
-    from galutils.study.parameters import check_files, check_parameters
-
-    check_parameters(source, given)
-    check_files(source, given)
-    key, kept = notebook_key(source, given), read_key(target, given.get("run_dir"))
-    if kept == key:
-        typer.echo(f"{source.stem} is finished, and nothing that it depends on has changed: {target}")
-        return
-    if kept is not None:
-        typer.echo(f"{source.stem} is run again ({describe_changes(kept, key)}): {target}")
-    started = time.perf_counter()
-    run_notebook(source, target, given, key)
-    typer.echo(f"{source.stem} ran in {time.perf_counter() - started:.0f} s: {target}")
+    typer.echo(execute_changed(source, target, read_parameters(parameters)))
 
 
 @app.command()
@@ -130,12 +99,13 @@ def train(
     goes on from its last epoch when the same command is given again.
     """
     from galutils.study.collect import describe_run
+    from galutils.study.execute import execute_changed, read_parameters
     from galutils.study.pages import plan_run
     from galutils.study.runs import Run
 
     checkout = Path(__file__).resolve().parents[1]
-    notebook, page = plan_run(checkout, str(data), approach, to, weights, device, seed, _read_parameters(parameters))
-    _execute(notebook, page.executed, page.parameters)
+    notebook, page = plan_run(checkout, str(data), approach, to, weights, device, seed, read_parameters(parameters))
+    typer.echo(execute_changed(notebook, page.executed, page.parameters))
     typer.echo(describe_run(Run(page.directory)))
     typer.echo(f"Its curves and mistakes are in {page.executed}. Classify others with: galutils predict {to} IMAGES")
 
@@ -152,6 +122,8 @@ def report(
     typer.echo(build_report(load_study(root, profile)))
 
 
+Images = Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")]
+ImageColumn = Annotated[str | None, typer.Option(help="A catalogue's column of images; else guessed.")]
 RunDir = Annotated[Path, typer.Argument(help="A run's directory, such as runs/quick/custom_cnn/seed0.")]
 DataPath = Annotated[Path | None, typer.Option("--data", help="The file that the run read, if it has moved.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
@@ -165,10 +137,13 @@ Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg
 @app.command()
 def predict(
     run_dir: RunDir,
-    images: Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")],
+    images: Images,
     json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
-    image_column: Annotated[str | None, typer.Option(help="A catalogue's column of images; else guessed.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet file instead of printing a table.")] = None,
+    score: Annotated[bool, typer.Option("--score", help="Hold classes against the labels of one HDF5 file.")] = False,
+    classes: Annotated[Path | None, typer.Option(help="With --score: lines 'theirs,ours' of classes.")] = None,
+    image_column: ImageColumn = None,
     field: Field = None,
     pixel_scale: PixelScale = None,
     bands: Bands = None,
@@ -184,27 +159,59 @@ def predict(
     """
     from galutils.data.image_files import Reading
     from galutils.predict.classify import as_records, as_text, classify
+    from galutils.predict.score import describe_score, grade_file, read_links
+    from galutils.study.collect import describe_run
+    from galutils.study.runs import Run
 
-    if json_ and csv:
-        raise typer.BadParameter("choose --json or --csv, not both.")
+    if json_ + csv + score + (parquet is not None) > 1:
+        raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
+    if score and len(images) > 1:
+        raise typer.BadParameter("--score takes one HDF5 file with labels.")
+    reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
+    found = classify(run_dir, images, data, device, reading, image_column)
+    if len(found.table):
+        typer.echo(f"galutils: {describe_run(run := Run(run_dir))}", err=True)
+        if score:
+            graded, left, _ = grade_file(images[0], found.table, run.classes, links)
+            typer.echo("\n".join([*left, describe_score(graded)]))
+        elif json_:
+            typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
+        else:
+            _give(found.table, csv, parquet, as_text)
+    _end([*found.notes, *found.failures], found.failures)
+
+
+@app.command()
+def features(
+    run_dir: RunDir,
+    images: Images,
+    to: Annotated[Path, typer.Option("--to", help="The Parquet file to write.")],
+    image_column: ImageColumn = None,
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
+    device: Device = "auto",
+) -> None:
+    """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
+    from galutils.data.image_files import Reading
+    from galutils.predict.classify import extract_features
+
     reading = Reading(pixel_scale, field, bands, grey)
-    table, notes, failures = classify(run_dir, images, data, device, reading, image_column)
-    if json_ and len(table):
-        typer.echo(json.dumps(as_records(table), indent=2, allow_nan=False))
-    elif len(table):
-        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
-    for said in [*notes, *failures]:
-        typer.echo(f"galutils: {said}", err=True)
-    if failures:
-        raise typer.Exit(1)
+    table, failures = extract_features(run_dir, images, device, reading, image_column)
+    if len(table):
+        _give(table, False, to, str)
+    _end(failures, failures)
 
 
 @app.command()
 def similar(
     run_dir: RunDir,
-    image: Annotated[Path, typer.Argument(help="A JPEG, PNG or FITS image.")],
+    images: Images,
     count: Annotated[int, typer.Option(min=1, max=200, help="How many galaxies.")] = 12,
     to: Sheet = Path("similar.png"),
+    json_: Annotated[bool, typer.Option("--json", help="Print a list of objects, and draw nothing.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, and draw nothing.")] = False,
     field: Field = None,
     pixel_scale: PixelScale = None,
     bands: Bands = None,
@@ -214,18 +221,47 @@ def similar(
 ) -> None:
     """Find the most similar galaxies, for example: galutils similar runs/quick/dino_kmeans/seed0 galaxy.jpg
 
-    Prints their rows and positions, and draws them on a contact sheet. Likeness is nearness in what the run's
-    network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
+    Prints their rows and positions, and draws those of the first image on a contact sheet. Likeness is nearness in what
+    the run's network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
-    from galutils.data.image_files import Reading
+    from galutils.data.image_files import Reading, read_picture
     from galutils.predict.similar import check_format, find_similar, write_sheet
 
+    if json_ and csv:
+        raise typer.BadParameter("choose --json or --csv, not both.")
     check_format(to)
     reading = Reading(pixel_scale, field, bands, grey)
-    table, picture, images = find_similar(run_dir, image, count, data, device, reading)
-    write_sheet(to, picture, table, images)
-    typer.echo(table.to_string(index=False, float_format="{:.4f}".format))
-    typer.echo(to)
+    table, galaxies, failures = find_similar(run_dir, images, count, data, device, reading)
+    if json_ and len(table):
+        typer.echo(table.to_json(orient="records", indent=2))
+    elif len(table):
+        _give(table, csv, None, lambda table: table.to_string(index=False, float_format="{:.4f}".format))
+        if not csv and Path(table["image"].iloc[0]).is_file():
+            own = table[table["image"] == table["image"].iloc[0]]
+            write_sheet(to, read_picture(own["image"].iloc[0], reading).image, own, galaxies.read_images(own["row"]))
+            typer.echo(to)
+    _end(failures, failures)
+
+
+def _give(table, csv: bool, parquet: Path | None, as_text) -> None:
+    """Print a table in words or as CSV, or write it to a Parquet file."""
+    if parquet is None:
+        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
+        return
+    from galutils.files import atomic_path
+
+    table.attrs = {}
+    with atomic_path(parquet) as partial:
+        table.to_parquet(partial, index=False)
+    typer.echo(parquet)
+
+
+def _end(said: list[str], failures: list[str]) -> None:
+    """Say what there is to say on stderr; exit code 1 if something could not be used."""
+    for sentence in said:
+        typer.echo(f"galutils: {sentence}", err=True)
+    if failures:
+        raise typer.Exit(1)
 
 
 @app.command("runs")

@@ -1,5 +1,6 @@
 """Classify images with a trained run, and say where it should not be believed."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,10 +10,10 @@ import torch
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
-from galutils.predict.inputs import gather, read_blocks, training_field
+from galutils.predict.inputs import Block, gather, read_blocks, training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
-from galutils.study.features import Classifier
+from galutils.study.features import Classifier, FeatureExtractor, open_features
 from galutils.study.runs import Run
 
 #: Training galaxies that an image is held against, at most; drawn by a seed.
@@ -26,14 +27,16 @@ class Prediction(NamedTuple):
     """What :func:`classify` gives.
 
     The table has one row per galaxy: ``path``, ``class_id``, ``class_name``, the probability of each class
-    (:attr:`Run.columns`), ``distance`` (in units of :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if
-    unchecked) and ``warning`` (text, empty where there is none): what is odd about the picture; that it is unlike the
-    training galaxies; or that the highest probability is lower than that of 99% of the run's test galaxies.
+    (:attr:`Run.columns`), where they are known of any ``ra`` and ``dec`` in degrees, ``distance`` (in units of
+    :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if unchecked) and ``warning`` (text, empty where there is
+    none): what is odd about the picture; that it is unlike the training galaxies; or that the highest probability is
+    lower than that of 99% of the run's test galaxies.
     """
 
     table: pd.DataFrame
     notes: list[str]  # what holds for many of them
     failures: list[str]  # a sentence for each file that could not be used
+    matched: bool = False  # whether any image was cut or filled up to the training's field of view
 
 
 def classify(
@@ -43,11 +46,14 @@ def classify(
     device: str = "auto",
     reading: Reading | None = None,
     image_column: str | None = None,
+    match_field: bool = True,
 ) -> Prediction:
     """Classify all galaxies in image or HDF5 files with a run that learnt from labels, prepared as in training.
 
     ``inputs`` and ``image_column`` are what :func:`galutils.predict.inputs.gather` takes; a file that cannot be used
-    is left out. Likeness is not checked if the run's data are not at hand; ``data_path`` is where they have moved to.
+    is left out. If ``match_field``, images are cut or filled up to the field of view of the training. Likeness is not
+    checked if the run's data are not at hand; ``data_path`` is where they have moved to.
+
     RunError, PictureError, CatalogueError, DataError: the run, or what was named, cannot be used.
     """
     paths, run = gather(inputs, image_column), Run(run_dir)
@@ -63,17 +69,14 @@ def classify(
         if data_path is not None:
             raise
         notes.append(f"likeness to the training galaxies was not checked: {error}")
-    field = training_field(run)
-    count, blocks = read_blocks(paths, classifier.prepare, reading or Reading(), field)
+    field = training_field(run) if match_field else None
     tables, failures, unknown = [], [], 0
-    for block in tracked(blocks, count, "image", weight=lambda block: len(block.names)):
-        failures += block.failures
-        if not block.names:
-            continue
-        features, probabilities = classifier.of_batch(torch.cat(block.inputs))
+    for block, features, probabilities in _look(classifier, paths, reading, field, failures):
         table = pd.DataFrame({"path": block.names, "class_id": probabilities.argmax(1)})
         table["class_name"] = np.array(run.classes)[table["class_id"]]
         table[run.columns] = probabilities
+        if not np.isnan(block.places).all():
+            table[["ra", "dec"]] = block.places
         table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
         table["warning"] = ["; ".join(note for note in noted if note not in usual) for noted in block.notes]
         unknown += block.unknown
@@ -91,7 +94,43 @@ def classify(
     unsure = table[run.columns].max(axis=1) < low
     for sign, rows in {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}.items():
         table.loc[rows, "warning"] = [f"{odd}; {sign}" if odd else sign for odd in table.loc[rows, "warning"]]
-    return Prediction(table, notes, failures)
+    return Prediction(table, notes, failures, matched=field is not None and unknown < len(table))
+
+
+def _look(
+    extractor: FeatureExtractor, paths: list, reading: Reading | None, field: float | None, failures: list[str]
+) -> Iterator[tuple[Block, np.ndarray, np.ndarray | None]]:
+    """Blocks of images with what a network makes of them; ``failures`` gets a sentence for what cannot be read."""
+    count, blocks = read_blocks(paths, extractor.prepare, reading or Reading(), field)
+    for block in tracked(blocks, count, "image", weight=lambda block: len(block.names)):
+        failures += block.failures
+        if block.names:
+            yield block, *extractor.of_batch(torch.cat(block.inputs))
+
+
+def extract_features(
+    run_dir: str | Path,
+    inputs: list[str | Path],
+    device: str = "auto",
+    reading: Reading | None = None,
+    image_column: str | None = None,
+) -> tuple[pd.DataFrame, list[str]]:
+    """What a run's network sees in images: its features, in which ``similar`` measures nearness.
+
+    A table, one row per galaxy: ``path``, ``ra`` and ``dec`` in degrees, ``features``, an array (D,) float32 each, and
+    of a run that learnt from labels the probability of each class; and a sentence for each file that could not be used.
+    """
+    paths, run = gather(inputs, image_column), Run(run_dir)
+    tables, failures = [], []
+    for block, features, probabilities in _look(
+        open_features(run, device), paths, reading, training_field(run), failures
+    ):
+        table = pd.DataFrame({"path": block.names, "features": list(features)})
+        table[["ra", "dec"]] = block.places
+        if probabilities is not None:
+            table[run.columns] = probabilities
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(), failures
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:
@@ -100,11 +139,16 @@ def as_records(table: pd.DataFrame) -> list[dict]:
         {
             **{name: row[name] for name in ("path", "class_id", "class_name")},
             "probabilities": [value for name, value in row.items() if name.startswith("p_")],
-            "distance": None if np.isnan(row["distance"]) else row["distance"],
+            **{name: _or_none(row[name]) for name in ("ra", "dec") if name in row},
+            "distance": _or_none(row["distance"]),
             "warning": row["warning"] or None,
         }
         for row in table.to_dict("records")
     ]
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else value
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -32,6 +32,10 @@ TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".pq")
 BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
 
 
+#: What is read of a catalogue.
+ROLES = ("image", "pxscale", "ra", "dec")
+
+
 @dataclass
 class Block:
     """Some galaxies as the network takes them, and what could not be read on the way to them."""
@@ -39,14 +43,23 @@ class Block:
     names: list[str] = field(default_factory=list)
     notes: list[tuple[str, ...]] = field(default_factory=list)  # of each galaxy's picture
     inputs: list[torch.Tensor] = field(default_factory=list)  # (1, 3, size, size) each
+    places: list[tuple[float, float]] = field(default_factory=list)  # ra and dec in degrees, NaN where unknown
     unknown: int = 0  # how many have no pixel scale
     failures: list[str] = field(default_factory=list)  # a sentence each
 
-    def add(self, name: str, picture: Picture, prepare: Callable[[np.ndarray], torch.Tensor]) -> None:
+    def add(
+        self,
+        name: str,
+        picture: Picture,
+        prepare: Callable[[np.ndarray], torch.Tensor],
+        ra: float = np.nan,
+        dec: float = np.nan,
+    ) -> None:
         """Keep what is needed of a picture, which may be far larger than the network's input."""
         self.names.append(name)
         self.notes.append(picture.notes)
         self.inputs.append(prepare(picture.image[None]))
+        self.places.append((ra, dec))
         self.unknown += picture.pixel_scale is None
 
 
@@ -148,7 +161,7 @@ def read_blocks(
             for entry in job.to_dict("records"):
                 try:
                     picture = read_entry(entry["image"], entry["name"], entry.get("pxscale"), reading, span)
-                    block.add(entry["name"], picture, prepare)
+                    block.add(entry["name"], picture, prepare, *(entry.get(name, np.nan) for name in ("ra", "dec")))
                 except PictureError as error:
                     block.failures.append(str(error))
             return block
@@ -165,7 +178,8 @@ def read_blocks(
                 scale = np.nan if galaxies.pxscale is None else galaxies.pxscale[row]
                 name = f"{galaxies.path}[{row}]"
                 picture = as_picture(image, float(scale) if scale > 0 else None, reading, span, name)
-                block.add(name, picture, prepare)
+                place = (np.nan if column is None else column[row] for column in (galaxies.ra, galaxies.dec))
+                block.add(name, picture, prepare, *place)
         except GalutilsError as error:
             block.failures.append(str(error))
         return block
@@ -175,7 +189,9 @@ def read_blocks(
         with ThreadPoolExecutor(READERS) as pool:
             ahead = deque()
             for job in jobs:
-                for part in job.blocks(["image", "pxscale"], BLOCK) if isinstance(job, Catalogue) else [job]:
+                for part in (
+                    job.blocks(["image", "pxscale", "ra", "dec"], BLOCK) if isinstance(job, Catalogue) else [job]
+                ):
                     ahead.append(pool.submit(read, part))
                     if len(ahead) > READERS:
                         yield ahead.popleft().result()

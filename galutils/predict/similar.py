@@ -1,13 +1,15 @@
 """Find the galaxies that a trained run takes for most like an image, and draw them on one sheet."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from galutils.data.image_files import PictureError, Reading, is_hdf5, read_picture
+from galutils.data.galaxies import Galaxies
+from galutils.data.image_files import PictureError, Reading
 from galutils.files import atomic_path
-from galutils.predict.inputs import training_field
+from galutils.predict.classify import extract_features
 from galutils.predict.novelty import measure_likeness
 from galutils.report.figures.display import new_panels
 from galutils.study.features import open_features
@@ -17,34 +19,45 @@ from galutils.study.runs import Run
 FORMATS = (".png", ".jpg", ".webp", ".svg", ".pdf")
 
 
+class Similar(NamedTuple):
+    """What :func:`find_similar` gives.
+
+    The table has, for each image that could be read, one row per galaxy, nearest first: ``image``, ``row``,
+    ``class_name``, ``distance`` and, where the file has them, ``ra`` and ``dec`` in degrees.
+    """
+
+    table: pd.DataFrame
+    galaxies: Galaxies  # that its rows are of
+    failures: list[str]  # a sentence for each file that could not be used
+
+
 def find_similar(
     run_dir: str | Path,
-    image: str | Path,
+    images: list[str | Path],
     count: int = 12,
     data_path: str | Path | None = None,
     device: str = "auto",
     reading: Reading | None = None,
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+) -> Similar:
     """The most similar of all galaxies that a run read, by what its last layer weighs up or by its embedding.
 
-    A table, nearest first, with ``row``, ``class_name``, ``distance`` and, where the file has them, ``ra`` and ``dec``
-    in degrees; the picture itself (side, side, 3) uint8; and theirs (count, side, side, 3). RunError, PictureError,
-    DataError: the run, or the image, cannot be used, or the run's data are not at hand (``data_path``, if they moved).
+    ``images`` are what :func:`galutils.predict.inputs.gather` takes. RunError, PictureError, DataError: the run, or
+    what was named, cannot be used, or the run's data are not at hand (``data_path``, if they moved).
     """
-    if is_hdf5(image):
-        raise PictureError(f"{image}: is an HDF5 file; give one image.")
     run = Run(run_dir)
-    picture = read_picture(image, reading, training_field(run)).image
-    extractor, galaxies = open_features(run, device), run.galaxies(data_path)
-    likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
-    features, _ = extractor.of_batch(extractor.prepare(picture[None]))
-    (distances,), (rows,) = likeness.nearest(features, count)
-    names = [galaxies.classes[label] for label in galaxies.labels[rows]]
-    table = pd.DataFrame({"row": rows, "class_name": names, "distance": distances})
+    seen, failures = extract_features(run_dir, images, device, reading)
+    galaxies = run.galaxies(data_path)
+    likeness = measure_likeness(open_features(run, device), galaxies, np.arange(len(galaxies)))
+    if seen.empty:
+        return Similar(seen, galaxies, failures)
+    distances, rows = (found.ravel() for found in likeness.nearest(np.stack(seen["features"]), count))
+    names = np.array(galaxies.classes)[galaxies.labels[rows]]
+    near = np.repeat(seen["path"], len(rows) // len(seen)).to_numpy()
+    table = pd.DataFrame({"image": near, "row": rows, "class_name": names, "distance": distances})
     for name in ("ra", "dec"):
         if (degrees := getattr(galaxies, name)) is not None:
             table[name] = degrees[rows]
-    return table, picture, galaxies.read_images(rows)
+    return Similar(table, galaxies, failures)
 
 
 def check_format(path: str | Path) -> None:
@@ -54,7 +67,10 @@ def check_format(path: str | Path) -> None:
 
 
 def write_sheet(path: str | Path, picture: np.ndarray, table: pd.DataFrame, images: np.ndarray) -> None:
-    """Draw what :func:`find_similar` gave, the picture first; the format follows the suffix, one of :data:`FORMATS`."""
+    """Draw a picture (side, side, 3) uint8 and, in the table's order, the images (n, s, s, 3) uint8 most like it.
+
+    The format follows the suffix, one of :data:`FORMATS`.
+    """
     titles = ["this image", *(f"row {row.row}\n{row.class_name}" for row in table.itertuples())]
     figure, axes = new_panels(len(titles), 5, 1.9, 2.3)
     for ax, image, title in zip(axes, [picture, *images], titles, strict=True):

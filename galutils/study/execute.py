@@ -1,5 +1,6 @@
 """One notebook, run by papermill."""
 
+import json
 import os
 import signal
 import sys
@@ -17,7 +18,9 @@ from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
 from galutils.files import atomic_path, write_text
-from galutils.study.parameters import declared_parameters, find_gpus
+from galutils.study.keys import describe_changes, notebook_key, read_key
+from galutils.study.parameters import check_files, check_parameters, declared_parameters, find_gpus
+from galutils.study.profile import StudyError
 
 T = TypeVar("T")
 
@@ -66,6 +69,39 @@ def execute(source: str | Path, target: str | Path, parameters: dict, key: dict 
             partial.replace(failed)
         write_text(reason, message + "\n")
         raise ReportError(message)
+
+
+def execute_changed(source: str | Path, target: str | Path, parameters: dict) -> str:
+    """:func:`execute`, unless the notebook has run and all that it depends on is as it was; says which.
+
+    Raises:
+        StudyError, DataError, WeightsError, ReportError: a parameter or a file is of no use, or a cell failed.
+    """
+    check_parameters(source, parameters)
+    check_files(source, parameters)
+    name, key, kept = Path(source).stem, notebook_key(source, parameters), read_key(target, parameters.get("run_dir"))
+    if kept == key:
+        return f"{name} is finished, and nothing that it depends on has changed: {target}"
+    if kept is not None:
+        print(f"{name} is run again ({describe_changes(kept, key)}): {target}", flush=True)
+    started = time.perf_counter()
+    execute(source, target, parameters, key)
+    return f"{name} ran in {time.perf_counter() - started:.0f} s: {target}"
+
+
+def read_parameters(text: str) -> dict:
+    """A notebook's parameters as JSON.
+
+    Raises:
+        StudyError: it is none, or no object.
+    """
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise StudyError(f"--parameters is not JSON ({error}); write for example '{{\"epochs\": 2}}'.") from error
+    if not isinstance(given, dict):
+        raise StudyError("--parameters is not a JSON object; write for example '{\"epochs\": 2}'.")
+    return given
 
 
 def _alone(path: Path) -> FileLock:

@@ -52,14 +52,15 @@ def run_dir(folder):
 
 @pytest.fixture
 def call(monkeypatch, capsys):
-    """Run the command; returns exit code, output and errors."""
+    """Run the command; returns exit code, output and errors, without the line on what the run is worth unless asked."""
 
-    def call(*arguments):
+    def call(*arguments, standing=False):
         monkeypatch.setattr(sys, "argv", ["galutils", *map(str, arguments)])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
         said = capsys.readouterr()
-        return stopped.value.code, said.out, said.err
+        err = said.err if standing else re.sub(r"galutils: .*, trained on .* classes\.\n", "", said.err)
+        return stopped.value.code, said.out, err
 
     return call
 
@@ -200,8 +201,9 @@ def test_inputs_are_named_in_every_way_and_bad_ones_cost_only_themselves(call, f
     refused(call("predict", run_dir, "@list"), "@list: is empty; write the name of an image on each line.")
     no_names = f"@{paths[1]}: is no list of names; write the name of an image on each line."
     refused(call("predict", run_dir, f"@{paths[1]}"), no_names)
-    in_folder = "none: is a folder; name an image inside it."
-    refused(call("similar", run_dir, "none"), in_folder)
+    refused(
+        call("similar", run_dir, "none"), "none: is a folder without images; name one that holds some, at any depth."
+    )
 
 
 def test_a_catalogue_names_its_images(call, folder, run_dir, tmp_path):
@@ -225,8 +227,8 @@ def test_a_catalogue_names_its_images(call, folder, run_dir, tmp_path):
     none = "{path}: has no obvious image column; name it with --image-column, of a, b."
     refused(call("predict", run_dir, tmp_path / "none.csv"), none, tmp_path / "none.csv")
     assert call("predict", run_dir, tmp_path / "none.csv", "--image-column", "a", "--field", FIELD)[0] == 0
-    no_image = "{path}: holds no image; give a cutout with the bands g, r and z."
-    refused(call("similar", run_dir, tmp_path / "cat.fits"), no_image, tmp_path / "cat.fits")
+    near = call("similar", run_dir, tmp_path / "cat.fits", "--count", 1, "--csv")[1].splitlines()
+    assert [line.split(",")[1] for line in near] == ["row", "3", "5"]
 
 
 def test_what_is_odd_about_a_picture_is_said(call, folder, run_dir, tmp_path):
@@ -276,10 +278,41 @@ def test_similar_finds_the_galaxy_itself_and_draws_a_sheet(call, folder, run_dir
     (path,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [33])
     code, out, _ = call("similar", run_dir, path, "--count", 4, "--to", tmp_path / "sheet.png")
     assert code == 0
-    assert out.splitlines()[1].split()[0] == "33"
+    assert out.splitlines()[1].split()[1] == "33"
     assert len(out.splitlines()) == 6
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert min(sheet.size) > 200
+    several = call("similar", run_dir, path, folder / "sky.h5", "--count", 2, "--json", "--to", tmp_path / "no.png")
+    near = pd.DataFrame(json.loads(several[1]))
+    assert near["image"].tolist()[::2] == [str(path), *(f"{folder / 'sky.h5'}[{row}]" for row in range(120))]
+    assert near["row"].tolist()[::2] == [33, *range(120)]  # each galaxy is most like itself
+    assert not (tmp_path / "no.png").exists()
+
+
+def test_predictions_and_features_are_written_as_parquet(call, folder, run_dir, tmp_path):
+    sky, known = folder / "sky.h5", open_galaxies(folder / "sky.h5")
+    assert call("predict", run_dir, sky, "--parquet", tmp_path / "p.parquet")[:2] == (0, f"{tmp_path}/p.parquet\n")
+    table = pd.read_parquet(tmp_path / "p.parquet")
+    np.testing.assert_array_equal(table[["ra", "dec"]], np.stack([known.ra, known.dec], axis=1))
+    assert call("features", run_dir, sky, "--to", tmp_path / "f.parquet")[0] == 0
+    seen = pd.read_parquet(tmp_path / "f.parquet")
+    np.testing.assert_allclose(seen[class_columns(GALAXY10)], table[class_columns(GALAXY10)])
+    assert np.stack(seen["features"]).shape == (120, 32)
+
+
+def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(call, folder, run_dir):
+    code, out, err = call("predict", run_dir, folder / "sky.h5", "--score", standing=True)
+    run, table = Run(run_dir), open_galaxies(folder / "sky.h5")
+    said = re.fullmatch(
+        r"120 galaxies: accuracy (\S+)% \(95% .*; the largest class alone would give 10.0%\.", out.split("\n")[0]
+    )
+    records = json.loads(call("predict", run_dir, folder / "sky.h5", "--json")[1])
+    right = np.mean([one["class_id"] for one in records] == table.labels)
+    assert code == 0
+    assert float(said[1]) == pytest.approx(100 * right, abs=0.05)
+    share = run.metrics["scores"]["accuracy"]
+    trained = f"trained on {run.metrics['rows']['train']} of 120 simulated galaxies in sky.h5: accuracy {share:.1%}"
+    assert re.fullmatch(rf"galutils: .*, {trained} \(95% interval .* on 20 test galaxies, 10 classes\.\n", err), err
 
 
 def test_runs_are_listed_with_their_scores(call, folder, run_dir):
@@ -429,7 +462,6 @@ def test_other_wrong_choices(call, folder, run_dir, tmp_path):
     refused(call("predict", run_dir, one, "--data", "absent.h5"), no_data)
     no_sheet = "sheet.txt: cannot be drawn; let its name end on .png, .jpg, .webp, .svg, .pdf."
     refused(call("similar", run_dir, one, "--to", "sheet.txt"), no_sheet)
-    refused(call("similar", run_dir, other), "{path}: is an HDF5 file; give one image.", other)
     no_runs = "{path}: has no complete run; make report makes some, or name another folder."
     refused(call("runs", tmp_path), no_runs, tmp_path)
     refused(call("predict", run_dir, one, "--field", 0), "field is 0.0; give arcsec above 0.")

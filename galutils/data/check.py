@@ -5,10 +5,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.data.classes import numbered
+from galutils.data.classes import GALAXY10, GALAXY10_SDSS, numbered
 from galutils.data.galaxies import CLASSES_ATTRIBUTE, open_galaxies
 from galutils.data.sources import published
 from galutils.data.splits import contradicting_groups, group_rows, position_pairs, scan_images
+
+#: Sets whose classes are known, and classes that are listed at most.
+_KNOWN = {GALAXY10: "Galaxy10 DECaLS, the paper's", GALAXY10_SDSS: "Galaxy10 SDSS, others than the paper's"}
+_LISTED = 40
 
 
 def survey_file(path: str | Path) -> str:
@@ -45,13 +49,18 @@ def survey_file(path: str | Path) -> str:
 def _class_lines(classes: tuple[str, ...], counts: np.ndarray) -> list[str]:
     """How many galaxies each class has, how names are given where there are none, and which classes are too small."""
     lines = [f"  {label} {name}: {count:,}" for label, (name, count) in enumerate(zip(classes, counts, strict=True))]
+    if len(lines) > _LISTED:
+        lines[_LISTED:] = [f"  and {len(lines) - _LISTED} more"]
+    if classes in _KNOWN:
+        lines.append(f"These are the classes of {_KNOWN[classes]}.")
     if classes == numbered(len(classes)):
         lines.append(
             "The file does not name its classes: give it an attribute "
             f"'{CLASSES_ATTRIBUTE}', a list of their names, or make it with galutils pack."
         )
     if small := [name for name, count in zip(classes, counts, strict=True) if count < 2]:
-        lines.append(f"Too few galaxies to train and test on: {'; '.join(small)}")
+        more = f" and {len(small) - 10} more" if len(small) > 10 else ""
+        lines.append(f"Too few galaxies to train and test on: {'; '.join(small[:10])}{more}")
     return lines
 
 

@@ -1,7 +1,9 @@
+import h5py
 import numpy as np
 from fakes import write_layout
 
 from galutils.data.check import survey_file
+from galutils.data.classes import GALAXY10
 from galutils.data.splits import contradicting_groups
 
 
@@ -19,6 +21,23 @@ def test_survey_says_what_the_file_holds(tmp_path, layout):
     assert "  rows 4, 5: class 4, class 5" in lines
     assert "Missing redshifts: 3" in lines
     assert lines[-1] == "Checksum: not that of a published file"
+
+
+def test_known_classes_are_named_and_hundreds_are_not_listed(tmp_path, layout):
+    names = {"a": GALAXY10, "b": [f"kind {number}" for number in range(100)]}
+    said = {}
+    for name, classes in names.items():
+        path = write_layout(tmp_path / f"{name}.h5", layout)
+        with h5py.File(path, "a") as file:
+            file.attrs["classes"] = classes
+        said[name] = survey_file(path).splitlines()
+    assert said["a"][11] == "These are the classes of Galaxy10 DECaLS, the paper's."
+    assert said["b"][41:43] == [
+        "  and 60 more",
+        "Too few galaxies to train and test on: "
+        + "; ".join(f"kind {number}" for number in range(10, 20))
+        + " and 80 more",
+    ]
 
 
 def test_contradicting_groups_by_hand():

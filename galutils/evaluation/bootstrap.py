@@ -191,7 +191,7 @@ def _galaxies_behind(runs: Sequence[Graded]) -> np.ndarray:
 
 
 def wilson(
-    mean: np.ndarray, standard_error: np.ndarray, dof: np.ndarray, galaxies: np.ndarray
+    mean: np.ndarray, standard_error: np.ndarray, dof: np.ndarray, galaxies: np.ndarray, level: float = LEVEL
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval (low, high), each (K,), of shares whose variance is known; see the module's docstring.
 
@@ -201,7 +201,7 @@ def wilson(
     mean, standard_error = np.asarray(mean, float), np.asarray(standard_error, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.where(standard_error > 0, mean * (1 - mean) / standard_error**2, galaxies)
-        squared = stats.t.ppf((1 + LEVEL) / 2, dof) ** 2 / size
+        squared = stats.t.ppf((1 + level) / 2, dof) ** 2 / size
         middle = (mean + squared / 2) / (1 + squared)
         half = np.sqrt(squared * (mean * (1 - mean) + squared / 4)) / (1 + squared)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

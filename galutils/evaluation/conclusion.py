@@ -1,6 +1,8 @@
-"""The study's answer in words: build or adapt? Every word follows from the table and the paired tests."""
+"""The study's answer in words: build or adapt? Every word follows from the table and the family of comparisons."""
 
 import pandas as pd
+
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, TOO_FEW, WORSE
 
 _UNDECIDED = "These runs cannot say whether to build or to adapt:"
 
@@ -14,64 +16,68 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     table = table[table["supervised"]]
     if table.empty:
         return f"{_UNDECIDED} none of them learnt from labels."
-    built = table[table["built"]]
-    adapted = table[~table["built"] & table["pretrained"]]
-    if adapted.empty and built.empty:
-        return f"{_UNDECIDED} no network started from pretrained weights."
+    built, adapted = table[table["built"]], table[~table["built"] & table["pretrained"]]
+    if adapted.empty:
+        said = [f"{_UNDECIDED} no network started from pretrained weights."]
+        if len(built):
+            first = built.loc[built["accuracy"].idxmax()]
+            said += [
+                f"{_best(first, 'of those built from scratch', len(built))}; the largest class alone would give "
+                f"{first.largest:.1%}.",
+                _others([*built["approach"]], comparisons),
+                _scope(built),
+            ]
+        return " ".join(filter(None, said))
     if built.empty:
         return f"{_UNDECIDED} no network here was built from scratch."
-    first = built.loc[built["accuracy"].idxmax()]
-    if adapted.empty:
-        said = [
-            f"{_UNDECIDED} no network started from pretrained weights.",
-            f"The best of those built from scratch was {first.approach} with {_share(first)}; "
-            f"chance among {first.num_classes:.0f} equally frequent classes is {1 / first.num_classes:.1%}.",
-            _open([*built["approach"]], comparisons, "those built from scratch"),
-            _scope(built),
-        ]
-    else:
-        second = adapted.loc[adapted["accuracy"].idxmax()]
-        said = [
-            f"The best adapted network, {second.approach}, reaches {_share(second)}; "
-            f"the best one built from scratch, {first.approach}, {_share(first)}.",
-            _decision(first.approach, second.approach, comparisons),
-            _open([*built["approach"], *adapted["approach"]], comparisons, "these networks", told=1),
-            _scope(table),
-        ]
+    first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
+    said = [
+        f"{_best(second, 'adapted', len(adapted))}. {_best(first, 'built', len(built))}.",
+        _decision(first.approach, second.approach, comparisons),
+        _others([*built["approach"], *adapted["approach"]], comparisons, {first.approach, second.approach}),
+        _scope(table),
+    ]
     return " ".join(filter(None, said))
 
 
-def _share(row) -> str:
-    return f"{row.accuracy:.1%} (95% interval {row.low:.1%} to {row.high:.1%})"
+def _best(row, kind: str, count: int) -> str:
+    """The most accurate of a kind, with an interval that knows that it was picked."""
+    which = f"The most accurate network {kind}" if count > 1 else f"The one network {kind}"
+    interval = f"95% interval {row.picked_low:.1%} to {row.picked_high:.1%}"
+    return f"{which} is {row.approach} with {row.accuracy:.1%} ({interval})"
 
 
 def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
-    """Which of the best two is better, by the paired tests."""
+    """What the family of comparisons says of the best two."""
     pairs = list(zip(comparisons["first"], comparisons["second"], strict=True))
     sign, pair = (1, (built, adapted)) if (built, adapted) in pairs else (-1, (adapted, built))
     if pair not in pairs:
-        return "The two were not tested on the same galaxies with the same seed, so nothing is decided between them."
+        return "The two were not tested on the same galaxies with the same seed, so nothing is said between them."
     row = comparisons.iloc[pairs.index(pair)]
-    gap = sign * row.difference
-    low, high = sorted((sign * row.low, sign * row.high))
+    gap, (low, high) = sign * row.difference, sorted((sign * row.low, sign * row.high))
     evidence = (
-        f"on the same {row.galaxies:,} galaxies the adapted one is {abs(gap) * 100:.1f} points "
-        f"{'better' if gap > 0 else 'worse'} (95% interval {low * 100:+.1f} to {high * 100:+.1f}; "
-        f"corrected for {len(pairs)} {'comparison' if len(pairs) == 1 else 'comparisons'}, "
-        f"p {_p(row.mcnemar_holm)} by McNemar's test and p {_p(row.bootstrap_holm)} by the bootstrap)"
+        f"on the same {row.galaxies:,} galaxies the adapted one less the built one is {gap * 100:+.1f} points "
+        f"(95% interval, simultaneous for {len(pairs)} {'comparison' if len(pairs) == 1 else 'comparisons'}, "
+        f"{low * 100:+.1f} to {high * 100:+.1f})"
     )
-    if not row.real:
-        return f"Building and adapting are not told apart here: {evidence}. These runs do not decide between them."
-    return f"{'Adapting' if gap > 0 else 'Building'} wins here: {evidence}."
+    these = "these two trained networks" if row.seeds == 1 else "these two approaches"
+    if row.verdict in DECIDED:
+        better = (row.verdict == BETTER) == (sign == 1)
+        return f"Of {these}, the {'adapted' if better else 'built'} one is better: {evidence}."
+    if row.verdict == EQUIVALENT:
+        return f"Between {these} no difference that matters is left: {evidence}."
+    if row.verdict == TOO_FEW:
+        return f"Two seeds are too few to tell these approaches apart: {evidence}."
+    return f"Which of {these} is better stays open: {evidence}."
 
 
-def _open(contenders: list[str], comparisons: pd.DataFrame, name: str, told: int = 0) -> str:
-    """The pairs of contenders that the tests leave undecided; nothing where no pair is left beyond those told of."""
+def _others(contenders: list[str], comparisons: pd.DataFrame, told: frozenset[str] | set[str] = frozenset()) -> str:
+    """Pairs of contenders, but for the one that was told of, that are neither told apart nor equivalent."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
-    if len(among) <= told:
-        return ""
-    pairs = [f"{row.first} against {row.second}" for row in among[~among["real"].astype(bool)].itertuples()]
-    return f"Not decided: {'; '.join(pairs)}." if pairs else f"Every difference between {name} is real."
+    among = among[[{row.first, row.second} != set(told) for row in among.itertuples()]]
+    left = among[~among["verdict"].isin([BETTER, WORSE, EQUIVALENT])]
+    pairs = [f"{row.first} against {row.second}" for row in left.itertuples()]
+    return f"Open: {'; '.join(pairs)}." if pairs else ""
 
 
 def _scope(table: pd.DataFrame) -> str:
@@ -82,8 +88,5 @@ def _scope(table: pd.DataFrame) -> str:
             "There was one seed, so the intervals hold for these trained networks: how much other initialisations "
             "would change was not measured."
         )
-    return f"The intervals account for the galaxies and for {most if fewest == most else f'{fewest} to {most}'} seeds."
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    seeds = most if fewest == most else f"{fewest} to {most}"
+    return f"The intervals account for the galaxies tested on and for {seeds} seeds, not for other training galaxies."

@@ -65,9 +65,9 @@ COMPARISONS = {
     "against": "{second}",
     "Second less first, points": "{difference:+.1p} ({low:+.1p} to {high:+.1p})",
     "Right alone: first, second": "{only_first:.0f}, {only_second:.0f} of {galaxies:,}",
-    "McNemar, p": "{mcnemar_holm:p-value}",
-    "Bootstrap, p": "{bootstrap_holm:p-value}",
-    "Difference": "{real:verdict}",
+    "p": "{p:p-value}",
+    "Seeds": "{seeds}",
+    "The second is": "{told}",
 }
 ABLATIONS = {
     "Approach": "{approach}",
@@ -75,7 +75,7 @@ ABLATIONS = {
     "Accuracy": "{accuracy:.1%} ({low:.1%} to {high:.1%})",
     "Unchanged": "{base_accuracy:.1%}",
     "Difference, points": "{difference:+.1p} ({difference_low:+.1p} to {difference_high:+.1p})",
-    "Verdict": "{real:verdict}",
+    "Verdict": "{told}",
     "Seeds": "{seeds}",
 }
 
@@ -97,11 +97,9 @@ TRANSFER_CALIBRATION = {
 
 
 class _Forms(Formatter):
-    """Python's, and ``p`` for a share in points of a percentage, ``p-value``, and ``verdict`` for what may be real."""
+    """Python's, and ``p`` for a share in points of a percentage, and ``p-value``."""
 
     def format_field(self, value, form: str) -> str:
-        if form == "verdict":
-            return "real" if value else "undecided"
         if form == "p-value":
             return "< 0.001" if value < 0.001 else f"{value:.3f}"
         return f"{value:{form[:-1]}%}"[:-1] if form.endswith("p") else format(value, form)
@@ -206,10 +204,9 @@ def _starting(estimates: dict[str, pd.DataFrame], start: str) -> dict[str, str]:
 
 
 def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:
-    """A sentence for each row of :func:`galutils.study.ablations.build_or_adapt`."""
+    """A line for each row of :func:`galutils.study.ablations.build_or_adapt`, without a verdict."""
     return [
-        f"With {row.condition} {row.adapted} is {abs(row.difference) * 100:.1f} points "
-        f"{'better' if row.difference > 0 else 'worse'} than {row.built} ({row.low * 100:+.1f} to "
-        f"{row.high * 100:+.1f}): {'real' if row.real else 'undecided'}."
+        f"With {row.condition}: {row.adapted} less {row.built}, {row.difference * 100:+.1f} points (95% interval of "
+        f"this pair alone {row.low * 100:+.1f} to {row.high * 100:+.1f}; seeds: {row.seeds})."
         for row in table.itertuples()
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from galutils.evaluation.bootstrap import Graded, estimate
-from galutils.evaluation.significance import compare_pair, correct_for_pairs
+from galutils.evaluation.significance import compare
 from galutils.study.collect import grade_runs, tabulate
 from galutils.study.runs import find_runs
 
@@ -41,27 +41,62 @@ def collect_ablations(runs_dir: str | Path) -> pd.DataFrame:
     return table.assign(base=table["run"].map(lambda run: run.directory.parents[1].name), **varied)
 
 
-def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame) -> pd.DataFrame:
+#: What is said of an ablation with a single seed: how much another initialisation changes is not known.
+ONE_SEED = "one seed: no verdict"
+
+
+def name_ablations(runs: pd.DataFrame, ablations: pd.DataFrame) -> dict[tuple[str, str, str], tuple[str, str]]:
+    """For each ablation of an experiment that was run, (base, parameter, value), the experiment's title and its own."""
+    titles = dict(zip(runs["experiment"], runs["approach"], strict=True))
+    varied = ablations[["base", "parameter", "value"]].drop_duplicates().itertuples(index=False)
+    return {
+        tuple(own): (titles[own.base], f"{titles[own.base]}: {own.parameter} = {own.value}")
+        for own in varied
+        if own.base in titles
+    }
+
+
+def grade_ablations(runs: pd.DataFrame, ablations: pd.DataFrame) -> dict[str, dict[int, Graded]]:
+    """The predictions of every ablation, by its name of :func:`name_ablations`, and seed."""
+    groups = dict(list(ablations.groupby(["base", "parameter", "value"], sort=False)))
+    return {title: _graded(groups[own]) for own, (_, title) in name_ablations(runs, ablations).items()}
+
+
+def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame, family: pd.DataFrame) -> pd.DataFrame:
     """Every ablation of :func:`collect_ablations` beside the experiment that it varies, one row each.
+
+    family: from :func:`galutils.evaluation.significance.compare`, with the pairs of :func:`name_ablations`.
 
     Columns: ``approach`` (title of the experiment), ``base``, ``parameter``, ``value``; ``accuracy``, ``sd``, ``low``,
     ``high`` and ``seeds``; ``base_accuracy`` over the same seeds; ``difference`` to it with ``difference_low`` and
-    ``difference_high``; ``real``, by :mod:`galutils.evaluation.significance` after correction for all ablations.
+    ``difference_high``, simultaneous with all others of the family, ``verdict`` and ``told``, which a single seed
+    cannot give.
     """
-    rows, varied = [], ["base", "parameter", "value"]
-    for names, own in ablations.groupby(varied, sort=False):
-        reference = runs[runs["experiment"] == names[0]]
-        if reference.empty:
+    names, compared = name_ablations(runs, ablations), family.set_index(["first", "second"])
+    groups, rows = dict(list(ablations.groupby(["base", "parameter", "value"], sort=False))), []
+    for own, (base, title) in names.items():
+        if (base, title) not in compared.index:
             continue
-        before, after = _graded(reference), _graded(own)
-        found = compare_pair(before, after)
-        if found is None:
-            continue
+        found, after = compared.loc[(base, title)], _graded(groups[own])
+        before = _graded(runs[runs["experiment"] == own[0]])
         shared = [run.correct.mean() for seed, run in before.items() if seed in after]
-        changed = {"difference_low": found.pop("low"), "difference_high": found.pop("high")}
-        place = {"approach": reference["approach"].iloc[0], **dict(zip(varied, names, strict=True))}
-        rows.append({**place, **_score(after), "base_accuracy": sum(shared) / len(shared), **found, **changed})
-    return correct_for_pairs(pd.DataFrame(rows)) if rows else pd.DataFrame()
+        alone = {"verdict": ONE_SEED, "told": ONE_SEED} if found["seeds"] == 1 else {}
+        rows.append(
+            {
+                "approach": base,
+                **dict(zip(("base", "parameter", "value"), own, strict=True)),
+                **_score(after),
+                "base_accuracy": sum(shared) / len(shared),
+                "difference": found["difference"],
+                "difference_low": found["low"],
+                "difference_high": found["high"],
+                "verdict": found["verdict"],
+                "told": found["told"],
+                **alone,
+                "seeds": found["seeds"],
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _graded(runs: pd.DataFrame) -> dict[int, Graded]:
@@ -94,8 +129,9 @@ def curve(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) -> dict[s
 def build_or_adapt(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) -> pd.DataFrame:
     """Built against adapted networks, pair by pair, for every value of a parameter of :data:`CONDITIONS`.
 
-    Columns: ``built`` and ``adapted`` (titles), ``condition`` (words), ``real``, and the entries of
-    :func:`galutils.evaluation.significance.compare_pair`; the difference is adapted less built.
+    Columns: ``built`` and ``adapted`` (titles), ``condition`` (words), and those of
+    :func:`galutils.evaluation.significance.compare` for this pair alone, whose interval is not simultaneous with any
+    other; the difference is adapted less built.
     """
     varied = ablations[ablations["parameter"] == parameter]
     itself = runs[runs["experiment"].isin(varied["base"])]
@@ -107,10 +143,10 @@ def build_or_adapt(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) 
         built, adapted = group[group["built"]], group[~group["built"] & group["pretrained"]]
         for first, one in built.groupby("base", sort=False):
             for second, other in adapted.groupby("base", sort=False):
-                found = compare_pair(_graded(one), _graded(other))
-                if found is not None:
-                    rows.append({"built": titles[first], "adapted": titles[second], "condition": condition, **found})
-    return correct_for_pairs(pd.DataFrame(rows)) if rows else pd.DataFrame()
+                found = compare({"built": _graded(one), "adapted": _graded(other)})
+                names = {"built": titles[first], "adapted": titles[second], "condition": condition}
+                rows += [names | row for row in found.to_dict("records")]
+    return pd.DataFrame(rows)
 
 
 def _train_share(train: int, unused: int, **_: int) -> float:

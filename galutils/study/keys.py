@@ -80,14 +80,19 @@ def describe_changes(before: dict, after: dict) -> str:
     return ", ".join(said)
 
 
+def read_manifest(profile_dir: str | Path) -> dict:
+    """What the study below ``runs/<profile>`` is: its runs, and its plan of comparisons; nothing where none began."""
+    path = Path(profile_dir) / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def run_directories(profile_dir: str | Path, ablations: bool = False) -> list[Path]:
     """Those of the complete runs, or ablations, below ``runs/<profile>``: its study's, or all where none was started.
 
     So a run of an earlier configuration, which the study no longer has, stays out of its results.
     """
     folder = Path(profile_dir)
-    if (folder / MANIFEST).exists():
-        named = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    if named := read_manifest(folder):
         found = [folder / name for name in named["ablations" if ablations else "runs"]]
     else:
         found = folder.glob("ablations/*/*=*/seed*" if ablations else "*/seed*")

@@ -239,7 +239,8 @@ class Study:
             [str(page.directory.relative_to(self.runs_dir)) for page in pages]
             for pages in (self.experiments, self.ablations)
         )
-        write_json(self.runs_dir / MANIFEST, {"data": self.data_path, "runs": runs, "ablations": ablations})
+        plan = {"contrasts": self.config.contrasts, "margin": self.config.margin}
+        write_json(self.runs_dir / MANIFEST, {"data": self.data_path, "runs": runs, "ablations": ablations} | plan)
 
     def check_folders(self) -> None:
         """Refuse to start where results could not be written.

@@ -8,6 +8,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from galutils.errors import GalutilsError
+from galutils.evaluation.significance import MARGIN
 
 
 class StudyError(GalutilsError):
@@ -61,6 +62,8 @@ class Profile(BaseModel):
     ablations: dict[str, dict[str, Annotated[list[Scalar], Field(min_length=1)]]] = {}
     ablation_seeds: Seeds | None = None
     other_data: list[str] = []
+    contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
 
     def seeds_of(self, name: str) -> list[int]:
         """Those of an experiment."""
@@ -84,6 +87,10 @@ def read_profile(path: Path) -> Profile:
         known = ", ".join(Profile.model_fields) if first["type"] == "extra_forbidden" else ""
         advice = f"it may have {known}" if known else "mend it"
         raise StudyError(f"{path}: {place or 'the file'}: {reason}; {advice}.") from None
+    if unknown := {name for pair in config.contrasts for name in pair} - config.experiments.keys():
+        raise StudyError(
+            f"{path}: contrasts names {sorted(unknown)}, which are no experiments there; add or rename them."
+        )
     for name, varied in config.ablations.items():
         if name not in config.experiments:
             raise StudyError(f"{path}: ablations names '{name}', which is no experiment there; add or rename it.")

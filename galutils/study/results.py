@@ -6,11 +6,12 @@ The file is read again as long as it belongs to the very same runs and to this c
 import json
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
 import pandas as pd
 
-from galutils.evaluation.bootstrap import SCORES, estimate
+from galutils.evaluation.bootstrap import SCORES, estimate, wilson
 from galutils.evaluation.calibration import (
     calibration_error,
     calibration_table,
@@ -18,11 +19,20 @@ from galutils.evaluation.calibration import (
     scale,
     squared_errors,
 )
-from galutils.evaluation.significance import compare
+from galutils.evaluation.significance import ALPHA, MARGIN, compare
 from galutils.files import code_digest, write_json
-from galutils.study.ablations import CONDITIONS, CURVES, build_or_adapt, collect_ablations, compare_with_base, curve
+from galutils.study.ablations import (
+    CONDITIONS,
+    CURVES,
+    build_or_adapt,
+    collect_ablations,
+    compare_with_base,
+    curve,
+    grade_ablations,
+    name_ablations,
+)
 from galutils.study.collect import collect_runs, grade_runs
-from galutils.study.keys import RESULTS, digest_runs
+from galutils.study.keys import RESULTS, digest_runs, read_manifest
 
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
@@ -40,8 +50,9 @@ class Results:
         ablations: from :func:`galutils.study.ablations.collect_ablations`.
         estimates: for each approach (title) all its scores with intervals, see
             :func:`galutils.evaluation.bootstrap.estimate`.
-        comparisons: every pair of approaches that learn from labels, on the same galaxies, see
-            :func:`galutils.evaluation.significance.compare`. Clusterings are scored on other galaxies.
+        comparisons: the study's pairs of approaches that learn from labels, by default all, in one family with each
+            ablation and what it varies, see :func:`galutils.evaluation.significance.compare`. Clusterings are scored
+            on other galaxies.
         calibration: how far the probabilities of each approach that learns from labels can be believed, see
             :func:`galutils.evaluation.calibration.calibration_table`.
         temperatures: from :func:`temperature_table`.
@@ -66,7 +77,9 @@ class Results:
 
         Besides the columns of :attr:`runs`: ``balanced_accuracy``, ``top2_accuracy``; ``seeds`` (how many); of the
         accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95% interval over seeds and
-        galaxies, see :mod:`galutils.evaluation.bootstrap`.
+        galaxies, see :mod:`galutils.evaluation.bootstrap`. ``picked_low`` and ``picked_high`` hold for all approaches
+        that learn from labels at once, and so for the best of them, too. ``largest`` is the share of the largest class
+        among the galaxies that were scored.
         """
         grouped = self.runs.groupby(["experiment", "approach", "built", "supervised", "pretrained"], sort=False)
         table = grouped[[*_AVERAGED]].mean().assign(seeds=grouped.size()).reset_index()
@@ -74,6 +87,12 @@ class Results:
             table[score] = [self.estimates[title].loc[score, "mean"] for title in table["approach"]]
         for column in ("sd", "standard_error", "low", "high"):
             table[column] = [self.estimates[title].loc["accuracy", column] for title in table["approach"]]
+        own = pd.DataFrame([self.estimates[title].loc["accuracy"] for title in table["approach"]])
+        level = 1 - ALPHA / max(1, table["supervised"].sum())
+        ends = wilson(own["mean"], own["standard_error"], own["dof"], table["n_test"].to_numpy(), level)
+        table["picked_low"], table["picked_high"] = ends
+        first = self.runs.drop_duplicates("approach")["run"]
+        table["largest"] = [run.predictions["y_true"].value_counts(normalize=True).max() for run in first]
         return table
 
 
@@ -85,7 +104,8 @@ def load_results(runs_dir: str | Path) -> Results:
     """
     runs, ablations = collect_runs(runs_dir), collect_ablations(runs_dir)
     path = Path(runs_dir) / RESULTS
-    key = f"{digest_runs(runs_dir)} {code_digest('evaluation', 'study')}"
+    plan = read_manifest(runs_dir)
+    key = f"{digest_runs(runs_dir)} {plan.get('contrasts')} {plan.get('margin')} {code_digest('evaluation', 'study')}"
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):  # not there, or damaged
@@ -94,12 +114,16 @@ def load_results(runs_dir: str | Path) -> Results:
         return Results(runs, ablations, **_unpacked(kept["results"]))
     graded, supervised = grade_runs(runs), grade_runs(runs[runs["supervised"]])
     titles = dict(zip(runs["experiment"], runs["approach"], strict=True))
+    named = plan.get("contrasts") or list(combinations(dict.fromkeys(runs[runs["supervised"]]["experiment"]), 2))
+    pairs = [(titles[first], titles[second]) for first, second in named if {first, second} <= titles.keys()]
+    contrasts = [*pairs, *name_ablations(runs, ablations).values()]
+    family = compare(supervised | grade_ablations(runs, ablations), contrasts, plan.get("margin", MARGIN))
     computed = {
         "estimates": {title: estimate(list(seeds.values())) for title, seeds in graded.items()},
-        "comparisons": compare(supervised),
+        "comparisons": family[family["second"].isin(supervised)].reset_index(drop=True),
         "calibration": calibration_table(supervised),
         "temperatures": temperature_table(ablations.assign(approach=ablations["base"].replace(titles))),
-        "changes": compare_with_base(runs, ablations),
+        "changes": compare_with_base(runs, ablations, family),
         "curves": {name: curve(runs, ablations, name) for name in CURVES},
         "conditions": {name: build_or_adapt(runs, ablations, name) for name in CONDITIONS},
     }

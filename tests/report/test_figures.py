@@ -131,11 +131,11 @@ def test_boxes_stand_at_their_classes_medians():
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == short_names(GALAXY10)
 
 
-def test_matrix_says_both_ways_what_is_real_and_what_is_undecided():
-    pairs = [("A", "B", 0.15, True), ("A", "C", 0.02, False)]
-    table = pd.DataFrame(pairs, columns=["first", "second", "difference", "real"])
+def test_matrix_says_both_ways_what_is_told_apart_and_what_is_open():
+    pairs = [("A", "B", 0.15, "better"), ("A", "C", 0.02, "open")]
+    table = pd.DataFrame(pairs, columns=["first", "second", "difference", "verdict"])
     figure = statistics.difference_matrix(table, ["A", "B", "C"])
-    assert texts(figure) == ["-15.0", "-2.0\nundecided", "+15.0", "+2.0\nundecided"]
+    assert texts(figure) == ["-15.0", "-2.0\nopen", "+15.0", "+2.0\nopen"]
     shown = figure.axes[0].collections[0].get_array().filled(np.nan)
     np.testing.assert_allclose(shown, [[np.nan, -15, 0], [15, np.nan, np.nan], [0, np.nan, np.nan]])
 
@@ -167,8 +167,8 @@ def test_cost_figure_shows_every_cost_that_is_known_with_its_interval():
 
 
 ABLATIONS = pd.DataFrame(
-    [("X", "init", "kaiming", 0.3, 0.2, 0.4, True), ("Y", "widths", "doubling", 0.01, -0.05, 0.07, False)],
-    columns=["approach", "parameter", "value", "difference", "difference_low", "difference_high", "real"],
+    [("X", "init", "kaiming", 0.3, 0.2, 0.4, "better"), ("Y", "widths", "doubling", 0.01, -0.05, 0.07, "open")],
+    columns=["approach", "parameter", "value", "difference", "difference_low", "difference_high", "verdict"],
 )
 
 

@@ -1,9 +1,10 @@
 import pytest
 from fakes import write_run
 
+from galutils.evaluation.significance import compare
 from galutils.report import tables
 from galutils.study import ablations
-from galutils.study.collect import collect_runs
+from galutils.study.collect import collect_runs, grade_runs
 
 PRETRAINED = {"source": "imagenet"}
 
@@ -26,6 +27,12 @@ def collect(runs_dir):
     return collect_runs(runs_dir), ablations.collect_ablations(runs_dir)
 
 
+def compared(runs, found):
+    graded = grade_runs(runs) | ablations.grade_ablations(runs, found)
+    family = compare(graded, [*ablations.name_ablations(runs, found).values()])
+    return ablations.compare_with_base(runs, found, family)
+
+
 @pytest.fixture
 def varied(tmp_path):
     """A built and an adapted network with 20 and 24 of 40 right, varied in three ways."""
@@ -46,16 +53,23 @@ def test_ablations_stay_out_of_the_results(varied):
 
 
 def test_each_change_is_compared_with_its_own_experiment(varied):
-    table = ablations.compare_with_base(*varied).set_index(["base", "parameter"])
+    table = compared(*varied).set_index(["base", "parameter"])
     row = table.loc[("custom_cnn", "average_pool")]
     assert [row["accuracy"], row["base_accuracy"]] == [38 / 40, 20 / 40]
     assert row["difference"] == pytest.approx(18 / 40)
     assert row["difference_low"] < 18 / 40 < row["difference_high"]
-    assert row["real"]
-    assert not table.loc[("vgg11_shallow", "frozen_convs"), "real"]
+    assert set(table["verdict"]) == {"one seed: no verdict"}
     shown = tables.in_columns(table.reset_index(), tables.ABLATIONS).set_index("Changed")
-    assert shown.loc["average_pool = 1", "Verdict"] == "real"
+    assert shown.loc["average_pool = 1", "Verdict"] == "one seed: no verdict"
     assert shown.loc["average_pool = 1", "Difference, points"].startswith("+45.0 (")
+
+
+def test_with_three_seeds_a_change_gets_the_verdict_of_the_family(tmp_path):
+    for seed in range(3):
+        write_run(tmp_path, "custom_cnn", seed, 20 + seed)
+        write_run(tmp_path / "ablations" / "custom_cnn", "average_pool=1", seed, 37 + seed)
+    (row,) = compared(*collect(tmp_path)).to_dict("records")
+    assert (row["seeds"], row["verdict"], row["told"]) == (3, "better", "better")
 
 
 def test_curves_hold_the_experiment_itself(varied):
@@ -69,10 +83,14 @@ def test_curves_hold_the_experiment_itself(varied):
 def test_building_and_adapting_are_compared_at_equal_numbers_of_galaxies(varied):
     table = ablations.build_or_adapt(*varied, "train_fraction")
     few, all_of_them = tables.describe_build_or_adapt(table)
-    assert few.startswith("With 25% of the training galaxies VGG11, shallow fine-tuning is 65.0 points better than Cus")
-    assert few.endswith("real.")
-    assert all_of_them.startswith("With 100% of the training galaxies VGG11, shallow fine-tuning is 10.0 points better")
-    assert all_of_them.endswith("undecided.")
+    names = "VGG11, shallow fine-tuning less Custom CNN, average pooling first"
+    start = (
+        "With 25% of the training galaxies: "
+        + names
+        + ", +65.0 points (95% interval of this pair alone +49.6 to +80.4; seeds: 1)."
+    )
+    assert few == start
+    assert all_of_them.startswith(f"With 100% of the training galaxies: {names}, +10.0 points (95% interval of ")
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -88,15 +106,15 @@ def test_building_and_adapting_are_compared_with_images_turned_and_as_they_are(t
     assert dict(zip(table["condition"], table["difference"], strict=True)) == pytest.approx(
         {f"images {itself}": 4 / 40, f"images {varied}": -12 / 40}
     )
-    said = sorted(tables.describe_build_or_adapt(table), key=len)
-    assert f"With images {varied} VGG11, shallow fine-tuning is 30.0 points worse than" in " ".join(said)
-    assert sorted(sentence.split()[-1] for sentence in said) == ["real.", "undecided."]
+    said = " ".join(tables.describe_build_or_adapt(table))
+    names = "VGG11, shallow fine-tuning less Custom CNN, average pooling first"
+    assert f"With images {varied}: {names}, -30.0 points (" in said
 
 
 def test_no_ablations_are_no_error(tmp_path):
     write(tmp_path, "custom_cnn", 20)
     runs, found = collect(tmp_path)
     assert found.empty
-    assert ablations.compare_with_base(runs, found).empty
+    assert compared(runs, found).empty
     assert ablations.curve(runs, found, "train_fraction") == {}
     assert tables.describe_build_or_adapt(ablations.build_or_adapt(runs, found, "augment")) == []

@@ -29,9 +29,9 @@ def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
 @pytest.mark.parametrize(
     ("built", "adapted", "expected"),
     [
-        (12, 36, "Adapting wins here: on the same 40 galaxies"),
-        (36, 12, "Building wins here: on the same 40 galaxies"),
-        (20, 22, "These runs do not decide between them. Not decided: "),
+        (12, 36, "Of these two trained networks, the adapted one is better: on the same 40 galaxies"),
+        (36, 12, "Of these two trained networks, the built one is better: on the same 40 galaxies"),
+        (20, 22, "Which of these two trained networks is better stays open: "),
     ],
 )
 def test_the_answer_follows_the_predictions(tmp_path, built, adapted, expected):

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from seaborn import objects as so
 
 from galutils.evaluation.cost import COSTS, on_front
+from galutils.evaluation.significance import DECIDED
 from galutils.report.figures.display import PALETTE, REFERENCE, STYLE, class_palette, new_figure, new_panels
 
 
 def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figure:
-    """Which differences of :func:`galutils.evaluation.significance.compare` are real; grey where undecided.
+    """What :func:`galutils.evaluation.significance.compare` says of each pair; grey where it is not told apart.
 
     titles: the approaches, in the order to draw.
     """
@@ -25,8 +26,8 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
     for row in comparisons.itertuples():
         first, second = titles.index(row.first), titles.index(row.second)
         for i, j, points in ((second, first, 100 * row.difference), (first, second, -100 * row.difference)):
-            gap[i, j] = points if row.real else 0
-            words[i, j] = f"{points:+.1f}" if row.real else f"{points:+.1f}\nundecided"
+            gap[i, j] = points if row.verdict in DECIDED else 0
+            words[i, j] = f"{points:+.1f}" if row.verdict in DECIDED else f"{points:+.1f}\n{row.verdict}"
     figure, ((ax,),) = new_figure(2.6 + 0.95 * len(titles), 1.4 + 0.62 * len(titles))
     end = 1.8 * np.nanmax(np.abs(gap), initial=1)  # so that no cell is too dark for its words
     # Words not in black, which would turn with the page's text colour, as the cells do not.
@@ -74,14 +75,14 @@ def coverage_curves(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def ablation_chart(table: pd.DataFrame) -> Figure:
-    """What each change of :func:`galutils.study.ablations.compare_with_base` changes; hollow where undecided."""
+    """What each change of :func:`galutils.study.ablations.compare_with_base` changes; hollow where it is not shown."""
     figure, ((ax,),) = new_figure(8.5, 0.32 * len(table) + 1.1)
     ax.axvline(0, **REFERENCE)
     ends = {"x": "difference", "xmin": "difference_low", "xmax": "difference_high"}
     points = table.assign(**100 * table[[*ends.values()]], place=range(len(table)))
     _draw_intervals(ax, points, y="place", **ends)
     ax.set_yticks(points["place"], table["parameter"] + " = " + table["value"])
-    label = "Accuracy less that of the unchanged experiment, points; filled where the difference is real"
+    label = "Accuracy less that of the unchanged experiment, points; filled where a difference is shown"
     ax.set(ylim=(len(table) - 0.4, -0.6), xlabel=label, ylabel="")
     return figure
 
@@ -120,12 +121,12 @@ def accuracy_against_cost(table: pd.DataFrame) -> Figure:
 
 
 def _draw_intervals(ax: Axes, table: pd.DataFrame, joined: bool = False, **columns: str) -> None:
-    """Points and intervals, a colour and a marker for each "approach"; hollow where a column "real" says no.
+    """Points and intervals, a colour and a marker for each "approach"; hollow where its verdict shows no difference.
 
     columns: those for seaborn's x and y and for the intervals' ends, xmin and xmax or ymin and ymax.
     """
     table = table.reset_index(drop=True)
-    real = table.get("real", table["approach"].notna()).astype(bool)
+    real = table["verdict"].isin(DECIDED) if "verdict" in table else table["approach"].notna()
     count = table["approach"].nunique()
     colors, markers = class_palette(count), ["osD^vPX*"[i % 8] for i in range(count)]
     plot = so.Plot(table, **columns, color="approach", edgecolor="approach", marker="approach")

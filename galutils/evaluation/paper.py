@@ -8,7 +8,7 @@ class Approach:
     """A row of the comparison."""
 
     title: str  # how tables and figures call it
-    weights: str | None = None  # what it starts from where nothing else is chosen: imagenet, dino; None if it is built
+    weights: str | None = None  # what it starts from: imagenet, dino, or random on purpose; None if it is built
     supervised: bool = True  # whether it learns from labels; a clustering is scored on all galaxies, after matching
     accuracy: float | None = None  # both from the paper's table, where it has such a row
     roc_auc: float | None = None
@@ -23,6 +23,9 @@ APPROACHES = {
     "dino_kmeans": Approach("DINO and k-means", "dino", False, 0.16, 0.521),
     "dino_lora_kmeans": Approach("DINO with LoRA, scale 1/32, and k-means", "dino", False, 0.16, 0.522),
     "dino_lora_kmeans_scale1": Approach("DINO with LoRA, scale 1, and k-means", "dino", False),
+    "dino_lora_random_base": Approach("DINO with LoRA on a random base, and k-means", "random", False),
+    "dino_lora_frozen_head": Approach("DINO with LoRA, frozen random head, and k-means", "dino", False),
+    "dino_lora_fork": Approach("DINO with LoRA as in the authors' fork, and k-means", "dino", False),
 }
 
 

@@ -89,6 +89,25 @@ def merge_lora(backbone: Backbone) -> Backbone:
     return plain.to(next(backbone.parameters()).device).eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def drop_adapters(adapted: Backbone, base: Backbone) -> Backbone:
+    """The base with the biases of a merged network that was trained from it: adapters are lost, biases are not.
+
+    This is what the scripts of the authors' fork measure: loralib merges adapters into the weights when ``eval()`` is
+    called and leaves them alone from then on, so that a checkpoint which is loaded afterwards is never merged.
+
+    Raises:
+        GalutilsError: the network did not start from this base.
+    """
+    before, after = base.vit.state_dict(), adapted.vit.state_dict()
+    kept = {name for name in before if not name.endswith(("bias", "attn.qkv.weight", "attn.proj.weight"))}
+    if before.keys() != after.keys() or not all(torch.equal(before[name], after[name]) for name in kept):
+        raise GalutilsError("The adapted network did not start from this base; name the one that it was trained from.")
+    dropped = base.copy()
+    dropped.vit.load_state_dict({name: after[name] if name.endswith("bias") else before[name] for name in before})
+    return dropped
+
+
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """What of a module can be trained, by name."""
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}

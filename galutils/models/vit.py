@@ -17,7 +17,13 @@ from galutils.files import atomic_path
 from galutils.models.cnn import GALAXY_MEAN, GALAXY_STD, IMAGENET_MEAN, IMAGENET_STD, Normalize
 from galutils.models.weights import WeightsSource, vit_weights
 
-NORMALIZATIONS = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "galaxy": (GALAXY_MEAN, GALAXY_STD)}
+#: Mean and standard deviation of each channel, of grey levels from 0 to 1. The last two are mistakes to be studied.
+NORMALIZATIONS = {
+    "imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "galaxy": (GALAXY_MEAN, GALAXY_STD),
+    "unit": ((0.0,) * 3, (1.0,) * 3),  # grey levels from 0 to 1, not normalised
+    "none": ((0.0,) * 3, (1 / 255,) * 3),  # from 0 to 255
+}
 
 
 class Backbone(nn.Module):
@@ -25,7 +31,7 @@ class Backbone(nn.Module):
 
     Attributes:
         vit: the transformer; its state is the backbone's whole state.
-        normalization: "imagenet", or "galaxy": mean and standard deviation of Galaxy10.
+        normalization: one of :data:`NORMALIZATIONS`; "galaxy": mean and standard deviation of Galaxy10.
         recipe: arguments of :func:`load_backbone` that give it again, before anything was trained.
         lora: settings of adapters that are not merged, see :func:`galutils.models.lora.add_lora`; else None.
         patch, dim: side of a patch in pixels, and length of a token.
@@ -34,7 +40,7 @@ class Backbone(nn.Module):
     def __init__(self, vit: nn.Module, arch: str, source: WeightsSource, normalization: str = "imagenet"):
         super().__init__()
         if normalization not in NORMALIZATIONS:
-            raise GalutilsError(f"normalization is '{normalization}' but must be {' or '.join(NORMALIZATIONS)}.")
+            raise GalutilsError(f"normalization is '{normalization}'; choose {', '.join(NORMALIZATIONS)}.")
         self.normalize = Normalize(*NORMALIZATIONS[normalization])
         self.vit, self.arch, self.source, self.normalization = vit, arch, source, normalization
         self.recipe = {"arch": arch, "normalization": normalization}
@@ -60,6 +66,12 @@ class Backbone(nn.Module):
         if size % self.patch or size < self.patch:
             near = max(1, round(size / self.patch)) * self.patch
             raise GalutilsError(f"{size} pixels are not whole patches of {self.patch}; set image_size to {near}.")
+
+    def normalized(self, normalization: str) -> "Backbone":
+        """The same transformer with another normalisation in front; shares its tensors."""
+        other = Backbone(self.vit, self.arch, self.source, normalization)
+        other.recipe, other.lora = self.recipe | {"normalization": normalization}, self.lora
+        return other.train(self.training)
 
     def copy(self) -> "Backbone":
         """A copy that shares no tensors."""

@@ -166,7 +166,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         else:
             data.add(f"{source['rows']:,} galaxies of {source['file']}")
         if weights.get("source") == "random":
-            random.add(run.experiment)
+            if getattr(APPROACHES.get(run.experiment), "weights", None) != "random":  # else it is so on purpose
+                random.add(run.experiment)
         elif weights.get("stand_in"):
             stand_in.add(run.experiment)
     label, warnings = " and ".join(sorted(data)), []

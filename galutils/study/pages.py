@@ -287,7 +287,8 @@ def load_study(
         if given:
             given = _found(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
             for experiment in config.experiments.values():
-                if starting_weights(experiment.notebook) == kind:
+                on_purpose = experiment.model_extra.get("weights") == "random"
+                if starting_weights(experiment.notebook) == kind and not on_purpose:
                     experiment.model_extra["weights"] = given
     for place, other in enumerate(config.other_data):
         config.other_data[place] = _found("other_data", str(root / Path(other).expanduser()), advice="mend its path")

@@ -31,6 +31,7 @@ from galutils.training.dino_loss import (
     Head,
     collapse_signs,
     dino_loss,
+    drop_paths,
     effective_rank,
     entropy,
     update_center,
@@ -91,7 +92,9 @@ def distill(
     adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
     with seeded(settings.seed):
         head = Head(backbone.dim, settings.prototypes, settings.head_width).requires_grad_(settings.train_head)
-    student = DinoNetwork(adapted, head).to(device)
+    if settings.train_biases:
+        head.train_biases()
+    student = DinoNetwork(drop_paths(adapted, settings.drop_path), head).to(device)
     teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
     center = torch.zeros(settings.prototypes, device=device)
     trained = list(trainable(student).values())

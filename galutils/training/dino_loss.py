@@ -25,6 +25,11 @@ class Head(nn.Module):
             nn.init.zeros_(layer.bias)
         self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
 
+    def train_biases(self) -> None:
+        """Let the biases be trained, whether the weights are or not."""
+        for layer in self.mlp[::2]:
+            layer.bias.requires_grad_(True)
+
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """tokens: (N, dim); returns logits (N, prototypes) between -1 and 1."""
         directions = nn.functional.normalize(self.mlp(tokens), dim=-1)
@@ -36,6 +41,20 @@ class DinoNetwork(nn.Sequential):
 
     def __init__(self, backbone: Backbone, head: Head):
         super().__init__(OrderedDict(backbone=backbone, head=head))
+
+
+def drop_paths(backbone: Backbone, rate: float) -> Backbone:
+    """The backbone itself, which from now on leaves out residual branches at random while it is trained.
+
+    Stochastic depth (Huang et al. 2016) as DINO gives it to the student: the probability grows from block to block,
+    from zero to ``rate``, and branches of an image are left out for themselves.
+    """
+    from timm.layers import DropPath
+
+    blocks = backbone.vit.blocks
+    for i, block in enumerate(blocks) if rate else ():
+        block.drop_path1, block.drop_path2 = (DropPath(rate * i / max(1, len(blocks) - 1)) for _ in range(2))
+    return backbone
 
 
 def dino_loss(

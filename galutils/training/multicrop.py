@@ -10,9 +10,12 @@ from galutils.training.settings import DinoSettings
 class MultiCrop:
     """Two large and several small crops of each image (Caron et al. 2020, "SwAV", section 3.3).
 
-    A galaxy has no up: any rotation and flip shows a valid one. Crops keep the ratio of their axes, since
-    ellipticity is part of the class. Where a turned frame has no sky to show, the frame is mirrored. Small crops
-    are rounded to whole patches of ``patch`` pixels a side.
+    With augmentation "galaxy": a galaxy has no up, so any rotation and flip shows a valid one; crops keep the ratio of
+    their axes, since ellipticity is part of the class; where a turned frame has no sky to show, it is mirrored. With
+    "dino", as in the authors' fork: DINO's own (Caron et al. 2021, section 3.2, after Grill et al. 2020, "BYOL"), by
+    which axes are stretched and colours go, and the two large crops differ in blur and solarisation.
+
+    Small crops are rounded to whole patches of ``patch`` pixels a side.
     """
 
     def __init__(self, settings: DinoSettings, patch: int):
@@ -29,9 +32,26 @@ class MultiCrop:
                 data_keys=["input"],
             )
 
-        self.large = view(settings.image_size, settings.global_scale)
-        self.small = view(max(1, round(settings.local_size / patch)) * patch, settings.local_scale)
-        self.crop, self.local_crops = settings.crop, settings.local_crops
+        def dino_view(size: int, scale: tuple[float, float], blur: float, solarize: float) -> nn.Module:
+            return augment.AugmentationSequential(
+                augment.RandomResizedCrop((size, size), scale, resample="bicubic", cropping_mode="resample"),
+                augment.RandomHorizontalFlip(p=0.5),
+                augment.ColorJitter(0.4, 0.4, 0.2, 0.1, p=0.8),
+                augment.RandomGrayscale(p=0.2),
+                augment.RandomGaussianBlur((13, 13), (0.1, 2.0), p=blur),
+                augment.RandomSolarize((0.5, 0.5), (0.0, 0.0), p=solarize),
+                data_keys=["input"],
+            )
+
+        small, count = max(1, round(settings.local_size / patch)) * patch, settings.local_crops
+        large, scales = settings.image_size, (settings.global_scale, settings.local_scale)
+        # For large and small crops: what makes them, and how many of it.
+        if settings.augmentation == "galaxy":
+            self.large, self.small = [(view(large, scales[0]), 2)], [(view(small, scales[1]), count)]
+        else:
+            self.large = [(dino_view(large, scales[0], 1.0, 0.0), 1), (dino_view(large, scales[0], 0.1, 0.2), 1)]
+            self.small = [(dino_view(small, scales[1], 0.5, 0.0), count)]
+        self.crop, self.local_crops = settings.crop, count
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -41,7 +61,6 @@ class MultiCrop:
         after another; the second is missing where there are no small crops.
         """
         images = central(images, self.crop).float() / 255
-        views = [self.large(images.repeat(2, 1, 1, 1))]
-        if self.local_crops:
-            views.append(self.small(images.repeat(self.local_crops, 1, 1, 1)))
+        makers = [self.large, self.small] if self.local_crops else [self.large]
+        views = [torch.cat([make(images.repeat(count, 1, 1, 1)) for make, count in makes]) for makes in makers]
         return [view.clamp(0, 1) * 255 for view in views]

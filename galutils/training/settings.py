@@ -7,6 +7,9 @@ from typing import Any, Self
 from galutils.errors import GalutilsError
 from galutils.training.schedule import cosine
 
+#: Ways in which crops are changed for self-distillation.
+AUGMENTATIONS = ("galaxy", "dino")
+
 
 class TrainingError(GalutilsError):
     """Training cannot go on; the message says where and why."""
@@ -65,8 +68,8 @@ class Settings(Common):
 class DinoSettings(Common):
     """The hyperparameters of self-distillation.
 
-    Optimiser, rates, batch and epochs are the paper's, adapters and the teacher's momentum the authors' fork's, the
-    rest DINO's own for ViT-S.
+    Optimiser, rates, batch and epochs are the paper's, adapters and the teacher's momentum the authors' fork's, loss,
+    head, temperatures and sizes of crops DINO's own for ViT-S; ``augmentation`` "galaxy" is this study's.
     """
 
     warmup: float = 0.1  # share of the steps in which the learning rate rises from zero
@@ -77,7 +80,8 @@ class DinoSettings(Common):
     rank: int = 32
     alpha: float = 1.0  # adapters are scaled by alpha / rank
     train_biases: bool = True
-    train_head: bool = True  # the authors' fork leaves the projection head as it was initialised
+    train_head: bool = True  # the authors' fork leaves the projection head as it was initialised, but for its biases
+    drop_path: float = 0.0  # probability of leaving out a residual branch of the last block, less in earlier ones
     prototypes: int = 65536  # outputs of the head
     head_width: int = 2048
     freeze_prototypes: int = 1  # epochs in which the head's last layer stays as it is
@@ -89,6 +93,7 @@ class DinoSettings(Common):
     local_crops: int = 8
     global_scale: tuple[float, float] = (0.4, 1.0)  # smallest and largest share of the image's area in a large crop
     local_scale: tuple[float, float] = (0.05, 0.4)
+    augmentation: str = "galaxy"  # galaxy: by the four numbers below; dino: DINO's own, for photographs
     rotation: float = 180.0  # degrees to either side
     flip: float = 0.5  # probability
     jitter: float = 0.2  # of brightness and contrast; saturation has half of it, hue a tenth
@@ -100,5 +105,9 @@ class DinoSettings(Common):
             raise GalutilsError("local_crops must be at least 0 and prototypes at least 2.")
         if not 0 <= self.momentum <= 1 or not 0 <= self.warmup < 1:
             raise GalutilsError("momentum must lie between 0 and 1, and warmup at least be 0 and below 1.")
+        if not 0 <= self.drop_path < 1:
+            raise GalutilsError("drop_path must be at least 0 and below 1.")
+        if self.augmentation not in AUGMENTATIONS:
+            raise GalutilsError(f"augmentation is '{self.augmentation}'; choose {' or '.join(AUGMENTATIONS)}.")
         if min(self.student_temperature, self.teacher_temperature) <= 0:
             raise GalutilsError("Temperatures must be greater than 0.")

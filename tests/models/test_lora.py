@@ -3,7 +3,7 @@ import torch
 from fakes import grey_levels, refusal, tiny_backbone
 from safetensors.torch import save_file
 
-from galutils.models.lora import add_lora, merge_lora, trainable
+from galutils.models.lora import add_lora, drop_adapters, merge_lora, trainable
 from galutils.models.vit import load_backbone, save_backbone
 
 
@@ -79,3 +79,46 @@ def test_adapters_cannot_get_lost(tmp_path):
 @pytest.mark.parametrize("wrong", [{"rank": 0}, {"alpha": 0}])
 def test_impossible_adapters_are_refused(wrong):
     assert refusal(add_lora, tiny_backbone(), **wrong) == "rank must be at least 1 and alpha greater than 0."
+
+
+def test_dropped_adapters_leave_the_trained_biases():
+    base, images = tiny_backbone(), grey_levels()
+    adapted = stepped(add_lora(base, rank=4, alpha=32), steps=4)
+    dropped = drop_adapters(merge_lora(adapted), base)
+    for name, tensor in dropped.vit.state_dict().items():
+        whose = merge_lora(adapted) if name.endswith("bias") else base
+        assert torch.equal(tensor, whose.vit.state_dict()[name]), name
+    outputs = [network(images) for network in (base, merge_lora(adapted), dropped)]
+    assert all(not torch.allclose(outputs[i], outputs[j], atol=1e-3) for i, j in ((0, 1), (0, 2), (1, 2)))
+    assert refusal(drop_adapters, merge_lora(adapted), tiny_backbone(seed=1)) == (
+        "The adapted network did not start from this base; name the one that it was trained from."
+    )
+
+
+@pytest.mark.parametrize("evaluated_first", [True, False])
+def test_loralib_loses_adapters_that_are_loaded_after_eval(evaluated_first):
+    """What the authors' fork does, on an attention layer of theirs: eval() merges, and what comes later is ignored."""
+    lora = pytest.importorskip("loralib")
+
+    def attention():
+        torch.manual_seed(0)
+        layers = [lora.MergedLinear(32, 96, r=4, enable_lora=[True, False, True]), lora.Linear(32, 32, r=4)]
+        return torch.nn.ModuleDict(dict(zip(("qkv", "proj"), layers, strict=True)))
+
+    trained, tokens = attention().train(), torch.randn(5, 32)
+    with torch.no_grad():
+        for name, parameter in trained.named_parameters():
+            if name.endswith(("bias", "lora_A", "lora_B")):
+                parameter.normal_()
+    checkpoint = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
+    loaded = attention()
+    if evaluated_first:
+        loaded.eval().load_state_dict(checkpoint)
+    else:
+        loaded.load_state_dict(checkpoint)
+        loaded.eval()
+    for name, layer in loaded.items():
+        adapted = trained.eval()[name](tokens)
+        plain = torch.nn.functional.linear(tokens, checkpoint[f"{name}.weight"], checkpoint[f"{name}.bias"])
+        assert not torch.allclose(adapted, plain, atol=1e-2)
+        assert torch.allclose(layer(tokens), plain if evaluated_first else adapted, atol=1e-5)

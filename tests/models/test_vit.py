@@ -54,6 +54,7 @@ def test_the_central_part_by_hand():
 
 
 RANGES = "crop must lie above 0 and at most be 1; image_size and blocks must be at least 1."
+NO_NORM = "normalization is 'sky'; choose imagenet, galaxy, unit, none."
 NO_VIT = f"'resnet18' is not a vision transformer of timm; choose one such as {DINO_ARCH}."
 NO_CLS = f"test_vit2: has no CLS token to embed images with; choose one such as {DINO_ARCH}."
 REFUSED = [
@@ -62,7 +63,10 @@ REFUSED = [
     ("interpolation is 'nearest' but must be bicubic or bilinear.", lambda _: Preprocessing(interpolation="nearest")),
     ("34 pixels are not whole patches of 8; set image_size to 32.", lambda sky: embed(TINY, sky, Preprocessing(34))),
     ("tiny has 4 blocks; blocks must not be 5.", lambda _: TINY.cls_tokens(grey_levels(), 5)),
-    ("normalization is 'sky' but must be imagenet or galaxy.", lambda _: load_backbone("random", "test_vit", "sky")),
+    (
+        "normalization is 'sky'; choose imagenet, galaxy, unit, none.",
+        lambda _: load_backbone("random", "test_vit", "sky"),
+    ),
     (NO_VIT, lambda _: load_backbone("random", "resnet18")),
     (NO_CLS, lambda _: load_backbone("random", "test_vit2")),
 ]

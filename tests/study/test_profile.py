@@ -108,7 +108,7 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
 COUNT = f"{ROOT}/config/small.yaml: does not say how many galaxies to simulate; "
 PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
-    ({"profile": "huge"}, "There is no profile 'huge'; choose one of own, paper, quick, small, smoke."),
+    ({"profile": "huge"}, "There is no profile 'huge'; choose one of full, own, paper, quick, small, smoke."),
     ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces (a{{b}}.h5), {PATTERN}"),
@@ -204,10 +204,25 @@ def test_a_wrong_configuration_is_refused(tmp_path, old, new, sentence):
 def test_weights_go_to_the_notebooks_that_they_are_for(tmp_path):
     (tmp_path / "w.safetensors").touch()
     given = str(tmp_path / "w.safetensors")
-    for page in load_study(ROOT, "small", vgg_weights=given, dino_weights="random").experiments:
-        family = page.notebook.split("_")[1]
-        expected = {"vgg11": given, "dino": "random"}.get(family)
-        assert page.parameters.get("weights") == expected
+    for page in load_study(ROOT, "small", vgg_weights=given, dino_weights=given).experiments:
+        expected = given if page.notebook.split("_")[1] in ("vgg11", "dino") else None
+        # A control that starts from random weights on purpose does so with any others, too.
+        assert page.parameters.get("weights") == ("random" if page.experiment == "dino_lora_random_base" else expected)
+
+
+def test_the_full_profile_is_the_papers_with_further_readings():
+    paper, full = (load_study(ROOT, name).config for name in ("paper", "full"))
+    further = full.experiments.keys() - paper.experiments.keys()
+    assert full.model_copy(update={"experiments": paper.experiments}) == paper
+    assert {name: full.experiments[name] for name in paper.experiments} == paper.experiments
+    described, changed = paper.experiments["dino_lora_kmeans"].model_extra, {}
+    for name in further:
+        own = full.experiments[name].model_extra
+        assert own.keys() >= described.keys()
+        changed[name] = {key for key in own if own[key] != described.get(key)}
+    fork = changed.pop("dino_lora_fork")
+    assert fork == {"train_head", "learning_rate", "drop_path", "augmentation"}
+    assert [len(parameters) for parameters in changed.values()] == [1] * 7
 
 
 def test_a_second_run_at_once_names_the_first(tmp_path):

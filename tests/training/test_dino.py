@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from fakes import grey_levels, refusal, tiny_backbone
+from timm.layers import DropPath
 
 from galutils.clustering.methods import kmeans_over_seeds, reduce_dimensions
 from galutils.models.embedding import Preprocessing, embed
@@ -14,7 +15,7 @@ from galutils.models.vit import load_backbone
 from galutils.study.runs import Run, write_clustering_run
 from galutils.training import dino, dino_loss
 from galutils.training.dino import distill
-from galutils.training.dino_loss import DinoNetwork, Head, collapse_signs, effective_rank, entropy
+from galutils.training.dino_loss import DinoNetwork, Head, collapse_signs, drop_paths, effective_rank, entropy
 from galutils.training.multicrop import MultiCrop
 from galutils.training.settings import DinoSettings
 
@@ -197,13 +198,45 @@ def test_the_last_layer_is_frozen_at_first_and_the_head_if_asked(simulated, monk
             seen.append((self, self.prototypes.detach().clone(), self.mlp[0].weight.detach().clone()))
 
     monkeypatch.setattr(dino, "Head", Watched)
-    for changed in ({}, {"freeze_prototypes": 0}, {"freeze_prototypes": 0, "train_head": False}):
+    frozen = {"train_head": False}
+    for changed in ({}, {"freeze_prototypes": 0}, frozen | {"freeze_prototypes": 0}, frozen | {"train_biases": False}):
         distill(tiny_backbone(), simulated, replace(ONCE, **changed))
     moved = [
-        (not torch.equal(head.prototypes, prototypes), not torch.equal(head.mlp[0].weight, first))
-        for head, prototypes, first in seen
+        (not torch.equal(head.prototypes, own), not torch.equal(head.mlp[0].weight, first), head.mlp[0].bias.any())
+        for head, own, first in seen
     ]
-    assert moved == [(False, True), (True, True), (False, False)]
+    # As in the authors' fork, a frozen head still trains its biases, which start at zero.
+    assert moved == [(False, True, True), (True, True, True), (False, False, True), (False, False, False)]
+
+
+def test_branches_are_left_out_of_the_student_in_training_alone(simulated):
+    backbone, images = tiny_backbone(), grey_levels()
+    before, dropping = backbone(images), drop_paths(tiny_backbone(), 0.9)
+    assert torch.equal(dropping.eval()(images), before)
+    torch.manual_seed(0)
+    assert not torch.allclose(dropping.train()(images), before, atol=1e-3)
+    rates = [[block.drop_path1.drop_prob, block.drop_path2.drop_prob] for block in dropping.vit.blocks]
+    assert rates == [[pytest.approx(rate)] * 2 for rate in (0, 0.3, 0.6, 0.9)]
+    plain, dropped = (distill(backbone, simulated, replace(ONCE, drop_path=rate)) for rate in (0.0, 0.9))
+    assert not torch.equal(weights(plain), weights(dropped))
+    assert any(isinstance(part, DropPath) for part in dropped.student.modules())
+    assert not any(isinstance(part, DropPath) for part in dropped.teacher.modules())
+
+
+def test_dinos_own_views():
+    torch.manual_seed(0)
+    crops, images = multicrop(32, 16, 3, augmentation="dino"), grey_levels(64, 40)
+    large, small = crops(images)
+    assert (large.shape, small.shape) == ((128, 3, 32, 32), (192, 3, 16, 16))
+    assert 0 <= large.min() < large.max() <= 255
+    grey = (large.std(1).amax((1, 2)) < 1e-3).float().mean()  # after jitter, colour is gone in a fifth
+    assert 0.05 < grey < 0.4
+    # The second view is seldom blurred: its neighbouring pixels differ more.
+    sharp = (large[..., 1:] - large[..., :-1]).abs().mean((1, 2, 3)).unflatten(0, (2, -1)).mean(1)
+    assert sharp[1] > 1.2 * sharp[0]
+    dark = torch.full((64, 3, 32, 32), 230, dtype=torch.uint8)
+    first, second = crops(dark)[0].unflatten(0, (2, -1)).mean((2, 3, 4))
+    assert ((first < 100).float().mean(), (second < 100).float().mean() > 0.05) == (0, True)  # solarised
 
 
 def test_collapse_warns(simulated):

@@ -66,6 +66,8 @@ REFUSED = [
     (DinoSettings, {"student_temperature": 0.0}, "Temperatures must be greater than 0."),
     (DinoSettings, {"local_crops": -1}, "local_crops must be at least 0 and prototypes at least 2."),
     (DinoSettings, {"prototypes": 1}, "local_crops must be at least 0 and prototypes at least 2."),
+    (DinoSettings, {"drop_path": 1.0}, "drop_path must be at least 0 and below 1."),
+    (DinoSettings, {"augmentation": "simclr"}, "augmentation is 'simclr'; choose galaxy or dino."),
 ]
 
 

@@ -1,145 +1,243 @@
-"""Why the paper's clusterings score near chance: the candidate causes, each tested alone, and what they show.
+"""Why the paper's clusterings score near chance: what the candidate causes show, and what they cannot decide, in words.
 
-The numbers come from ``diagnostics.py``; here they are brought into one table and put into words.
+The numbers come from ``diagnostics``, ``readings`` and ``null``. A sentence says no more than its numbers do: a
+difference is called one where its 95% interval leaves out zero, and sentences about the paper's numbers are made for
+its own classes alone.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from galutils.clustering.diagnostics import null_accuracies
-from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
-from galutils.evaluation.paper import APPROACHES
+from galutils.clustering.diagnostics import fold_interval
+from galutils.clustering.null import PAPER_BOX, SCORES, inside_box, project, score_tables, within_chance
+from galutils.clustering.scores import match_table, score_table
+from galutils.evaluation.bootstrap import wilson
 
-_ROW = APPROACHES["dino_kmeans"]
-#: What the paper reports of its fifth row; the sixth differs by 0.001 in ROC AUC.
-PAPER_ACCURACY, PAPER_ROC_AUC = _ROW.accuracy, _ROW.roc_auc
-
-
-def paper_null(cluster_shares: np.ndarray, classes: Sequence[str], permutations: int = 200) -> np.ndarray | None:
-    """Matched accuracies (permutations,) of meaningless clusters of these shares (K,) on the full Galaxy10 DECaLS.
-
-    Its labels are known by their counts, so this needs no image. None where the classes are others.
-    """
-    if tuple(classes) != GALAXY10:
-        return None
-    labels = np.repeat(np.arange(len(GALAXY10_COUNTS)), GALAXY10_COUNTS)
-    edges = np.round(np.cumsum(cluster_shares) / np.sum(cluster_shares) * len(labels)).astype(int)
-    clusters = np.searchsorted(edges, np.arange(len(labels)), side="right")
-    return null_accuracies(labels, clusters, permutations)
-
-
-def describe_null(null: np.ndarray, full_null: np.ndarray | None) -> str:
-    """What permuted labels get here, and on the class counts of the full set, see :func:`paper_null`, a line each."""
-    said = f"Permuted labels, these galaxies: {null.mean():.1%}, SD {null.std():.1%}, highest {null.max():.1%}"
-    if full_null is None:
-        return said
-    return (
-        f"{said}\nPermuted labels, the full set's class counts: {full_null.mean():.1%}, highest {full_null.max():.1%}"
-    )
+#: What accuracy and ROC AUC of the paper's sixth row can at most have more than those of its fifth, by rounding.
+PAPER_CHANGES = (-0.01, 0.01), (0.0, 0.002)
+_REPORTED = "frozen transformer"
 
 
 def collect_cases(
-    assessed: dict[str, pd.DataFrame], clusterers: pd.DataFrame, faults: pd.DataFrame, chance: float
+    assessed: dict[str, pd.DataFrame], clusterers: pd.DataFrame, chance: float, on_full_set: bool
 ) -> pd.DataFrame:
-    """Every case that was tested: ``cause``, ``case``, ``accuracy``, ``chance``, ``nmi``, ``roc_auc_hard``.
+    """Every clustering that was tested: ``cause``, ``case``, ``accuracy``, ``chance``, ``nmi``, ``roc_auc_hard``.
 
     Args:
-        assessed, clusterers, faults: from ``assess_all``, ``compare_clusterers`` and ``evaluation_faults``.
+        assessed: by cause, tables with a row for each case and a column ``counts``.
+        clusterers: from ``compare_clusterers``.
         chance: accuracy of permuted labels under one-to-one matching.
+        on_full_set: add ``accuracy_full`` and ``roc_auc_full``, what the case would get on the full Galaxy10 DECaLS;
+            see :func:`galutils.clustering.null.project`.
     """
     parts = [table.rename_axis("case").reset_index().assign(cause=cause) for cause, table in assessed.items()]
     names = clusterers["method"] + ", " + clusterers["clusters"].astype(str) + " clusters, " + clusterers["matching"]
-    parts.append(clusterers.assign(cause="clusterer", case=names))
-    wrong = faults[faults["fault"] != "none"].rename(columns={"fault": "case"})
-    parts.append(wrong.assign(cause="fault of evaluation"))
-    table = pd.concat(parts, ignore_index=True)[["cause", "case", "accuracy", "chance", "nmi", "roc_auc_hard"]]
-    return table.fillna({"chance": chance})
+    table = pd.concat([*parts, clusterers.assign(cause="clusterer", case=names)], ignore_index=True)
+    table = table.fillna({"chance": chance}) if "chance" in table else table.assign(chance=chance)
+    kept = ["cause", "case", "accuracy", "chance", "nmi", "roc_auc_hard"]
+    if on_full_set:
+        many = table["case"].str.endswith("many-to-one")
+        tables = zip(table["counts"], many, strict=True)
+        full = np.array([score_tables(project(counts, own), own).mean(axis=0) for counts, own in tables])
+        table, kept = table.assign(accuracy_full=full[:, 0], roc_auc_full=full[:, 1]), [*kept, *_FULL]
+    return table[kept]
 
 
-def implied_recall(roc_auc: float, accuracy: float, num_classes: int = len(GALAXY10_COUNTS)) -> float:
-    """Mean recall of hard assignments with this macro ROC AUC and accuracy.
+_FULL = ("accuracy_full", "roc_auc_full")
 
-    With one predicted class per row, the curve of a class has one corner and its area is the mean of recall
-    and specificity; the false positives of all classes together are the wrong rows, nearly evenly spread.
-    """
-    return 2 * roc_auc - 1 + (1 - accuracy) / (num_classes - 1)
+
+def add_faults(cases: pd.DataFrame, faults: pd.DataFrame, full: pd.DataFrame | None) -> pd.DataFrame:
+    """The cases with those of ``evaluation_faults`` on these galaxies and, where there is one, on the full set."""
+    rows = faults.rename(columns={"fault": "case"}).assign(cause="fault of evaluation", chance=cases["chance"].iloc[0])
+    if full is not None:
+        rows = rows.assign(accuracy_full=full["accuracy"], roc_auc_full=full["roc_auc_hard"])
+    rows = rows[rows["case"] != "none"]
+    return pd.concat([cases, rows[[name for name in cases if name in rows]]], ignore_index=True)
+
+
+def describe_null(null: np.ndarray) -> str:
+    """What permuted labels get, in a line. null: (permutations,) accuracies."""
+    return f"Permuted labels, these galaxies: {null.mean():.1%}, SD {null.std():.1%}, highest {null.max():.1%}"
 
 
 def conclude(
-    null: np.ndarray, full_null: np.ndarray | None, references: pd.DataFrame, cases: pd.DataFrame, drift: pd.DataFrame
+    counts: np.ndarray,
+    null: np.ndarray,
+    soft: dict[str, float],
+    probes: pd.DataFrame,
+    cases: pd.DataFrame,
+    readings: pd.DataFrame,
+    plane: pd.DataFrame | None,
+    random: bool,
 ) -> list[str]:
-    """What the numbers support and what they cannot decide, as sentences.
+    """What the numbers support, as sentences.
 
     Args:
-        null: accuracies of the reported clusters under permuted labels; full_null: from
-            :func:`paper_null`, or None where the classes are not the paper's, so that its numbers say nothing here.
-        references: table of ``assess``, whose row "frozen transformer" is the paper's.
-        cases, drift: from :func:`collect_cases` and ``drift_table``.
+        counts, null: (K + 1, C) table of the reported clusters of the frozen embedding, see ``count_pairs``, and its
+            accuracies (permutations,) under permuted labels.
+        soft, probes, cases, readings: from ``soft_gain``, ``compare_probes``, :func:`collect_cases` and
+            ``assess_readings``.
+        plane: from ``chance_plane``; None where the classes are not the paper's.
+        random: whether the frozen transformer's weights are random.
     """
-    frozen = references.loc["frozen transformer"]
-    excess = (frozen["accuracy"] - null.mean()) / max(null.std(), 1e-9)
-    above = "not distinguishable from"
-    if excess > 2:
-        above = f"{excess:.0f}" if excess > 5 else f"only {excess:.1f}"
-        above += " standard deviations above"
-    probes = (
-        f"a linear probe of the very same embedding gets {frozen['linear']:.1%} and its ten nearest neighbours "
-        f"{frozen['knn']:.1%}, k-means {frozen['accuracy']:.1%}"
+    warned = ["The transformer's weights are random: what follows bears on nothing but the machinery."]
+    sentences = [*(warned if random else []), describe_excess(counts, null)]
+    sentences += describe_probes(probes, score_table(counts, match_table(counts))[0])
+    sentences += [*describe_clusterers(cases, counts), describe_soft(soft)]
+    if plane is not None:
+        sentences += [*describe_plane(plane), *describe_cases(cases, plane)]
+    return sentences + describe_readings(readings, plane is not None)
+
+
+def describe_excess(counts: np.ndarray, null: np.ndarray) -> str:
+    """How far the clusters of a table (K + 1, C) are above permuted labels (permutations,)."""
+    accuracy, size = score_table(counts, match_table(counts))[0], int(counts.sum())
+    low, high = _interval(accuracy, size)
+    ends = [100 * (end - null.mean()) for end in (accuracy, low, high)]
+    return (
+        f"The clusters of the frozen embedding get {accuracy:.1%} of these {size:,} galaxies right: {ends[0]:+.1f} "
+        f"points against the {null.mean():.1%} of permuted labels (95% interval {ends[1]:+.1f} to {ends[2]:+.1f}, the "
+        f"matching taken as it is); {np.mean(null >= accuracy):.1%} of the permutations get as much."
     )
-    sentences = [
-        f"A meaningless clustering of these galaxies gets {null.mean():.1%} from the matching; the embedding clustered "
-        f"here gets {frozen['accuracy']:.1%}: {above} chance.",
-        f"The information is there: {probes}. What fails is the step from embedding to clusters, not the embedding."
-        if frozen["linear"] > 1.5 * frozen["accuracy"]
-        else f"A{probes[1:]}: labels find little in it that clusters miss.",
-    ]
-    if full_null is not None:
-        sentences += _beside_the_paper(full_null, frozen, cases)
-    methods = cases[(cases["cause"] == "clusterer") & ~cases["case"].str.contains("many-to-one")]
-    best = methods.loc[methods["accuracy"].idxmax()]
-    matters = "matters" if best["accuracy"] > 1.25 * frozen["accuracy"] else "is not what holds the score down"
-    sentences.append(
-        f"Of the other clusterers with one cluster per class, {best['case'].split(',')[0]} does best with "
-        f"{best['accuracy']:.1%}, against {frozen['accuracy']:.1%} for k-means: the choice of the clusterer {matters}."
-    )
-    sentences += [
-        f"{name}: similarity to the frozen embedding (CKA) {row['cka']:.3f}, largest angle between their leading "
-        f"components {row['largest_angle']:.0f}°, accuracy {row['change'] * 100:+.1f} points."
-        for name, row in drift.iterrows()
-    ]
-    if full_null is not None:
+
+
+def _interval(accuracy: float, size: int) -> tuple[float, float]:
+    error = np.sqrt(accuracy * (1 - accuracy) / size)
+    low, high = wilson([accuracy], [error], np.array([np.inf]), np.array([size]))
+    return float(low[0]), float(high[0])
+
+
+def describe_probes(probes: pd.DataFrame, accuracy: float) -> list[str]:
+    """What labels find in the frozen embedding, beside other embeddings and k-means, whose accuracy is given."""
+    linear = probes.loc["linear"]
+    means = "; ".join(f"{case} {values.mean():.1%}" for case, values in linear.items())
+    sentences = [f"A linear classifier that learns from labels gets, by cross-validation: {means}."]
+    others = {case: linear[case] for case in linear if case != _REPORTED}
+    for case, other in {**others, "k-means on it": accuracy}.items():
+        points = [100 * value for value in fold_interval((linear[_REPORTED] - other).to_numpy())]
         sentences.append(
-            "What this cannot decide: which of these happened in the paper, since neither its cluster assignments nor "
-            "its predictions are published; every cause that brings a sound clustering down to its score remains "
-            "possible."
+            f"On the frozen embedding it gets {points[0]:+.1f} points against {case} (95% interval {points[1]:+.1f} to "
+            f"{points[2]:+.1f}, over folds): {_verdict(*points[1:], 'more', 'less')}."
         )
     return sentences
 
 
-def _beside_the_paper(full_null: np.ndarray, frozen: pd.Series, cases: pd.DataFrame) -> list[str]:
-    """What the paper's accuracy and ROC AUC are near to."""
-    largest = max(GALAXY10_COUNTS) / sum(GALAXY10_COUNTS)
-    sentences = [
-        f"On the labels of the full set, meaningless clusters of the same shares would get {full_null.mean():.1%}, and "
-        f"a single cluster {largest:.1%}: the paper's {PAPER_ACCURACY:.0%} is "
-        f"{(PAPER_ACCURACY - full_null.mean()) * 100:.1f} and {(PAPER_ACCURACY - largest) * 100:.1f} points above.",
-        f"A ROC AUC of {PAPER_ROC_AUC} goes with hard assignments of a mean recall of about "
-        f"{implied_recall(PAPER_ROC_AUC, PAPER_ACCURACY):.0%}, which fits an accuracy of {PAPER_ACCURACY:.0%}. From "
-        f"soft assignments the clustering here has {frozen['roc_auc_soft']:.3f}, from hard ones "
-        f"{frozen['roc_auc_hard']:.3f}: the paper's way of scoring hides part of what the distances know.",
+def _verdict(low: float, high: float, more: str, less: str) -> str:
+    return more if low > 0 else less if high < 0 else "no difference is shown"
+
+
+def describe_clusterers(cases: pd.DataFrame, counts: np.ndarray) -> list[str]:
+    """The best of the clusterings by other methods that have a cluster for each class; none where there is none."""
+    classes, size = counts.shape[1], int(counts.sum())
+    method = cases["case"].str.split(", ").str[0]
+    exact = cases["case"].str.contains(f", {classes} clusters, one-to-one", regex=False)
+    others = cases[(cases["cause"] == "clusterer") & exact & (method != "kmeans")]
+    if others.empty:
+        return []
+    best, own = others.loc[others["accuracy"].idxmax()], score_table(counts, match_table(counts))[0]
+    low, high = _interval(own, size)
+    place = "above" if best["accuracy"] > high else "below" if best["accuracy"] < low else "within"
+    return [
+        f"Of {len(others)} other clusterers with {classes} clusters, {method[best.name]} gets the most, "
+        f"{best['accuracy']:.1%}, which is {place} the 95% interval of k-means' {own:.1%} ({low:.1%} to {high:.1%})."
     ]
-    faulty = cases[(cases["cause"] == "fault of evaluation") & (cases["accuracy"] <= PAPER_ACCURACY)]
-    if frozen["accuracy"] > PAPER_ACCURACY and len(faulty):
-        names = "; ".join(f"{row.case} ({row.accuracy:.1%})" for row in faulty.itertuples())
+
+
+def describe_soft(soft: dict[str, float]) -> str:
+    """What the ROC AUC from soft assignments has more than that from hard ones; see ``soft_gain``."""
+    more = "the distances know more than hard assignments show"
+    less = "hard assignments rank the galaxies better than the distances do"
+    return (
+        f"From soft assignments the ROC AUC is {soft['soft']:.3f}, from hard ones, the likeliest way to the paper's, "
+        f"{soft['hard']:.3f} (difference {soft['gain']:+.3f}, 95% interval {soft['low']:+.3f} to {soft['high']:+.3f}): "
+        f"{_verdict(soft['low'], soft['high'], more, less)}."
+    )
+
+
+def describe_plane(plane: pd.DataFrame) -> list[str]:
+    """At which numbers of galaxies meaningless clusters get the paper's pair, and what follows for few and for all."""
+    pair = "an accuracy of {:.1%} to {:.1%} with a hard ROC AUC of {:.4f} to {:.4f}".format(
+        *PAPER_BOX["accuracy"], *PAPER_BOX["roc_auc_hard"]
+    )
+    met, largest = within_chance(plane), plane["galaxies"].max()
+    where = "; ".join(
+        f"{name}: {', '.join(f'{size:,}' for size in own.loc[met[own.index], 'galaxies']) or 'none'}"
+        for name, own in plane.groupby("shares", sort=False)
+    )
+    full = plane[plane["galaxies"] == largest]
+    reached = "; ".join(
+        f"{row.shares} {row.accuracy:.1%} ({row.accuracy_low:.1%} to {row.accuracy_high:.1%}) and "
+        f"{row.roc_auc_hard:.3f} ({row.roc_auc_hard_low:.3f} to {row.roc_auc_hard_high:.3f})"
+        for row in full.itertuples()
+    )
+    sentences = [
+        f"The paper's two rows are, but for rounding, {pair}. Of the numbers of galaxies that were tried, meaningless "
+        f"clusters get both within their central 95% at: {where}.",
+        f"On all {largest:,} galaxies meaningless clusters get: {reached}.",
+    ]
+    if met[plane["galaxies"] < largest].any():
         sentences.append(
-            f"Evaluated rightly, this clustering is above the paper's {PAPER_ACCURACY:.0%}; each of these mistakes "
-            f"would bring it down to that or below: {names}."
+            "If the paper scored so few galaxies, its two rows are what clusters without any meaning get, and say "
+            "nothing about DINO."
         )
-    nearest = cases.loc[(cases["roc_auc_hard"] - PAPER_ROC_AUC).abs().idxmin()]
+    above = [(full[f"{name}_high"] < PAPER_BOX[name][0]).all() for name in SCORES]
+    if met[full.index].any():
+        follows = "chance gets its pair there, too, and it says nothing about DINO"
+    elif all(above):
+        margin = 100 * (PAPER_BOX["accuracy"][0] - full["accuracy_high"].max())
+        follows = (
+            f"its clusters are more than meaningless ones of such shares, by at least {margin:.1f} points, and a "
+            "mistake that breaks every link between galaxies and labels is not the cause"
+        )
+    else:
+        follows = "its pair is neither what meaningless clusters get nor above it in both numbers"
+    return [*sentences, f"If it scored all {largest:,}, {follows}."]
+
+
+def _list(names) -> str:
+    names = list(names)
+    return "; ".join(names) if names else "none"
+
+
+def describe_cases(cases: pd.DataFrame, plane: pd.DataFrame) -> list[str]:
+    """Which cases, taken to the full set, have the paper's pair, or are the nearest; and what the faults get there."""
+    full = cases[list(_FULL)].set_axis(list(SCORES), axis=1)
+    inside, null = inside_box(full), plane[plane["galaxies"] == plane["galaxies"].max()].iloc[-1]
+    causes = cases["cause"].to_numpy()
+    named = zip(cases["case"], full["accuracy"], full["roc_auc_hard"], strict=True)
+    scores = [f"{case} ({accuracy:.1%}, {area:.4f})" for case, accuracy, area in named]
+    said = f"Taken to the full set's size and class counts, {inside.sum()} of {len(cases)} cases have the paper's pair"
+    if inside.any():
+        said += f": {'; '.join(own for own, met in zip(scores, inside, strict=True) if met)}."
+    else:
+        # How far outside the box, in widths of chance's central 95%.
+        widths = {name: max(null[f"{name}_high"] - null[f"{name}_low"], 1e-6) for name in SCORES}
+        distance = sum((full[name].clip(*PAPER_BOX[name]) - full[name]).abs() / widths[name] for name in SCORES)
+        place = int(np.argmin(distance))
+        said += f"; the nearest in both numbers is, by cause {causes[place]}, {scores[place]}."
+    faults = [own for own, cause in zip(scores, causes, strict=True) if cause == "fault of evaluation"]
+    faulty = [f"With mistakes of evaluation, this clustering would get there: {'; '.join(faults)}."]
+    return [said, *(faulty if faults else [])]
+
+
+def describe_readings(readings: pd.DataFrame, beside_the_paper: bool) -> list[str]:
+    """How far each reading of the sixth row is from the fifth, and which differ from it as the paper's rows do."""
+    sentences = []
+    for name, row in readings.iterrows():
+        attention = f", attention changed by {row['attention']:.1%} of what two galaxies differ by"
+        attention = attention if np.isfinite(row["attention"]) else ""
+        sentences.append(
+            f"{name}: {100 * row['change']:+.1f} points and {row['auc_change']:+.4f} in hard ROC AUC against the "
+            f"frozen embedding, CKA {row['cka']:.4f}, largest angle between leading components "
+            f"{row['largest_angle']:.0f}°{attention}."
+        )
+    if not beside_the_paper or readings.empty:
+        return sentences
+    (low, high), (least, most) = PAPER_CHANGES
+    alike = readings["change"].between(low, high, "neither") & readings["auc_change"].between(least, most, "neither")
     return [
         *sentences,
-        f"Of all cases here whose hard assignments were scored, the ROC AUC nearest to the paper's {PAPER_ROC_AUC} is "
-        f"{nearest['roc_auc_hard']:.3f}: {nearest['cause']}, {nearest['case']}.",
+        f"The paper's sixth row has less than {100 * high:.0f} point more or less accuracy than its fifth, and a "
+        f"ROC AUC that is higher by less than {most:.3f}. So it is here with: {_list(readings.index[alike])}. It is "
+        f"not with: {_list(readings.index[~alike])}.",
     ]

@@ -1,7 +1,8 @@
 """What the scores of a clustering must be held against.
 
-Other clusterers and classifiers on the same embedding, chance, mistakes of evaluation that resemble chance, and
-how far fine-tuning has moved an embedding. Embeddings and features are (N, D) float, labels (N,) int.
+Other clusterers, other seeds and classifiers on the same embedding, mistakes of evaluation that resemble chance, and
+how far an embedding is from another. Embeddings and features are (N, D) float, labels (N,) int. A column ``counts`` has
+the table of each clustering, see :func:`galutils.clustering.scores.count_pairs`.
 """
 
 import time
@@ -9,26 +10,26 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy import linalg
+from scipy import linalg, stats
 
 from galutils.clustering.methods import (
     METHODS,
     Clustering,
     cluster,
+    kmeans,
     kmeans_over_seeds,
+    predict_classes,
     reduce_dimensions,
     score_clustering,
 )
-from galutils.clustering.scores import (
-    apply_match,
-    class_memberships,
-    count_classes,
-    match_clusters,
-    matched_accuracy,
-    one_hot,
-)
+from galutils.clustering.null import null_accuracies, shuffle
+from galutils.clustering.scores import count_classes, count_pairs, match_table, score_table
 from galutils.errors import GalutilsError
+from galutils.evaluation.bootstrap import galaxy_draws, weighted_roc_auc
 from galutils.evaluation.metrics import macro_roc_auc
+
+#: Classifiers of :func:`probe`.
+PROBES = ("knn", "linear")
 
 
 def compare_clusterers(
@@ -59,9 +60,10 @@ def compare_clusterers(
                 "matching": "many-to-one" if many else "one-to-one",
                 "accuracy": scores["accuracy"],
                 "chance": float(null_accuracies(labels, found.clusters, 100, many_to_one=many).mean()),
-                **{name: scores[name] for name in ("macro_f1", "nmi", "ami", "ari")},
+                **{name: scores[name] for name in ("macro_f1", "nmi", "ami", "ari", "roc_auc_hard")},
                 "noise": float(np.mean(found.clusters < 0)),
                 "seconds": seconds,
+                "counts": counts_of(found, labels),
             }
         )
     return pd.DataFrame(rows)
@@ -108,6 +110,31 @@ def probe(
     return cross_val_score(models[kind], features, labels, groups=groups, cv=cut, error_score="raise")
 
 
+def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Accuracies of :func:`probe` on several embeddings of the same rows, on the same five folds.
+
+    A column for each case; rows, by ``kind`` and ``fold``, of each of :data:`PROBES`.
+    """
+    columns = {
+        case: np.concatenate([probe(embedding, labels, kind, groups=groups) for kind in PROBES])
+        for case, embedding in cases.items()
+    }
+    folds = len(next(iter(columns.values()))) // len(PROBES)
+    return pd.DataFrame(columns, pd.MultiIndex.from_product([PROBES, range(folds)], names=["kind", "fold"]))
+
+
+def fold_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of what the folds of a cross-validation gave (folds,), and its 95% interval.
+
+    Folds share what they learn from, so that their spread alone would make it too narrow; the variance is corrected
+    after Nadeau & Bengio 2003, Student's t with folds - 1 degrees of freedom.
+    """
+    folds, mean = len(values), float(np.mean(values))
+    error = np.std(values, ddof=1) * np.sqrt(1 / folds + 1 / (folds - 1))
+    half = float(stats.t.ppf(0.975, folds - 1) * error)
+    return mean, mean - half, mean + half
+
+
 def assess_clusters(
     embedding: np.ndarray, labels: np.ndarray, variance: float | int = 0.95, seeds: Iterable[int] = range(10)
 ) -> dict:
@@ -116,36 +143,26 @@ def assess_clusters(
     Scores are those of the seed with the lowest inertia; ``accuracy_std`` is taken over the seeds.
     """
     features = reduce_dimensions(embedding, variance)
-    table, _ = kmeans_over_seeds(features, labels, seeds=seeds)
+    table, best = kmeans_over_seeds(features, labels, seeds=seeds)
     reported = table[table["reported"]].iloc[0]
     return {
         "components": features.shape[1],
         "accuracy": reported["accuracy"],
         "accuracy_std": float(table["accuracy"].std(ddof=0)),
         **reported[["nmi", "ami", "roc_auc_hard", "roc_auc_soft"]].to_dict(),
-    }
-
-
-def assess(
-    embedding: np.ndarray,
-    labels: np.ndarray,
-    variance: float | int = 0.95,
-    seeds: Iterable[int] = range(10),
-    groups: np.ndarray | None = None,
-) -> dict:
-    """:func:`assess_clusters`, with ``knn`` and ``linear``, the mean accuracies of :func:`probe` over five folds."""
-    return {
-        **assess_clusters(embedding, labels, variance, seeds),
-        **{kind: float(probe(embedding, labels, kind, groups=groups).mean()) for kind in ("knn", "linear")},
+        "counts": counts_of(best, labels),
     }
 
 
 def assess_all(
-    embeddings: Mapping[str, Mapping[str, np.ndarray]], labels: np.ndarray, variance: float, groups: np.ndarray
+    embeddings: Mapping[str, Mapping[str, np.ndarray]], labels: np.ndarray, variance: float
 ) -> dict[str, pd.DataFrame]:
-    """For each cause that has cases the table of :func:`assess`, one row per case; embeddings by cause and case."""
+    """For each cause that has cases the table of :func:`assess_clusters`, one row per case.
+
+    embeddings: by cause and case.
+    """
     return {
-        cause: pd.DataFrame({case: assess(e, labels, variance, groups=groups) for case, e in cases.items()}).T
+        cause: pd.DataFrame([assess_clusters(e, labels, variance) for e in cases.values()], list(cases))
         for cause, cases in embeddings.items()
         if cases
     }
@@ -154,52 +171,74 @@ def assess_all(
 def assess_dimensions(embedding: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
     """:func:`assess_clusters` of the first 2, 5, ... 200 components alone, as far as there are so many."""
     kept = [d for d in (2, 5, 10, 20, 50, 100, 200) if d < min(embedding.shape)]
-    return pd.DataFrame({f"first {d} components": assess_clusters(embedding, labels, d) for d in kept}).T
+    names = [f"first {d} components" for d in kept]
+    return pd.DataFrame([assess_clusters(embedding, labels, d) for d in kept], names)
 
 
-def null_accuracies(
-    labels: np.ndarray, clusters: np.ndarray, permutations: int = 1000, seed: int = 0, many_to_one: bool = False
-) -> np.ndarray:
-    """Matched accuracies (permutations,) of the same clusters with permuted labels: what a meaningless one gets."""
-    rng, count = np.random.default_rng(seed), count_classes(labels)
-    return np.array(
-        [matched_accuracy(rng.permutation(labels), clusters, count, many_to_one) for _ in range(permutations)]
-    )
+def compare_seeds(features: np.ndarray, labels: np.ndarray, seeds: Sequence[int] = range(10)) -> pd.DataFrame:
+    """k-means with ten starts and with one: of so many seeds the one with the lowest inertia, the median, the worst.
+
+    Median and worst are by accuracy, which nobody knows who has no labels; the lowest inertia is what is reported.
+    scikit-learn's default was ten starts before version 1.4 and is one since.
+    """
+    rows = {}
+    for n_init, word in ((10, "ten starts"), (1, "one start")):
+        found = [kmeans(features, count_classes(labels), seed, n_init) for seed in seeds]
+        scores = pd.DataFrame([score_clustering(own, labels) for own in found])
+        order = scores["accuracy"].argsort(kind="stable").to_numpy()
+        lowest = int(np.argmin([own.inertia for own in found]))
+        chosen = {"lowest inertia": lowest, "median seed": order[len(order) // 2], "worst seed": order[0]}
+        for name, place in chosen.items():
+            kept = scores.loc[place, ["accuracy", "nmi", "ami", "roc_auc_hard"]].to_dict()
+            rows[f"{word}, {name}"] = {**kept, "counts": counts_of(found[place], labels)}
+    return pd.DataFrame(list(rows.values()), list(rows))
 
 
-def evaluation_faults(clustering: Clustering, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
-    """One clustering evaluated rightly and with faults that resemble chance.
+def soft_gain(clustering: Clustering, labels: np.ndarray, groups: np.ndarray, draws: int = 200) -> dict[str, float]:
+    """ROC AUC from ``soft`` and from ``hard`` assignments, and how far the first is above: ``gain``, ``low``, ``high``.
 
-    ``fault``, ``accuracy``, ``roc_auc_hard`` (from classes), ``roc_auc_soft`` (from memberships, where there are any).
+    The 95% interval is that of the bootstrap, both on the same galaxies. groups: (N,) int, of rows of one galaxy.
+    """
+    predicted, soft = predict_classes(clustering, labels)
+    hard = np.equal.outer(predicted, np.arange(soft.shape[1])).astype(float)
+    (weights,) = galaxy_draws([groups], draws)
+    gains = weighted_roc_auc(labels, soft, weights) - weighted_roc_auc(labels, hard, weights)
+    low, high = np.nanquantile(gains, (0.025, 0.975))
+    found = {"soft": macro_roc_auc(labels, soft), "hard": macro_roc_auc(labels, hard)}
+    return found | {"gain": found["soft"] - found["hard"], "low": float(low), "high": float(high)}
+
+
+def evaluation_faults(tables: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """A clustering scored rightly and with faults that resemble chance, as a mean over tables (draws, K + 1, C).
+
+    ``fault``, ``accuracy`` with the ends of its central 95%, ``accuracy_low`` and ``accuracy_high``, and
+    ``roc_auc_hard``. What is drawn by lot, permuted labels and the numbering of the clusters, is drawn for each table.
 
     Raises:
         GalutilsError: the number of clusters is not that of classes.
     """
-    count = count_classes(labels)
-    if clustering.count != count:
-        raise GalutilsError(f"There are {clustering.count} clusters; the inverse assignment needs {count}.")
-    clusters, shuffled = clustering.clusters, np.random.default_rng(seed).permutation(labels)
-    match, misled = (match_clusters(given, clusters, count, count) for given in (labels, shuffled))
-    cases = {
-        "none": (match, labels),
-        "assignment applied in the inverse direction": (np.argsort(match), labels),
-        "cluster numbers taken for classes": (np.arange(count), labels),
-        "labels shuffled before matching": (misled, shuffled),
-        "labels shuffled after matching": (match, shuffled),
-    }
-    rows = []
-    for fault, (used, truth) in cases.items():
-        predicted = apply_match(used, clusters)
-        soft = None if clustering.soft is None else class_memberships(used, clustering.soft, count)
-        rows.append(
-            {
-                "fault": fault,
-                "accuracy": float(np.mean(predicted == truth)),
-                "roc_auc_hard": macro_roc_auc(truth, one_hot(predicted, count)),
-                "roc_auc_soft": None if soft is None else macro_roc_auc(truth, soft),
-            }
-        )
-    return pd.DataFrame(rows)
+    clusters, classes = tables.shape[1] - 1, tables.shape[2]
+    if clusters != classes:
+        raise GalutilsError(f"There are {clusters} clusters; the inverse assignment needs {classes}.")
+    rng, scores = np.random.default_rng(seed), []
+    for draw, table in enumerate(tables):
+        match, (shuffled,) = match_table(table), shuffle(table, 1, seed + draw)
+        cases = {
+            "none": (table, match),
+            "assignment applied in the inverse direction": (table, np.append(np.argsort(match[:-1]), -1)),
+            "cluster numbers taken for classes, any numbering": (table, np.append(rng.permutation(classes), -1)),
+            "labels shuffled before matching": (shuffled, match_table(shuffled)),
+            "labels shuffled after matching": (shuffled, match),
+        }
+        scores += [(fault, *score_table(*case)) for fault, case in cases.items()]
+    grouped = pd.DataFrame(scores, columns=["fault", "accuracy", "roc_auc_hard"]).groupby("fault", sort=False)
+    low, high = (grouped["accuracy"].quantile(share) for share in (0.025, 0.975))
+    return grouped.mean().assign(accuracy_low=low, accuracy_high=high).reset_index()
+
+
+def counts_of(clustering: Clustering, labels: np.ndarray) -> np.ndarray:
+    """The table (K + 1, C) of a clustering; see :func:`galutils.clustering.scores.count_pairs`."""
+    return count_pairs(labels, clustering.clusters, count_classes(labels), clustering.count)
 
 
 def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
@@ -225,16 +264,3 @@ def drift(first: np.ndarray, second: np.ndarray) -> dict:
     """How far two embeddings of the same rows are apart: ``cka``, ``median_angle`` and ``largest_angle`` (degrees)."""
     angles = subspace_angles(first, second)
     return {"cka": linear_cka(first, second), "median_angle": np.median(angles), "largest_angle": angles.max()}
-
-
-def drift_table(
-    adapted: Mapping[str, np.ndarray], frozen: np.ndarray, assessed: Mapping[str, pd.DataFrame]
-) -> pd.DataFrame:
-    """:func:`drift` of adapted embeddings, by name, from the frozen one, and the ``change`` of the accuracy.
-
-    Assessed comes from :func:`assess_all`, with the causes "reference" and, where anything was adapted, "LoRA".
-    """
-    table = pd.DataFrame({name: drift(frozen, embedding) for name, embedding in adapted.items()}).T
-    if len(table):
-        table["change"] = assessed["LoRA"]["accuracy"] - assessed["reference"].loc["frozen transformer", "accuracy"]
-    return table

@@ -56,22 +56,27 @@ class Clustering:
         return [rows[self.clusters[rows] == k][:count] for k, rows in enumerate(ranked)]
 
 
-def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95) -> np.ndarray:
-    """Principal components (N, d) float32 of an embedding (N, D), centred and not rescaled.
+def reduce_dimensions(embedding: np.ndarray, variance: float | int = 0.95, centered: bool = True) -> np.ndarray:
+    """Principal components (N, d) float32 of an embedding (N, D), not rescaled.
 
     Args:
         variance: share of the variance to keep, 1.0 for all of it; or, if an integer, the number of components.
+        centered: without it, as a bare singular value decomposition does it, the mean takes most of the share.
     """
     from sklearn.decomposition import PCA
 
     if variance <= 0 or (isinstance(variance, float) and variance > 1):
         raise GalutilsError(f"variance is {variance}; give a share above 0 and up to 1.0, or a number of components.")
+    rows = len(embedding)
     # The exact solver: the randomised one cannot keep a share, and draws.
     if isinstance(variance, float):
         components = variance if variance < 1 else None
     else:
         components = min(variance, *embedding.shape)
-    return PCA(components, svd_solver="full").fit_transform(embedding).astype(np.float32)
+    if not centered:
+        # Mirrored at the origin, a set has its uncentred components and a mean of zero.
+        embedding = np.concatenate([embedding, -embedding])
+    return PCA(components, svd_solver="full").fit_transform(embedding)[:rows].astype(np.float32)
 
 
 def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray) -> np.ndarray:

@@ -40,18 +40,46 @@ def match_clusters(
     Raises:
         ValueError: labels and clusters differ in length.
     """
+    return match_table(count_pairs(labels, clusters, num_classes, num_clusters), many_to_one)[:-1]
+
+
+def count_pairs(
+    labels: np.ndarray, clusters: np.ndarray, num_classes: int, num_clusters: int | None = None
+) -> np.ndarray:
+    """Rows of each cluster that have each class, (K + 1, C) int; in the last row those that have no cluster."""
     if len(labels) != len(clusters):
         raise ValueError(f"{len(labels)} labels do not go with {len(clusters)} cluster numbers.")
-    kept = clusters >= 0
     size = num_clusters or int(clusters.max(initial=-1)) + 1
-    flat = np.bincount(clusters[kept] * num_classes + labels[kept], minlength=size * num_classes)
-    counts = flat.reshape(size, num_classes)
+    where = np.where(clusters < 0, size, clusters)
+    return np.bincount(where * num_classes + labels, minlength=(size + 1) * num_classes).reshape(-1, num_classes)
+
+
+def match_table(table: np.ndarray, many_to_one: bool = False) -> np.ndarray:
+    """The class of each row of a table (K + 1, C) of :func:`count_pairs`, as in :func:`match_clusters`; -1 for none."""
+    counts, match = table[:-1], np.full(len(table), -1)
     if many_to_one:
-        return np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), -1)
-    match = np.full(size, -1)
-    rows, columns = linear_sum_assignment(counts, maximize=True)
-    match[rows] = columns
+        match[:-1] = np.where(counts.sum(axis=1) > 0, counts.argmax(axis=1), -1)
+    else:
+        rows, columns = linear_sum_assignment(counts, maximize=True)
+        match[rows] = columns
     return match
+
+
+def score_table(table: np.ndarray, match: np.ndarray) -> tuple[float, float]:
+    """Accuracy, and macro ROC AUC of hard assignments, of a table (K, C) whose rows stand for classes (K,).
+
+    With one predicted class per row, a class's curve has one corner, and its area is the mean of recall and
+    specificity. As in :func:`galutils.evaluation.metrics.macro_roc_auc` classes that do not occur, or fill it, are
+    left out.
+    """
+    totals, size = table.sum(axis=0), table.sum()
+    predicted = np.zeros((table.shape[1], table.shape[1]))
+    np.add.at(predicted, match[match >= 0], table[match >= 0])  # predicted class by true class
+    right = predicted.diagonal()
+    kept = (totals > 0) & (totals < size)
+    recall = right[kept] / totals[kept]
+    specificity = 1 - (predicted.sum(axis=1)[kept] - right[kept]) / (size - totals[kept])
+    return float(right.sum() / size), float((recall + specificity).mean() / 2)
 
 
 def apply_match(match: np.ndarray, clusters: np.ndarray) -> np.ndarray:

@@ -89,6 +89,15 @@ def merge_lora(backbone: Backbone) -> Backbone:
     return plain.to(next(backbone.parameters()).device).eval().requires_grad_(False)
 
 
+def started_from(adapted: Backbone, base: Backbone) -> bool:
+    """Whether all tensors of a merged network that LoRA and biases leave alone are the base's."""
+    before, after = base.vit.state_dict(), adapted.vit.state_dict()
+    kept = {name for name in before if not name.endswith(("bias", "attn.qkv.weight", "attn.proj.weight"))}
+    return before.keys() == after.keys() and all(
+        before[name].shape == after[name].shape and torch.equal(before[name], after[name]) for name in kept
+    )
+
+
 @torch.no_grad()
 def drop_adapters(adapted: Backbone, base: Backbone) -> Backbone:
     """The base with the biases of a merged network that was trained from it: adapters are lost, biases are not.
@@ -99,10 +108,9 @@ def drop_adapters(adapted: Backbone, base: Backbone) -> Backbone:
     Raises:
         GalutilsError: the network did not start from this base.
     """
-    before, after = base.vit.state_dict(), adapted.vit.state_dict()
-    kept = {name for name in before if not name.endswith(("bias", "attn.qkv.weight", "attn.proj.weight"))}
-    if before.keys() != after.keys() or not all(torch.equal(before[name], after[name]) for name in kept):
+    if not started_from(adapted, base):
         raise GalutilsError("The adapted network did not start from this base; name the one that it was trained from.")
+    before, after = base.vit.state_dict(), adapted.vit.state_dict()
     dropped = base.copy()
     dropped.vit.load_state_dict({name: after[name] if name.endswith("bias") else before[name] for name in before})
     return dropped

@@ -13,9 +13,13 @@ DASH = "–"  # noqa: RUF001
 
 #: Columns whose headings are not their names with a capital.
 HEADINGS = {
+    "accuracy_full": "Accuracy, full set",
     "accuracy_std": "SD of accuracy",
     "ami": "AMI",
     "ari": "ARI",
+    "attention": "Change of attention",
+    "auc_change": "Change of ROC AUC, hard",
+    "change": "Change of accuracy",
     "cka": "CKA",
     "knn": "Nearest neighbours",
     "largest_angle": "Largest angle, degrees",
@@ -24,6 +28,7 @@ HEADINGS = {
     "median_angle": "Median angle, degrees",
     "nmi": "NMI",
     "roc_auc": "ROC AUC",
+    "roc_auc_full": "ROC AUC, hard, full set",
     "roc_auc_hard": "ROC AUC, hard",
     "roc_auc_soft": "ROC AUC, soft",
     "top2_accuracy": "Top-2 accuracy",
@@ -45,6 +50,12 @@ TEMPERATURES = {
     "Calibration error, scaled": "{ece_scaled:.1%}",
     "Brier score": "{brier:.3f}",
     "Brier score, scaled": "{brier_scaled:.3f}",
+}
+CHANCE = {
+    "Clusters": "{shares}",
+    "Galaxies": "{galaxies:,}",
+    "Accuracy": "{accuracy:.1%} ({accuracy_low:.1%} to {accuracy_high:.1%})",
+    "ROC AUC, hard": "{roc_auc_hard:.3f} ({roc_auc_hard_low:.3f} to {roc_auc_hard_high:.3f})",
 }
 CALIBRATION = {
     "Accuracy": "{accuracy:.1%}",

@@ -270,8 +270,8 @@ def write_clustering_run(
         distilled: the :class:`galutils.training.dino.DinoResult`, if the backbone was adapted: its history is
             written, and the backbone as ``model.safetensors``.
     """
-    from galutils.clustering.diagnostics import null_accuracies
     from galutils.clustering.methods import predict_classes, score_clustering
+    from galutils.clustering.null import null_accuracies
     from galutils.models.vit import save_backbone
 
     run_dir, labels = _opened(run_dir), galaxies.labels

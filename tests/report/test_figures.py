@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib import pyplot as plt
 
+from galutils.clustering.null import chance_plane
 from galutils.data.classes import GALAXY10, numbered, short_names
 from galutils.report.figures import display, plots, statistics
 
@@ -196,3 +197,43 @@ def test_curves_show_their_tables(log):
     np.testing.assert_allclose([line.get_xydata() for line in ax.lines], [[(10, 0.5), (x, 0.6)] for x in (1000, 20)])
     assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "20", "1,000"]
     assert legend_of(figure) == ["X", "Y"]
+
+
+def test_the_plane_has_chance_the_papers_box_and_each_case_twice():
+    plane = chance_plane({"equal": np.full(10, 0.1), "one": np.ones(1)}, (500, 800, 17736), draws=5)
+    names = ["pixels", "frozen", "tuned", "lost", "kmeans, 20 clusters, many-to-one", "hdbscan, 0 clusters, one-to-one"]
+    cases = pd.DataFrame(
+        {
+            "cause": ["reference", "reference", "row 6", "row 6", "clusterer", "clusterer"], "case": names,
+            "accuracy": [0.2, 0.25, 0.26, 0.27, 0.5, 0.0], "roc_auc_hard": [0.55, 0.56, 0.57, 0.58, 0.7, 0.5],
+        }
+    )  # fmt: skip
+    cases = cases.assign(accuracy_full=cases["accuracy"] - 0.02, roc_auc_full=cases["roc_auc_hard"] - 0.01)
+    figure = plots.accuracy_plane(plane, cases, "row 6")
+    (ax,) = figure.axes
+    assert legend_of(figure) == ["chance, equal", "chance, one", "reference", "tuned", "lost"]
+    filled = {
+        point
+        for line in ax.lines
+        if not line.get_label().startswith(("_", "chance"))
+        for point in zip(*line.get_data(), strict=True)
+    }
+    kept = cases.iloc[:4]
+    assert filled == set(zip(kept["accuracy_full"], kept["roc_auc_full"], strict=True))
+    hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
+    drawn = {point for line in hollow for point in zip(*line.get_data(), strict=True)}
+    assert drawn == set(zip(kept["accuracy"], kept["roc_auc_hard"], strict=True))
+    (box,) = ax.patches
+    assert box.get_bbox().extents.tolist() == pytest.approx([0.155, 0.5205, 0.165, 0.5225])
+    assert texts(figure) == ["500", "17,736", "the paper"]
+    assert box.get_edgecolor() == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("paper", [True, False])
+def test_the_papers_accuracy_is_drawn_where_it_is_about_these_classes(paper):
+    rows = {"cause": ["reference", "row 6"], "case": ["pixels", "a long name " * 8], "accuracy": [0.2, 0.25]}
+    figure = plots.cause_chart(pd.DataFrame(rows).assign(chance=0.14), 0.14, paper)
+    shown = ["reference", "row 6", "permuted labels, same matching", "the paper's 16%"]
+    assert legend_of(figure) == (shown if paper else shown[:-1])
+    (ax,) = figure.axes
+    assert max(len(line) for label in ax.get_yticklabels() for line in label.get_text().split("\n")) <= 64

@@ -1,7 +1,7 @@
 """Figures of galaxies, classes and clusters."""
 
-import textwrap
 from collections.abc import Sequence
+from textwrap import fill
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from galutils.clustering.null import PAPER_BOX
 from galutils.data.classes import short_names
 from galutils.report.figures.display import MARKERS, PALETTE, REFERENCE, class_palette, new_figure, new_panels
 
@@ -76,7 +77,7 @@ def confusion_matrices(counts: dict[str, np.ndarray], classes: Sequence[str]) ->
         ax.set_xticks(places, names[::step], rotation=60, rotation_mode="anchor", ha="right")
         ax.set_yticks(places, names[::step])
         ax.tick_params(labelsize=8)
-        ax.set(xlabel="Predicted class", ylabel="True class", title=textwrap.fill(title, 16 + int(8 * side)))
+        ax.set(xlabel="Predicted class", ylabel="True class", title=fill(title, 16 + int(8 * side)))
     return figure
 
 
@@ -93,23 +94,61 @@ def embedding_scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[
     return figure
 
 
-def cause_chart(table: pd.DataFrame, chance: float, paper: float | None) -> Figure:
+def cause_chart(table: pd.DataFrame, chance: float, paper: bool) -> Figure:
     """Accuracy of every case of :func:`galutils.clustering.chance.collect_cases`, grouped by the cause that it tests.
 
-    chance: accuracy of permuted labels, one-to-one. paper: that which the paper reports, if it is about these
-    classes.
+    chance: accuracy of permuted labels, one-to-one. paper: whether the paper's is about these classes.
     """
     figure, ((ax,),) = new_figure(8.5, 0.27 * len(table) + 1.2)
     for i, (cause, cases) in enumerate(table.groupby("cause", sort=False)):
         ax.plot(cases["accuracy"], cases.index, MARKERS[i % len(MARKERS)], color=PALETTE[i % 7], label=cause)
     ax.plot(table["chance"], table.index, "|", color="grey", markersize=9, label="permuted labels, same matching")
     ax.axvline(chance, **REFERENCE)
-    if paper is not None:
-        ax.axvline(paper, color="black", linestyle="--", linewidth=1, label=f"the paper's {paper:.0%}")
-    ax.set_yticks(table.index, table["case"], fontsize=8)
+    if paper:
+        reported = sum(PAPER_BOX["accuracy"]) / 2
+        ax.axvline(reported, color="black", linestyle="--", linewidth=1, label=f"the paper's {reported:.0%}")
+    ax.set_yticks(table.index, [fill(case, 64) for case in table["case"]], fontsize=8)
     ax.invert_yaxis()
     ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.set(xlim=(0, None), xlabel="Accuracy")
     ax.grid(axis="x")
     figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def accuracy_plane(plane: pd.DataFrame, cases: pd.DataFrame, singly: str) -> Figure:
+    """Accuracy against hard ROC AUC: chance with the number of galaxies, the paper's two rows, and every case.
+
+    plane: of :func:`galutils.clustering.null.chance_plane`. cases: of :func:`galutils.clustering.chance.collect_cases`;
+    hollow as scored, filled on the full set; without those that have more clusters than classes, or none. singly: the
+    cause whose cases have a mark each.
+    """
+    figure, ((ax,),) = new_figure(8.5, 7)
+    cases = cases[~cases["case"].str.endswith("many-to-one") & (cases["accuracy"] > 0)]
+    lines = zip(("-", "--", ":"), plane.groupby("shares", sort=False), strict=False)
+    for style, (name, own) in lines:
+        ax.plot(own["accuracy"], own["roc_auc_hard"], "grey", linestyle=style, marker="|", label=f"chance, {name}")
+        for row in own[own["galaxies"].isin((500, 1000, own["galaxies"].max()))].itertuples():
+            half = [[[row.accuracy - row.accuracy_low], [row.accuracy_high - row.accuracy]]]
+            half += [[[row.roc_auc_hard - row.roc_auc_hard_low], [row.roc_auc_hard_high - row.roc_auc_hard]]]
+            ax.errorbar(row.accuracy, row.roc_auc_hard, half[1], half[0], color="grey", linewidth=0.6)
+            words = {"xytext": (-7, 4), "textcoords": "offset points", "ha": "right", "fontsize": 8}
+            if style == "-":
+                ax.annotate(f"{row.galaxies:,}", (row.accuracy, row.roc_auc_hard), **words)
+    groups = cases["case"].where(cases["cause"] == singly, cases["cause"])
+    colors = class_palette(groups.nunique())
+    for i, (name, own) in enumerate(cases.groupby(groups, sort=False)):
+        mark, style = MARKERS[i % len(MARKERS)], {"color": colors[i], "linestyle": "", "markersize": 6}
+        ends = own[["accuracy", "accuracy_full", "roc_auc_hard", "roc_auc_full"]].to_numpy().reshape(-1, 2, 2)
+        ax.plot(*ends.transpose(1, 2, 0), color=colors[i], linewidth=0.5)
+        ax.plot(own["accuracy"], own["roc_auc_hard"], mark, markerfacecolor="none", **style)
+        ax.plot(own["accuracy_full"], own["roc_auc_full"], mark, label=fill(name, 46, break_on_hyphens=False), **style)
+    (left, right), (low, high) = PAPER_BOX.values()
+    ax.add_patch(Rectangle((left, low), right - left, high - low, facecolor="none", edgecolor="black", zorder=5))
+    arrow = {"arrowstyle": "-", "color": "black", "linewidth": 0.8}
+    ax.annotate("the paper", (right, low), (28, -26), textcoords="offset points", arrowprops=arrow)
+    ax.set(xlabel="Accuracy", ylabel="ROC AUC of hard assignments")
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.grid()
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure

@@ -1,0 +1,130 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from galutils.clustering.null import (
+    PAPER_BOX,
+    chance_plane,
+    in_proportion,
+    inside_box,
+    null_accuracies,
+    project,
+    score_tables,
+    shuffle,
+    within_chance,
+)
+from galutils.clustering.scores import (
+    apply_match,
+    cluster_scores,
+    count_pairs,
+    match_clusters,
+    match_table,
+    score_table,
+)
+from galutils.data.classes import GALAXY10_COUNTS
+
+#: Shares of clusters as k-means finds them, from large to small.
+SHARES = np.array([22, 19, 15, 12, 9, 8, 6, 5, 3, 1]) / 100
+PAIRS = st.integers(12, 60).flatmap(
+    lambda n: st.tuples(
+        npst.arrays(np.int64, n, elements=st.integers(0, 4)), npst.arrays(np.int64, n, elements=st.integers(-1, 6))
+    )
+)
+
+
+@settings(deadline=None)
+@given(PAIRS, st.booleans())
+def test_a_table_has_the_scores_of_its_rows(pair, many):
+    labels, clusters = pair
+    labels[:5] = range(5)
+    found = cluster_scores(labels, clusters, 5, many_to_one=many)
+    table = count_pairs(labels, clusters, 5)
+    match = match_table(table, many)
+    assert match[:-1].tolist() == match_clusters(labels, clusters, 5, many_to_one=many).tolist()
+    assert score_table(table, match) == pytest.approx((found["accuracy"], found["roc_auc_hard"]))
+    assert np.mean(apply_match(match[:-1], clusters) == labels) == pytest.approx(found["accuracy"])
+
+
+def test_shuffled_tables_are_those_of_permuted_labels():
+    labels, clusters = np.repeat(np.arange(3), (5, 30, 65)), np.tile([0, 1, 1, 2, -1], 20)
+    table = count_pairs(labels, clusters, 3)
+    tables, rng = shuffle(table, 2000), np.random.default_rng(0)
+    assert (tables.sum(1) == table.sum(0)).all()
+    assert (tables.sum(2) == table.sum(1)).all()
+    permuted = [count_pairs(rng.permutation(labels), clusters, 3) for _ in range(2000)]
+    for moment in (np.mean, np.std):
+        assert moment(tables, axis=0) == pytest.approx(moment(permuted, axis=0), abs=0.25)
+    null = null_accuracies(labels, clusters, 2000)
+    assert null.mean() == pytest.approx(score_tables(permuted)[:, 0].mean(), abs=0.004)
+    assert score_tables(permuted, many_to_one=True)[:, 0].mean() == pytest.approx(
+        null_accuracies(labels, clusters, 2000, many_to_one=True).mean(), abs=0.004
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20_000), npst.arrays(float, st.integers(1, 12), elements=st.floats(0.01, 1)))
+def test_proportions_are_kept_and_nothing_is_lost(total, counts):
+    parts = in_proportion(total, counts)
+    assert parts.sum() == total
+    assert np.abs(parts - counts / counts.sum() * total).max() <= 1
+
+
+# Meaningless clusters as another simulation, of single rows, found them: accuracy and ROC AUC by number of galaxies.
+KNOWN = {500: (0.163, 0.537), 800: (0.148, 0.528), 1774: (0.132, 0.519), 3547: (0.122, 0.513), 17736: (0.110, 0.506)}
+
+
+def test_the_plane_of_chance_is_what_was_simulated_before():
+    plane = chance_plane({"equal": np.full(10, 0.1)}, [*KNOWN]).set_index("galaxies")
+    for size, (accuracy, area) in KNOWN.items():
+        row = plane.loc[size]
+        assert (row["accuracy"], row["roc_auc_hard"]) == pytest.approx((accuracy, area), abs=0.0015)
+        assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+
+
+def test_one_cluster_gets_the_largest_class():
+    row = chance_plane({"one": np.array([1.0])}, [17736]).iloc[0]
+    largest = max(GALAXY10_COUNTS) / sum(GALAXY10_COUNTS)
+    assert [row["accuracy_low"], row["accuracy"], row["accuracy_high"]] == pytest.approx([largest] * 3)
+    assert row["roc_auc_hard"] == 0.5
+
+
+def test_chance_of_few_galaxies_is_the_papers_pair_and_of_all_is_not():
+    plane = chance_plane({"uneven": SHARES}, [300, 700, 17736])
+    assert within_chance(plane).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.6])
+def test_what_a_thousand_galaxies_show_is_taken_to_the_full_set(strength):
+    """Against the truth: the very clustering on the full set, which the thousand do not know."""
+    rng, errors, naive = np.random.default_rng(1), [], []
+    for _ in range(6):
+        own = rng.dirichlet(np.full(10, 2.0), 10).T
+        mixed = strength * own + (1 - strength) * own.mean(axis=1, keepdims=True)
+        truth, small = (
+            np.stack([np.append(rng.multinomial(n, mixed[:, c]), 0) for c, n in enumerate(counts)], axis=-1)
+            for counts in (GALAXY10_COUNTS, [100] * 10)
+        )
+        (expected,), (plain,) = score_tables([truth]), score_tables([small])
+        errors.append(score_tables(project(small, draws=30)).mean(axis=0) - expected)
+        naive.append(plain - expected)
+    bias, plain_bias = np.mean(errors, axis=0), np.mean(naive, axis=0)
+    assert np.abs(bias[0]) < 0.02
+    assert np.abs(bias[1]) < 0.012
+    assert np.abs(bias).sum() < np.abs(plain_bias).sum()
+
+
+def test_projected_tables_have_the_full_sets_classes_and_missing_ones_too():
+    labels = np.repeat(np.arange(9), 20)  # the last class does not occur
+    tables = project(count_pairs(labels, labels, 9), draws=3)
+    assert tables.shape == (3, 10, 10)
+    assert (tables.sum(1) == GALAXY10_COUNTS).all()
+    assert score_tables(tables)[:, 0] == pytest.approx(np.full(3, 1 - GALAXY10_COUNTS[9] * 8 / 9 / 17736), abs=0.02)
+
+
+def test_the_papers_box_is_its_rounding():
+    assert {"accuracy": pytest.approx((0.155, 0.165)), "roc_auc_hard": pytest.approx((0.5205, 0.5225))} == PAPER_BOX
+    scores = pd.DataFrame({"accuracy": [0.16, 0.16, 0.17], "roc_auc_hard": [0.522, 0.53, 0.522]})
+    assert inside_box(scores).tolist() == [True, False, False]

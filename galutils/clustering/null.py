@@ -81,14 +81,13 @@ def _summary(scores: np.ndarray) -> dict[str, float]:
 def project(table: np.ndarray, many_to_one: bool = False, draws: int = 200, seed: int = 0) -> np.ndarray:
     """Tables (draws, K, C) of the full Galaxy10 DECaLS in which classes fall into clusters as in this one (K, C).
 
-    What a small table shows is in part chance, which the best matching turns into accuracy. So each class's shares of
-    the clusters are drawn towards those of all classes, by as much as makes tables of the given size and class counts
-    as accurate, on average, as this one is.
+    Each of its classes has to occur. What a small table shows is in part chance, which the best matching turns into
+    accuracy. So each class's shares of the clusters are drawn towards those of all classes, by as much as makes tables
+    of the given size and class counts as accurate, on average, as this one is.
     """
-    table = np.pad(table, ((0, 0), (0, len(GALAXY10_COUNTS) - table.shape[1])))  # the last ones may not occur
     rng, totals = np.random.default_rng(seed), table.sum(0)
     overall = table.sum(1) / table.sum()
-    own = np.where(totals > 0, table / np.maximum(1, totals), overall[:, None])
+    own = table / totals
 
     def draw(weight: float, counts: Sequence[int] | np.ndarray, number: int) -> np.ndarray:
         mixed = weight * own + (1 - weight) * overall[:, None]
@@ -102,9 +101,9 @@ def project(table: np.ndarray, many_to_one: bool = False, draws: int = 200, seed
     return draw(weight, GALAXY10_COUNTS, draws)
 
 
-def is_paper(classes: Sequence[str]) -> bool:
-    """Whether these classes are Galaxy10 DECaLS's, so that the paper's numbers are about them."""
-    return tuple(classes) == GALAXY10
+def is_paper(classes: Sequence[str], labels: np.ndarray) -> bool:
+    """Whether the paper's numbers are about these classes: they are Galaxy10 DECaLS's, and all of them occur."""
+    return tuple(classes) == GALAXY10 and len(np.unique(labels)) == len(GALAXY10)
 
 
 def inside_box(scores: pd.DataFrame) -> pd.Series:

@@ -148,8 +148,8 @@ def describe_soft(soft: dict[str, float]) -> str:
     more = "the distances know more than hard assignments show"
     less = "hard assignments rank the galaxies better than the distances do"
     return (
-        f"From soft assignments the ROC AUC is {soft['soft']:.3f}, from hard ones, the likeliest way to the paper's, "
-        f"{soft['hard']:.3f} (difference {soft['gain']:+.3f}, 95% interval {soft['low']:+.3f} to {soft['high']:+.3f}): "
+        f"From soft assignments the ROC AUC is {soft['soft']:.3f}, from hard ones {soft['hard']:.3f} (difference "
+        f"{soft['gain']:+.3f}, 95% interval {soft['low']:+.3f} to {soft['high']:+.3f}): "
         f"{_verdict(soft['low'], soft['high'], more, less)}."
     )
 

@@ -99,10 +99,10 @@ def test_components_that_are_not_centred_are_those_of_the_singular_values():
     features = np.random.default_rng(0).normal(size=(60, 8)) * 0.8 ** np.arange(8) + [1.5, 0, 0, 0, 0, 0, 0, 0]
     left, values, _ = np.linalg.svd(features, full_matrices=False)
     kept = np.argmax(np.cumsum(values**2) / np.sum(values**2) >= 0.9) + 1
-    found = reduce_dimensions(features, 0.9, centered=False)
+    found = methods.reduce_dimensions(features, 0.9, centered=False)
     assert found.shape == (60, kept)
     assert np.abs(found) == pytest.approx(np.abs(left * values)[:, :kept], abs=1e-5)
-    assert kept < reduce_dimensions(features, 0.9).shape[1], "the mean takes no share of the variance"
+    assert kept < methods.reduce_dimensions(features, 0.9).shape[1], "the mean takes no share of the variance"
 
 
 def test_soft_memberships_by_hand():

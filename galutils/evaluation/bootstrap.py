@@ -21,6 +21,8 @@ from galutils.data.classes import CONFUSABLE, GALAXY10
 
 DRAWS = 1000
 LEVEL = 0.95  # of every interval
+#: Share of its galaxies to which an approach gives one and the same class from which on it has collapsed.
+COLLAPSED = 0.95
 #: Scores of :func:`weighted_scores` that are single numbers.
 SCORES = ("accuracy", "balanced_accuracy", "macro_f1", "roc_auc", "top2_accuracy")
 
@@ -40,6 +42,18 @@ class Graded:
     def correct(self) -> np.ndarray:
         """(n,) bool."""
         return self.labels == self.predicted
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether one class is the answer for :data:`COLLAPSED` of the galaxies or more, whatever they are.
+
+        Other answers must also be less than half as many as there are galaxies of other classes: where nearly all
+        galaxies are of one class, to say so is right.
+        """
+        given = np.bincount(self.predicted[self.predicted >= 0], minlength=len(self.classes))
+        usual = int(given.argmax())
+        others = len(self.row) - given[usual]
+        return bool(given[usual] >= COLLAPSED * len(self.row) and 2 * others < np.sum(self.labels != usual))
 
     @property
     def confusable(self) -> dict[str, tuple[int, int]]:
@@ -157,6 +171,25 @@ def estimate_mean(
     found = combine_seeds(points, np.stack(replicates), galaxies).iloc[0]
     half = stats.t.ppf((1 + LEVEL) / 2, found["dof"]) * found["standard_error"]
     return {"galaxies": galaxies, **found.to_dict(), "low": found["mean"] - half, "high": found["mean"] + half}
+
+
+def describe_gap(values: np.ndarray, first: str, second: str, unit: str = "points", scale: float = 100) -> str:
+    """In words: whether a first number exceeds a second, from their differences galaxy by galaxy, (n,).
+
+    The 95% interval decides; NaN, where a galaxy lacks a number, is left out. first, second: what they are called;
+    scale: how many of the unit are one.
+    """
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return f"{first} and {second} cannot be compared: fewer than two galaxies have both numbers."
+    found = estimate_mean([np.arange(len(values))], [values])
+    mean, low, high = (scale * found[name] for name in ("mean", "low", "high"))
+    interval = f"95% interval {low:+z.1f} to {high:+z.1f}, {len(values):,} galaxies"
+    if low <= 0 <= high:
+        return f"{first} and {second} are not told apart: {mean:+z.1f} {unit} ({interval})."
+    size = f"{abs(mean):.1f}" if abs(mean) >= 0.05 else "less than 0.1"
+    return f"{first} lies {size} {unit} {'above' if mean > 0 else 'below'} {second} ({interval})."
 
 
 def estimate(runs: Sequence[Graded]) -> pd.DataFrame:

@@ -5,10 +5,13 @@ temperature scaling, one number by which all logits are divided, fitted on galax
 are set aside from the training galaxies (``calibration_fraction``), never taken from the test; the paper's protocol
 has none, so that they come from runs beside the main ones.
 
+Where classes occur in other proportions than in training, and galaxies of a class look as they did there,
+expectation-maximisation finds the new proportions from the probabilities alone (Saerens, Latinne & Decaestecker 2002).
+
 Labels are (n,) int and probabilities (n, C) float throughout.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -16,8 +19,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from galutils.evaluation.bootstrap import Graded, estimate_mean
+from galutils.evaluation.significance import ALPHA
 
 BINS = 15
+#: Rounds of expectation-maximisation at most, and the change of a proportion below which nothing changes any more.
+_ROUNDS, _CHANGE = 10_000, 1e-7
 
 
 def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -26,14 +32,24 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.abs(np.bincount(number, right - confidence)).sum() / len(labels))
 
 
-def chance_calibration_error(probabilities: np.ndarray) -> float:
-    """Mean calibration error if the labels were drawn from the probabilities: what perfect calibration would show.
+def calibration_test(graded: Graded, draws: int = 1000) -> tuple[float, float, float]:
+    """The calibration error of a run, its mean if the probabilities were true, and the p-value of the run's.
 
-    It is not zero, since few galaxies in a bin are seldom right in just the expected share (Broecker & Smith 2007).
+    Even true probabilities show an error, since few galaxies in a bin are seldom right in just the expected share
+    (Broecker & Smith 2007). So whether the predicted class is right is drawn anew with the probability that it was
+    given, alike for all rows of one galaxy; p is the share of draws, the run itself among them, with as large an error.
     """
-    uniform = np.random.default_rng(0).random((200, len(probabilities), 1))
-    labels = (probabilities.cumsum(axis=1) < uniform).sum(axis=2).clip(max=probabilities.shape[1] - 1)
-    return float(np.mean([calibration_error(drawn, probabilities) for drawn in labels]))
+    confidence, right, number = _binned(graded.labels, graded.probabilities)
+    _, galaxy = np.unique(graded.group, return_inverse=True)
+    rng = np.random.default_rng(0)
+
+    def error(right: np.ndarray) -> float:
+        return np.abs(np.bincount(number, right - confidence)).sum() / len(right)
+
+    own = error(right)
+    errors = np.array([error(rng.random(galaxy.max() + 1)[galaxy] < confidence) for _ in range(draws)])
+    # What is as large but for rounding counts as as large.
+    return float(own), float(errors.mean()), float((1 + np.sum(errors >= own - 1e-9)) / (1 + draws))
 
 
 def squared_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -78,27 +94,70 @@ def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     return softmax(np.log(np.maximum(probabilities, np.finfo(float).tiny)) / temperature, axis=1)
 
 
-def calibration_table(graded: dict[str, dict[int, Graded]]) -> pd.DataFrame:
+def correct_label_shift(probabilities: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Proportions (C,) of the classes among some galaxies, and their probabilities (n, C) corrected for them.
+
+    Args:
+        probabilities: (n, C), of a classifier; rows sum to one.
+        trained: (C,) proportions of the classes in training; a class that was not trained stays without galaxies.
+    """
+    ratio = np.divide(1, trained, out=np.zeros(len(trained)), where=trained > 0)
+    proportions = trained / trained.sum()
+    for _ in range(_ROUNDS):
+        corrected = probabilities * (proportions * ratio)
+        corrected /= corrected.sum(axis=1, keepdims=True)
+        before, proportions = proportions, corrected.mean(axis=0)
+        if np.abs(proportions - before).max() < _CHANGE:
+            break
+    return proportions, corrected
+
+
+def calibration_table(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
     """How well the probabilities of each approach in :func:`galutils.study.collect.grade_runs` are calibrated.
 
-    Indexed by approach, means over its seeds: ``accuracy``, ``confidence``, ``ece``, ``chance_ece``, ``brier`` and its
-    95% interval ``brier_low``, ``brier_high``.
+    Indexed by approach, from its runs that have not collapsed; an approach without one is left out. Means over seeds
+    are ``accuracy``, ``confidence``, ``ece`` (:func:`calibration_error` of each run) and ``chance_ece``, what it
+    would be of true probabilities. ``p`` is that of :func:`calibration_test`, for several seeds twice their median
+    (Meinshausen et al. 2009). ``gap`` is confidence less accuracy, ``brier`` the mean of :func:`squared_errors`, each
+    with its 95% interval over galaxies and seeds, ``gap_low``, ``gap_high``, ``brier_low`` and ``brier_high``.
     """
     rows = {}
     for title, seeds in graded.items():
-        runs = list(seeds.values())
-        errors = [squared_errors(run.labels, run.probabilities) for run in runs]
-        brier = estimate_mean([run.group for run in runs], errors)
+        runs = [run for run in seeds.values() if not run.collapsed]
+        if not runs:
+            continue
+        groups = [run.group for run in runs]
+        errors, chance, p = zip(*map(calibration_test, runs), strict=True)
+        confidence = [run.probabilities.max(axis=1) for run in runs]
+        gap = estimate_mean(groups, [sure - run.correct for sure, run in zip(confidence, runs, strict=True)])
+        gap |= {end: float(np.clip(gap[end], -1, 1)) for end in ("low", "high")}
+        brier = estimate_mean(groups, [squared_errors(run.labels, run.probabilities) for run in runs])
         rows[title] = {
             "accuracy": np.mean([run.correct.mean() for run in runs]),
-            "confidence": np.mean([run.probabilities.max(axis=1).mean() for run in runs]),
-            "ece": np.mean([calibration_error(run.labels, run.probabilities) for run in runs]),
-            "chance_ece": np.mean([chance_calibration_error(run.probabilities) for run in runs]),
-            "brier": brier["mean"],
-            "brier_low": brier["low"],
-            "brier_high": brier["high"],
+            "confidence": np.mean([sure.mean() for sure in confidence]),
+            "ece": np.mean(errors),
+            "chance_ece": np.mean(chance),
+            "p": p[0] if len(p) == 1 else min(1, 2 * np.median(p)),
+            **{f"gap{part}": gap[name] for part, name in (("", "mean"), ("_low", "low"), ("_high", "high"))},
+            **{f"brier{part}": brier[name] for part, name in (("", "mean"), ("_low", "low"), ("_high", "high"))},
         }
     return pd.DataFrame(rows).T
+
+
+def describe_calibration(table: pd.DataFrame) -> list[str]:
+    """In words: for each row of a :func:`calibration_table` whether it departs from calibration, and which way."""
+    sentences = []
+    for title, row in table.iterrows():
+        low, high = row["gap_low"], row["gap_high"]
+        size = "less than 0.1%" if row["p"] < 0.001 else f"{row['p']:.1%}"
+        error = f"its calibration error is {row['ece']:.1%}, and true probabilities show as much in {size} of draws"
+        points = f"{row['gap'] * 100:+z.1f} points (95% interval {low * 100:+z.1f} to {high * 100:+z.1f})"
+        if low > 0 or high < 0:
+            way = f"too {'sure' if low > 0 else 'timid'} on average"
+        else:
+            way = "not calibrated, which way is open" if row["p"] < ALPHA else "no departure from calibration is shown"
+        sentences.append(f"{title}: {way}; {error}; confidence less accuracy is {points}.")
+    return sentences
 
 
 def pool(runs: Iterable[Graded]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from galutils.evaluation.bootstrap import Graded, estimate
-from galutils.evaluation.calibration import calibration_error, fit_temperature, scale
-from galutils.evaluation.label_shift import correct_label_shift
+from galutils.evaluation.calibration import calibration_error, correct_label_shift, fit_temperature, scale
 from galutils.predict.classify import classify
 from galutils.predict.score import Matching, grade_file
 from galutils.study.runs import Run

@@ -61,16 +61,12 @@ CALIBRATION = {
     "Accuracy": "{accuracy:.1%}",
     "Mean confidence": "{confidence:.1%}",
     "Calibration error": "{ece:.1%}",
-    "of perfect probabilities": "{chance_ece:.1%}",
+    "of true probabilities": "{chance_ece:.1%}",
+    "p": "{p:p-value}",
+    "Confidence less accuracy, points": "{gap:+.1p} ({gap_low:+.1p} to {gap_high:+.1p})",
     "Brier score": "{brier:.3f} ({brier_low:.3f} to {brier_high:.3f})",
 }
-NOISE = {
-    "Error": "{error:.1%}",
-    "Errors explained": "{explained:.1%} ({low:.0p} to {high:.0p})",
-    "Suspects among the right": "{among_right:.1%}",
-    "Agreed": "{agreed:.1%}",
-    "Error without suspects": "{error_without:.1%}",
-}
+BASELINES = {"Baseline": "{title}", "Accuracy": "{accuracy:.1%} ({low:.1%} to {high:.1%})"}
 COMPARISONS = {
     "Approach": "{first}",
     "against": "{second}",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
-from galutils.evaluation.bootstrap import Graded, estimate
+from galutils.evaluation.bootstrap import COLLAPSED, Graded, estimate
 from galutils.evaluation.confusion import confusion_table
 from galutils.evaluation.paper import APPROACHES, Approach
 from galutils.models.weights import RANDOM_LABEL
@@ -21,8 +21,9 @@ SHOWN = ("accuracy", "roc_auc", "macro_f1")
 def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     """One row per complete run below ``runs/<profile>``, in the paper's order, then others by name.
 
-    Columns: ``experiment``, ``seed``, ``run`` (:class:`Run`), ``approach`` (title, marked if it is a control or uses
-    stand-in weights), ``built``, ``supervised``, ``pretrained`` (whether its weights really are), ``accuracy``,
+    Columns: ``experiment``, ``seed``, ``run`` (:class:`Run`), ``approach`` (title, marked if it is a control, uses
+    stand-in weights, or has collapsed with every seed), ``collapsed`` (see :attr:`Graded.collapsed`), ``built``,
+    ``supervised``, ``pretrained`` (whether its weights really are), ``random`` (whether they are not), ``accuracy``,
     ``roc_auc``, ``macro_f1``, ``n_test``, ``num_classes``, ``parameters``, ``trained_parameters``, ``multiply_adds``,
     ``train_seconds``, ``train_images_per_second``, ``predict_images_per_second``, and ``paper_accuracy`` and
     ``paper_roc_auc``, where the classes are the paper's.
@@ -43,6 +44,8 @@ def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
         said = "; ".join(f"{run.metrics['data']['file']} in {run.directory}" for run in data.values())
         raise RunError(f"Runs on different galaxies cannot be compared ({said}); run them anew on one file.")
     table = pd.DataFrame([_row(run) for run in runs])
+    wholly = table["collapsed"].groupby(table["run"].map(lambda run: run.directory.parent)).transform("all")
+    table["approach"] += np.where(wholly, " (collapsed)", "")
     order = {name: i for i, name in enumerate(APPROACHES)}
     key = table["experiment"].map(lambda name: order.get(name, len(order)))
     return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
@@ -62,9 +65,11 @@ def _row(run: Run) -> dict:
         "seed": metrics["settings"]["seed"],
         "run": run,
         "approach": title,
+        "collapsed": grade(run).collapsed,
         "built": approach.weights is None,
         "supervised": approach.supervised,
         "pretrained": bool(weights) and weights["source"] != "random",
+        "random": weights.get("source") == "random",
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
         "num_classes": len(run.classes),
@@ -74,6 +79,11 @@ def _row(run: Run) -> dict:
         "paper_accuracy": approach.accuracy if run.classes == GALAXY10 else None,
         "paper_roc_auc": approach.roc_auc if run.classes == GALAXY10 else None,
     }
+
+
+def sound_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of :func:`collect_runs` that learnt from labels and have not collapsed; there may be none."""
+    return runs[runs["supervised"] & ~runs["collapsed"]]
 
 
 def list_scores(folder: str | Path) -> pd.DataFrame:
@@ -95,9 +105,8 @@ def list_scores(folder: str | Path) -> pd.DataFrame:
 
 def describe_run(run: Run) -> str:
     """What a run is worth, in a line: what it learnt from, and how often it is right."""
-    row, data = _row(run), run.metrics["data"]
-    (seeds,) = grade_runs(pd.DataFrame([row])).values()
-    found = estimate([*seeds.values()]).loc["accuracy"]
+    row, data = tabulate([run]).iloc[0], run.metrics["data"]
+    found = estimate([grade(run, None if run.split is None else run.split.group)]).loc["accuracy"]
     learnt = f"trained on {run.metrics['rows']['train']:,} of" if run.supervised else "without labels, on"
     kind = "simulated galaxies" if data["simulated"] else "galaxies"
     return (
@@ -122,20 +131,25 @@ def grade_runs(runs: pd.DataFrame) -> dict[str, dict[int, Graded]]:
     A clustering has no split; its rows get their galaxy numbers from the split of a classifier on the same file, and
     count as a galaxy each where there is none. Its matching with the classes is taken as it is.
     """
-    group = next((run.split.group for run in runs["run"] if run.split is not None), np.empty(0, np.int64))
+    group = next((run.split.group for run in runs["run"] if run.split is not None), None)
     graded: dict[str, dict[int, Graded]] = {}
     for entry in runs.itertuples():
-        predictions = entry.run.predictions
-        row = predictions["row"].to_numpy()
-        graded.setdefault(entry.approach, {})[entry.seed] = Graded(
-            row=row,
-            group=group[row] if row.max() < len(group) else row,
-            labels=predictions["y_true"].to_numpy(),
-            predicted=predictions["y_pred"].to_numpy(),
-            probabilities=predictions[entry.run.columns].to_numpy() if entry.supervised else None,
-            classes=entry.run.classes,
-        )
+        graded.setdefault(entry.approach, {})[entry.seed] = grade(entry.run, group)
     return graded
+
+
+def grade(run: Run, group: np.ndarray | None = None) -> Graded:
+    """The predictions of one run. group: (N,) galaxy numbers of the file's rows; None: a galaxy each."""
+    predictions = run.predictions
+    row = predictions["row"].to_numpy()
+    return Graded(
+        row=row,
+        group=group[row] if group is not None and row.max() < len(group) else row,
+        labels=predictions["y_true"].to_numpy(),
+        predicted=predictions["y_pred"].to_numpy(),
+        probabilities=predictions[run.columns].to_numpy() if run.supervised else None,
+        classes=run.classes,
+    )
 
 
 def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -153,7 +167,7 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
 
     Returns:
         a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
-        page: simulated galaxies, a file other than the full set, stand-in or random weights.
+        page: simulated galaxies, a file other than the full set, stand-in or random weights, collapsed runs.
     """
     data, stand_in, random, small = set(), set(), set(), {}
     for run in runs["run"]:
@@ -184,6 +198,11 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
     if random:
         warnings.append(
             f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones "
-            f"({RANDOM_LABEL})."
+            f"({RANDOM_LABEL}), which bear on nothing but the machinery."
+        )
+    if fallen := [f"{row.experiment} (seed {row.seed})" for row in runs[runs["collapsed"]].itertuples()]:
+        warnings.append(
+            f"Collapsed, one class for {COLLAPSED:.0%} of the galaxies or more: {', '.join(fallen)}; "
+            "left out of means, suspects and calibration."
         )
     return label, warnings

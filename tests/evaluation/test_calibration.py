@@ -43,13 +43,37 @@ def test_brier_score_by_hand_and_by_scikit_learn():
     assert calibration.squared_errors(labels, probabilities).mean() == pytest.approx(2 * half)
 
 
-def test_honest_probabilities_have_the_error_of_chance():
-    labels, probabilities = draw(400)
-    assert calibration.calibration_error(labels, probabilities) < 1.7 * calibration.chance_calibration_error(
-        probabilities
-    )
+def run_of(labels, probabilities, group=None):
+    rows = np.arange(len(labels))
+    return Graded(rows, rows if group is None else group, labels, probabilities.argmax(axis=1), probabilities)
+
+
+def test_p_is_a_p_and_finds_what_is_not_calibrated():
+    """Of calibrated runs one in twenty has p < 0.05, also where a galaxy has four rows; a boastful one is found."""
+    drawn = [calibration.calibration_test(run_of(*draw(150, seed=seed)), 100) for seed in range(200)]
+    errors, chance, p = np.array(drawn).T
+    assert errors.mean() == pytest.approx(chance.mean(), rel=0.03)
+    assert 0.01 <= np.mean(p < 0.05) <= 0.10
+    group = np.repeat(np.arange(50), 4)
+    copied = []
+    for seed in range(100):
+        labels, probabilities = draw(50, seed=seed)
+        copied.append(calibration.calibration_test(run_of(labels[group], probabilities[group], group), 100)[2])
+    assert np.mean(np.array(copied) < 0.05) <= 0.12
     labels, boasting = draw(400, sharpness=4)
-    assert calibration.calibration_error(labels, boasting) > 5 * calibration.chance_calibration_error(boasting)
+    error, chance, p = calibration.calibration_test(run_of(labels, boasting))
+    assert (error, p) == (calibration.calibration_error(labels, boasting), 1 / 1001)
+    assert error > 5 * chance
+
+
+def test_collapsed_runs_have_no_calibration():
+    labels, probabilities = draw(100)
+    constant = np.tile(np.bincount(labels, minlength=10) / 100, (100, 1))
+    runs = {"A": {0: run_of(labels, probabilities), 1: run_of(labels, constant)}, "B": {0: run_of(labels, constant)}}
+    table = calibration.calibration_table(runs)
+    assert table.index.tolist() == ["A"]
+    assert table.loc["A", "confidence"] == probabilities.max(axis=1).mean()
+    assert calibration.describe_calibration(calibration.calibration_table({"B": runs["B"]})) == []
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 3.0])
@@ -84,7 +108,7 @@ def test_table_gives_brier_with_an_interval_that_holds_it():
     errors = calibration.squared_errors(labels, probabilities)
     assert row["brier"] == pytest.approx(errors.mean())
     assert row["brier_high"] - row["brier_low"] == pytest.approx(2 * 1.968 * errors.std() / 300**0.5, rel=0.1)
-    assert row["confidence"] > row["accuracy"]
+    assert row["gap"] == pytest.approx(row["confidence"] - row["accuracy"])
 
 
 def test_temperatures_stand_before_and_after_scaling_side_by_side():

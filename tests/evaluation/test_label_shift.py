@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from galutils.evaluation.label_shift import correct_label_shift
+from galutils.evaluation.calibration import correct_label_shift
 
 
 def posterior(values, proportions):

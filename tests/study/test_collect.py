@@ -60,8 +60,32 @@ def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
         [
             "Not the full Galaxy10 DECaLS but 1,000 galaxies of own.h5: do not compare with the paper's numbers.",
             "Stand-in weights, not the paper's, in vgg11_shallow.",
-            "No pretrained weights were at hand: vgg11_deep started from random ones (random-initialisation control).",
+            "No pretrained weights were at hand: vgg11_deep started from random ones (random-initialisation control), "
+            "which bear on nothing but the machinery.",
         ],
+    )
+
+
+def test_collapsed_runs_are_marked_warned_of_and_left_out(tmp_path):
+    for name, seed in (("custom_cnn", 0), ("custom_cnn", 1), ("vgg_scratch", 0)):
+        write_run(tmp_path, name, seed, 20)
+        if (name, seed) != ("custom_cnn", 1):
+            path = tmp_path / name / f"seed{seed}" / "predictions.csv"
+            pd.read_csv(path).assign(y_pred=3).to_csv(path, index=False)
+    table = collect.collect_runs(tmp_path)
+    assert table["approach"].tolist() == [
+        "VGG, 32 channels, from scratch (collapsed)",
+        "Custom CNN, average pooling first",
+        "Custom CNN, average pooling first",
+    ]
+    assert table["collapsed"].tolist() == [True, True, False]
+    assert collect.sound_runs(table)["seed"].tolist() == [1]
+    data = {"simulated": True, "sha256": "0" * 64, "rows": 40, "file": "sky.h5", "too_few": []}
+    for run in table["run"]:
+        run.metrics["data"] = data
+    assert collect.describe_sources(table)[1][-1] == (
+        "Collapsed, one class for 95% of the galaxies or more: vgg_scratch (seed 0), custom_cnn (seed 0); "
+        "left out of means, suspects and calibration."
     )
 
 

@@ -1,6 +1,7 @@
 """Figures of the statistics."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from textwrap import fill
 
 import matplotlib as mpl
@@ -39,17 +40,18 @@ def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figur
     return figure
 
 
-def reliability_diagrams(tables: dict[str, pd.DataFrame]) -> Figure:
+def reliability_diagrams(tables: dict[str, list[pd.DataFrame]]) -> Figure:
     """Accuracy against confidence; on the diagonal, probabilities mean what they say. Areas follow the galaxies.
 
-    tables: for each title the bins of :func:`galutils.evaluation.calibration.reliability`.
+    tables: for each title the bins of :func:`galutils.evaluation.calibration.reliability`, a table for each seed.
     """
     columns = 3
     figure, axes = new_panels(len(tables), columns, 3.3, 3.5, sharex=True, sharey=True)
-    for ax, (title, bins) in zip(axes, tables.items(), strict=True):
+    for ax, (title, seeds) in zip(axes, tables.items(), strict=True):
         ax.plot([0, 1], [0, 1], **REFERENCE)
-        ax.plot(bins["confidence"], bins["accuracy"], color=PALETTE[0], linewidth=1)
-        ax.scatter(bins["confidence"], bins["accuracy"], 250 * bins["count"] / bins["count"].sum(), color=PALETTE[0])
+        for bins, color in zip(seeds, cycle(PALETTE), strict=False):
+            ax.plot(bins["confidence"], bins["accuracy"], color=color, linewidth=1)
+            ax.scatter(bins["confidence"], bins["accuracy"], 250 * bins["count"] / bins["count"].sum(), color=color)
         ax.set(xlim=(0, 1.03), ylim=(0, 1.03))
         ax.set_title(fill(title, 36), fontsize=9)
     for ax in axes[::columns]:

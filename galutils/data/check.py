@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 
 from galutils.data.classes import GALAXY10, GALAXY10_SDSS, numbered
-from galutils.data.galaxies import CLASSES_ATTRIBUTE, open_galaxies
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, Galaxies, open_galaxies
 from galutils.data.sources import published
-from galutils.data.splits import contradicting_groups, group_rows, position_pairs, scan_images
+from galutils.data.splits import contradicting_groups, group_rows, keep_arrays, position_pairs, scan_images
+from galutils.progress import tracked
 
 #: Sets whose classes are known, and classes that are listed at most.
 _KNOWN = {GALAXY10: "Galaxy10 DECaLS, the paper's", GALAXY10_SDSS: "Galaxy10 SDSS, others than the paper's"}
@@ -69,9 +70,11 @@ def measure_images(images: np.ndarray) -> pd.DataFrame:
 
     Columns: ``sky`` and ``noise`` (median, and 1.48 times the median absolute deviation, of the frame's outer
     eighth; grey levels), ``peak`` (brightest pixel of the central quarter; grey levels), ``half_light_radius``
-    (pixels; the circle around the centre that holds half of the light within half the frame, above the sky) and
-    ``colour`` (red over blue light within that circle; 1 is neutral). Grey levels are a stretched display of the
-    flux, so sizes and colours are those of the picture, not photometry.
+    (pixels; the circle around the centre that holds half of the light within half the frame, above the sky),
+    ``colour`` (red over blue light within that circle; 1 is neutral), ``axis_ratio`` (short over long axis of the
+    light more than three ``noise`` above the sky, by its second moments) and ``concentration`` (5 log10 of the radii
+    that hold 80% and 20% of the light; Conselice 2003). Grey levels are a stretched display of the flux, so sizes and
+    colours are those of the picture, not photometry. NaN where there is no light.
     """
     height, width = images.shape[1:3]
     y, x = np.mgrid[:height, :width]
@@ -81,15 +84,42 @@ def measure_images(images: np.ndarray) -> pd.DataFrame:
     border[edge:-edge, edge:-edge] = False
     inside = radius <= min(height, width) / 4
     order = np.argsort(radius[inside], kind="stable")
-    sorted_radius = radius[inside][order]
+    sorted_radius, places = radius[inside][order], np.stack([x[inside], y[inside]])
     rows = []
     for image in images:
         grey = image.mean(axis=2)
         sky = np.median(grey[border])
         noise = 1.4826 * np.median(np.abs(grey[border] - sky))
-        light = np.clip(grey - sky, 0, None)[inside][order].cumsum()
-        half = sorted_radius[np.searchsorted(light, light[-1] / 2)] if light[-1] > 0 else np.nan
+        central = grey[inside] - sky
+        light = np.clip(central, 0, None)[order].cumsum()
+        within = np.searchsorted(light, light[-1] * np.array([0.2, 0.5, 0.8]))
+        small, half, large = sorted_radius[within] if light[-1] > 0 else np.full(3, np.nan)
         body = radius <= (half if np.isfinite(half) else 1)
         red, blue = (np.clip(image[body][:, channel] - sky, 0, None).sum() for channel in (0, 2))
-        rows.append((sky, noise, grey[inside].max(), half, red / blue if blue > 0 else np.nan))
-    return pd.DataFrame(rows, columns=["sky", "noise", "peak", "half_light_radius", "colour"])
+        colour = red / blue if blue > 0 else np.nan
+        concentration = 5 * np.log10(large / max(small, 0.5))  # half a pixel: below it a radius means nothing
+        ratio = _axis_ratio(places, np.where(central > 3 * noise, central, 0))
+        rows.append((sky, noise, grey[inside].max(), half, colour, ratio, concentration))
+    columns = ["sky", "noise", "peak", "half_light_radius", "colour", "axis_ratio", "concentration"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _axis_ratio(places: np.ndarray, light: np.ndarray) -> float:
+    """Short over long axis, 0 to 1, of light (n,), none negative, at places (2, n)."""
+    if light.sum() <= 0:
+        return np.nan
+    low, high = np.linalg.eigvalsh(np.cov(places, aweights=light, bias=True))
+    return float(np.sqrt(max(low, 0) / high)) if high > 0 else np.nan
+
+
+def measure_once(galaxies: Galaxies, block: int = 256) -> pd.DataFrame:
+    """:func:`measure_images` of all rows, kept beside the files of galaxies for the next time."""
+
+    def measure() -> dict[str, np.ndarray]:
+        count = len(galaxies)
+        blocks = tracked(np.split(np.arange(count), range(block, count, block)), count, "image", weight=len)
+        return dict(
+            pd.concat([measure_images(galaxies.read_images(rows)) for rows in blocks], ignore_index=True).items()
+        )
+
+    return pd.DataFrame(keep_arrays(galaxies, "measurements", measure, "data/check.py", "data/galaxies.py"))

@@ -3,8 +3,8 @@
 The layout (Leung & Bovy, Zenodo record 10845026) is the only one that the study knows; whatever else people have is
 brought into it. Its datasets are ``images`` (N, size, size, 3) uint8, the cutouts in g, r and z shown as RGB, and
 ``ans`` (N,) integer, the class from 0. Optional, (N,) float, are ``ra`` and ``dec`` in degrees, ``redshift``, NaN
-where unknown, and ``pxscale`` in arcsec per pixel. What the classes are called says the root attribute ``classes``,
-a list of text.
+where unknown, and ``pxscale`` in arcsec per pixel, and ``votes`` (N, C) float, the share of volunteers' votes that each
+class got. What the classes are called says the root attribute ``classes``, a list of text.
 """
 
 import os
@@ -53,6 +53,7 @@ class Galaxies:
     dec: np.ndarray | None = None
     redshift: np.ndarray | None = None
     pxscale: np.ndarray | None = None
+    votes: np.ndarray | None = None  # (N, C) float32 shares of votes, NaN where there were none
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -209,7 +210,20 @@ def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
         scale = None if "pxscale" not in columns or np.isnan(columns["pxscale"]).all() else columns["pxscale"]
         scale = None if scale is None else float(np.nanmedian(scale))
         classes = classes or recognise(labels, images.shape[1], scale) or numbered(int(labels.max()) + 1)
+    if "votes" in file and classes:
+        columns["votes"] = _read_votes(file["votes"], (len(labels), len(classes)))
     return Galaxies(path, labels, images.shape[1], simulated, classes, **columns)
+
+
+def _read_votes(votes: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
+    numeric = isinstance(votes, h5py.Dataset) and np.issubdtype(votes.dtype, np.number)
+    shares = votes[:].astype(np.float32) if numeric and votes.shape == shape else None
+    if shares is None or np.any((shares < 0) | (shares > 1)):  # NaN is neither
+        raise DataError(
+            f"'votes' is not a table of {shape[0]} rows and {shape[1]} shares from 0 to 1; "
+            "give one for each image and class, or leave it out."
+        )
+    return shares
 
 
 def _named_classes(file: h5py.File) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ stay on one side.
 """
 
 import hashlib
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -71,16 +72,31 @@ def scan_images(galaxies: Galaxies, block: int = 256) -> tuple[np.ndarray, np.nd
 
 
 def scan_once(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
-    """:func:`scan_images`, kept in the folder of data files under a key of the file's content and of this code."""
-    key = hashlib.sha256(f"{galaxies.sha256} {code_digest('data/splits.py', 'data/galaxies.py')}".encode()).hexdigest()
-    path = data_home() / "scans" / f"{key[:20]}.npz"
+    """:func:`scan_images`, kept for the next time."""
+
+    def scan() -> dict[str, np.ndarray]:
+        return dict(zip(("blank", "digest"), scan_images(galaxies), strict=True))
+
+    kept = keep_arrays(galaxies, "scans", scan, "data/splits.py", "data/galaxies.py")
+    return kept["blank"], kept["digest"]
+
+
+def keep_arrays(
+    galaxies: Galaxies, kind: str, compute: Callable[[], dict[str, np.ndarray]], *code: str
+) -> dict[str, np.ndarray]:
+    """What was computed from a file's images, kept in the folder of data files, a folder for each kind.
+
+    The key is of the file's content and of the code, see :func:`galutils.files.code_digest`.
+    """
+    key = hashlib.sha256(f"{galaxies.sha256} {code_digest(*code)}".encode()).hexdigest()
+    path = data_home() / kind / f"{key[:20]}.npz"
     try:
         with np.load(path) as kept:
-            return kept["blank"], kept["digest"]
+            return dict(kept.items())
     except (OSError, EOFError, ValueError, KeyError, BadZipFile):  # not there, or damaged
-        found = scan_images(galaxies)
+        found = compute()
     with suppress(WriteError), atomic_path(path) as partial:  # a folder that cannot be written to costs time alone
-        np.savez(partial, blank=found[0], digest=found[1])
+        np.savez(partial, **found)
     return found
 
 

@@ -2,18 +2,31 @@
 
 import numpy as np
 import pandas as pd
+import torch
 from IPython.display import display
 
 from galutils.clustering.scores import CLUSTER_SCORES
+from galutils.data.check import measure_once
 from galutils.data.galaxies import Galaxies
-from galutils.evaluation.confusion import confident_mistakes, confusion_table, mistake_titles, most_confused
+from galutils.evaluation.baselines import accuracy, baselines, describe_against
+from galutils.evaluation.bootstrap import describe_gap
+from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
+from galutils.models.attention import (
+    attention_changes,
+    attention_on_galaxy,
+    cls_attention,
+    control_maps,
+    deletion_effects,
+    galaxy_masks,
+)
 from galutils.models.cnn import GalaxyNet
 from galutils.models.vit import Backbone
-from galutils.models.weights import WeightsSource
+from galutils.models.weights import RANDOM_LABEL, WeightsSource
 from galutils.report.figures.display import ImageGrid, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
 from galutils.report.figures.plots import confusion_matrices
 from galutils.report.tables import in_words, score_table
+from galutils.study.collect import grade
 from galutils.study.runs import Run
 from galutils.training.dino import DinoResult
 
@@ -36,19 +49,32 @@ def show_backbone(backbone: Backbone) -> None:
 def _tell_weights(source: WeightsSource, arch: str) -> None:
     print(f"Pretrained weights: {source.source}, {arch}")
     if source.source == "random":
-        print("No pretrained weights were at hand: this run is a random-initialisation control, not the paper's row.")
+        print(f"No pretrained weights were at hand: {RANDOM_LABEL}, which bears on nothing but the machinery.")
 
 
 def show_curves(run: Run) -> None:
     """Loss and accuracy by epoch."""
     last = run.history.iloc[-1]
-    reached = f"accuracy after the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
+    reached = f"accuracy in the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
     show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.")
 
 
 def show_scores(run: Run) -> None:
-    """Accuracy, ROC AUC, macro-F1 and the recall of each class."""
+    """Accuracy, ROC AUC, macro-F1 and the recall of each class; and whether the run has collapsed."""
     display(score_table(run))
+    if (graded := grade(run)).collapsed:
+        usual = np.bincount(graded.predicted).argmax()
+        share = np.mean(graded.predicted == usual)
+        print(f"Collapsed: {run.classes[usual]} is the answer for {share:.0%} of the galaxies, whatever they are.")
+
+
+def show_baselines(run: Run, galaxies: Galaxies) -> None:
+    """Which of the baselines, fitted and tested on the very galaxies of the run, its network beats, in words."""
+    found = baselines(galaxies.labels, run.split, run.classes, measure_once(galaxies), galaxies.ra, galaxies.dec)
+    graded = grade(run, run.split.group)
+    middle, low, high = accuracy(graded)
+    print(f"Accuracy of the network: {middle:.1%} (95% interval {low:.1%} to {high:.1%})")
+    print("\n".join(describe_against(graded, found)))
 
 
 def show_confusion(run: Run) -> None:
@@ -58,8 +84,7 @@ def show_confusion(run: Run) -> None:
     alt = f"Confusion matrix; {confusion.trace()} of {confusion.sum()} galaxies lie on the diagonal."
     show(confusion_matrices({run.experiment: confusion}, classes), alt)
     if run.supervised:
-        for true, predicted, share in most_confused(confusion):
-            print(f"{share:.0%} of {classes[true]} taken for {classes[predicted]}")
+        print("\n".join(describe_confusions(confusion, classes)) or "Nothing is confused.")
     else:
         matched = enumerate(run.metrics["scores"]["matched"])
         named = [f"{cluster} → {classes[label]}" for cluster, label in matched if label >= 0]
@@ -106,3 +131,52 @@ def show_typical(rows: list[np.ndarray], galaxies: Galaxies) -> None:
     titles = [f"cluster {k}" for k, own in enumerate(rows) for _ in own]
     figure = ImageGrid(galaxies.read_images(np.concatenate(rows)), titles)
     show(figure, f"The {max(map(len, rows))} most typical galaxies of each cluster.")
+
+
+def show_attention_changes(clusterings: pd.DataFrame, images: torch.Tensor) -> None:
+    """How far training changed each transformer's attention, against heads and seeds, in words.
+
+    clusterings: rows of :func:`galutils.study.collect.collect_runs`, every seed; the first that trained nothing is what
+    the others are compared with.
+    """
+    trained = clusterings["trained_parameters"] > 0
+    if trained.all() or not trained.any():
+        print("There is no transformer both before and after training, so there is no change to measure.")
+        return
+    before = cls_attention(clusterings[~trained]["run"].iloc[0].network(), images)
+    for title, seeds in clusterings[trained].groupby("approach", sort=False):
+        distances = attention_changes(before, [cls_attention(run.network(), images) for run in seeds["run"]])
+        print(f"{title}: " + ", ".join(f"{name} {100 * own.mean():.1f}" for name, own in distances.items()))
+        change = distances.pop("before and after")
+        for name, own in distances.items():
+            print(describe_gap(change - own, "The change by training", f"the distance {name}", "hundredths"))
+
+
+def show_attention_shares(transformers: dict[str, Backbone], images: torch.Tensor) -> None:
+    """What share of each transformer's attention falls on the galaxy, against maps that know nothing of galaxies."""
+    if not transformers:
+        print("No transformer, so no attention to measure.")
+        return
+    masks = galaxy_masks(images)
+    maps = {title: cls_attention(backbone, images).mean(1) for title, backbone in transformers.items()}
+    controls = control_maps(images, next(iter(maps.values())).shape[1:])
+    shares = {"the galaxy's share of the frame": np.where(masks.any(axis=(1, 2)), masks.mean((1, 2)), np.nan)}
+    shares |= {name: attention_on_galaxy(own, masks) for name, own in controls.items()}
+    for title, own in maps.items():
+        share = attention_on_galaxy(own, masks)
+        others = shares | {"itself on another galaxy's mask": attention_on_galaxy(own, np.roll(masks, 1, axis=0))}
+        print(f"{title}: {np.nanmean(share):.1%} on the galaxy")
+        for name, other in others.items():
+            print(describe_gap(share - other, "Its attention", f"{name} ({np.nanmean(other):.1%})"))
+
+
+def show_deletion(title: str, network: GalaxyNet | Backbone, images: torch.Tensor) -> None:
+    """Whether a network misses the galaxy more than as much of the sky, in words."""
+    effects = deletion_effects(network, images, galaxy_masks(images))
+    means = {name: f"{name} ({100 * effects[name].mean():.1f})" for name in ("galaxy", "sky")}
+    unit = "hundredths" if isinstance(network, Backbone) else "points"
+    gap = effects["galaxy"] - effects["sky"]
+    print(
+        f"{title}: "
+        + describe_gap(gap, f"the loss without the {means['galaxy']}", f"that without as much {means['sky']}", unit)
+    )

@@ -6,12 +6,16 @@ from torch import nn
 
 from galutils.models import cnn
 from galutils.models.attention import (
+    attention_changes,
     attention_on_galaxy,
     attention_rollout,
     attention_weights,
     cls_attention,
+    control_maps,
+    deletion_effects,
     galaxy_masks,
     grad_cam,
+    map_distance,
 )
 from galutils.models.lora import add_lora, trainable
 from galutils.report.figures.galleries import attention_gallery, head_gallery
@@ -139,6 +143,78 @@ def test_grad_cam_is_the_papers_formula_and_leaves_the_network_as_it_is(frozen, 
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
     assert [p.requires_grad for p in network.frozen.parameters()] == [False] * len(list(network.frozen.parameters()))
+
+
+def test_distances_of_maps_by_hand():
+    left, right, even = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 3.0]]), torch.tensor([[2.0, 2.0]])
+    assert map_distance(left, right) == pytest.approx(1)
+    assert map_distance(even, 5 * even) == pytest.approx(0)
+    # Of (1, 0) and (1/2, 1/2), with the mean (3/4, 1/4): (log2(4/3) + (log2(2/3) + log2(2)) / 2) / 2
+    assert map_distance(left, even) == pytest.approx(((np.log2(4 / 3) + (np.log2(2 / 3) + 1) / 2) / 2) ** 0.5)
+    assert np.isnan(map_distance(left, 0 * left))
+    before = torch.stack([left, right])[None]  # one galaxy, two heads
+    after = [torch.stack([left, left])[None], torch.stack([right, right])[None], before]
+    changes = attention_changes(before, after)
+    assert {name: own.item() for name, own in changes.items()} == pytest.approx(
+        # Of six comparisons of a head with itself two differ, one with each of the first two seeds; of the seeds' pairs
+        # the first differs in both heads, the others in one.
+        {"before and after": 1 / 3, "between heads": 1, "between seeds": 2 / 3}
+    )
+    assert list(attention_changes(before, after[:1])) == ["before and after", "between heads"]
+
+
+def test_onlookers_know_the_middle_and_the_brightness():
+    images = torch.full((2, 3, 32, 32), 10.0)
+    images[1, :, 8:16, 24:] = 90
+    maps = control_maps(images, (4, 4))
+    assert maps["brightness"].nonzero().tolist() == [[1, 1, 3]]
+    assert maps["brightness"][1, 1, 3] == 80
+    blob = maps["a centred blob"]
+    assert torch.equal(blob[0], blob[1])
+    # Patches lie 1/8 and 3/8 of a side from the middle.
+    assert (blob[0, 0, 0] / blob[0, 1, 1]).item() == pytest.approx(np.exp(-(3**2 - 1) / 8**2 / 0.15**2), rel=1e-5)
+
+
+class Bright(cnn.GalaxyNet):
+    """Two logits: ten times the mean of the upper left quarter, or of the lower right one."""
+
+    def __init__(self, place):
+        super().__init__(nn.Sequential(), nn.Sequential())
+        self.place = place
+
+    def forward(self, images):
+        return torch.stack([images[:, :, self.place, self.place].mean((1, 2, 3)) / 10, torch.zeros(len(images))], 1)
+
+
+@pytest.mark.parametrize(
+    ("place", "missed", "other"), [(slice(0, 16), "galaxy", "sky"), (slice(16, 32), "sky", "galaxy")]
+)
+def test_a_network_misses_what_it_goes_by(place, missed, other):
+    images, masks = torch.full((2, 3, 32, 32), 20.0), np.zeros((2, 32, 32), bool)
+    images[:, :, :16, :16], images[:, :, 16:, 16:] = 60, 60  # the galaxy, and a neighbour in the sky beside it
+    masks[0, :16, :16] = True
+    effects = deletion_effects(Bright(place), images, masks)
+    logit = torch.tensor([[6.0, 0.0], [2.0, 0.0]]).softmax(1)[:, 0]
+    assert effects[missed][0] == pytest.approx((logit[0] - logit[1]).item())
+    assert effects[other][0] == pytest.approx(0)
+    assert effects.iloc[1].isna().all(), "no galaxy, nothing to take out"
+
+
+def test_a_transformer_turns_by_what_is_taken_out():
+    backbone, images = tiny_backbone(), grey_levels().float()
+    masks = np.zeros((3, 32, 32), bool)
+    masks[:, 8:24, 8:24] = True
+    blanked = images.clone()
+    for i in range(3):
+        for channel in range(3):
+            blanked[i, channel][masks[i]] = images[i, channel][~masks[i]].median()
+    with torch.no_grad():
+        expected = 1 - nn.functional.cosine_similarity(backbone(images).double(), backbone(blanked).double())
+    found = deletion_effects(backbone, images, masks)
+    assert found["galaxy"].to_numpy() == pytest.approx(
+        expected.numpy(), rel=0.05
+    )  # numpy's median is between two values
+    assert (found["galaxy"] > 0.001).all()
 
 
 def test_galleries_have_a_place_for_everything():

@@ -1,13 +1,13 @@
-"""Labels that may be wrong, and how much of a network's error they could explain.
+"""Labels that may be wrong: what copies, votes and networks say of them.
 
-Two sources. Galaxies that occur several times with different labels are wrong at least once, whatever any network
-says. Confident learning (Northcutt et al. 2021, the cleanlab package) looks for galaxies whose label a classifier
-contradicts more firmly than it contradicts that label elsewhere.
+Galaxies that occur several times with different labels are wrong at least once, whatever any network says. Where a
+file keeps the volunteers' votes, they say how far one answer can agree with another. Confident learning (Northcutt et
+al. 2021, the cleanlab package) looks for galaxies whose label a classifier contradicts more firmly than it contradicts
+that label elsewhere.
 
-The second must not judge itself. The probabilities are those of test galaxies, which no network was trained on; and
-the suspects against which an approach's errors are held come from the other approaches alone. What remains shared
-are the training labels and that all are convolutional networks: a galaxy that all of them misread for a good
-reason of theirs counts as a suspect. So the share explained is an upper bound.
+What it finds are galaxies to look at, not a rate of wrong labels, nor a bound on it: networks that learnt from the same
+labels miss the errors that these share, and galaxies that are hard for all are suspected with sound labels. The
+probabilities are those of test galaxies, which no network was trained on.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from galutils.data.splits import contradicting_groups
 from galutils.errors import GalutilsError
-from galutils.evaluation.bootstrap import Graded
+from galutils.evaluation.bootstrap import Graded, estimate_mean
 from galutils.evaluation.confusion import mistake_titles
 
 
@@ -56,15 +56,15 @@ def out_of_sample(seeds: Mapping[int, Graded]) -> pd.DataFrame:
     return pd.concat(tables).groupby(level=0).mean().astype({"label": int})
 
 
-def consensus(graded: Mapping[str, Mapping[int, Graded]], without: str | None = None) -> pd.DataFrame:
-    """Mean of the approaches' :func:`out_of_sample`, but for one's, on the galaxies that all were tested on.
+def consensus(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
+    """Mean of the approaches' :func:`out_of_sample` on the galaxies that all were tested on.
 
     Raises:
-        GalutilsError: no approach is left, or they were tested on different galaxies.
+        GalutilsError: there is no approach, or they were tested on different galaxies.
     """
-    tables = [out_of_sample(seeds) for title, seeds in graded.items() if title != without]
+    tables = [out_of_sample(seeds) for seeds in graded.values()]
     if not tables:
-        raise GalutilsError("Suspects come from other approaches, and there is one alone; run another of 02 to 05.")
+        raise GalutilsError("Suspects come from networks that tell classes apart, and there is none; train longer.")
     rows = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not rows:
         raise GalutilsError("The approaches have no test galaxies in common; give their notebooks the same split_seed.")
@@ -91,44 +91,23 @@ def find_suspects(probabilities: pd.DataFrame) -> pd.DataFrame:
     return table[flagged].sort_values("quality", ignore_index=True)
 
 
-def explain_errors(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
-    """How much of the error of each approach lies on galaxies that the other approaches suspect.
-
-    Indexed by approach, means over seeds: ``error``; ``explained``, share of the errors that lie on suspects, with
-    ``low`` and ``high`` (Wilson, over galaxies); ``among_right``, share of suspects among the galaxies that it
-    classifies correctly; ``agreed``, share of the explained errors that give the class that the others suggest; and
-    ``error_without``, that on all but the suspects.
-    """
-    rows = {}
-    for title, seeds in graded.items():
-        others = consensus(graded, without=title)
-        suggested = find_suspects(others).set_index("row")["suggested"]
-        found = []
-        for run in seeds.values():
-            kept = np.isin(run.row, others.index)
-            wrong, doubted = ~run.correct[kept], np.isin(run.row[kept], suggested.index)
-            agreed = wrong & (run.predicted[kept] == suggested.reindex(run.row[kept]).to_numpy())
-            cases = np.stack([wrong, doubted, wrong & doubted, agreed, wrong & ~doubted])
-            found.append([len(wrong), *cases.sum(axis=1)])
-        count, wrong, doubted, explained, agreed, left = np.mean(found, axis=0)
-        low, high = proportion_confint(explained, wrong, method="wilson") if wrong else (np.nan, np.nan)
-        rows[title] = {
-            "error": wrong / count,
-            "explained": explained / wrong if wrong else np.nan,
-            "low": low,
-            "high": high,
-            "among_right": (doubted - explained) / max(1, count - wrong),
-            "agreed": agreed / explained if explained else np.nan,
-            "error_without": left / max(1, count - doubted),
-        }
-    return pd.DataFrame(rows).T
+def describe_suspects(suspects: int, galaxies: int, simulated: bool) -> str:
+    """In words: how many of the galaxies searched are suspects, and what that means where labels are right."""
+    found = f"{suspects:,} of {galaxies:,} test galaxies"
+    if not simulated:
+        return f"{found} are suspects ({suspects / galaxies:.1%}): galaxies to look at, no rate of wrong labels."
+    low, high = proportion_confint(suspects, galaxies, method="wilson")
+    return (
+        "The labels of simulated galaxies are right by construction, so whatever the search suspects is a false "
+        f"alarm: {found}, {suspects / galaxies:.1%} (95% interval {low:.1%} to {high:.1%})."
+    )
 
 
-def find_planted(probabilities: pd.DataFrame, share: float = 0.05) -> tuple[float, float]:
-    """What the search is worth: replace a share of a :func:`consensus`'s labels by others, drawn, and look for them.
+def find_planted(probabilities: pd.DataFrame, share: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
+    """Replace a share of a :func:`consensus`'s labels by others, drawn, and look for them.
 
     Returns:
-        (share of the spoilt labels that become suspects, share of the others that do).
+        (n,) bool, which labels were spoilt, and (n,) bool, which became suspects.
     """
     rng = np.random.default_rng(0)
     spoilt = np.zeros(len(probabilities), bool)
@@ -136,8 +115,41 @@ def find_planted(probabilities: pd.DataFrame, share: float = 0.05) -> tuple[floa
     count = probabilities.shape[1] - 1
     changed = (probabilities["label"] + rng.integers(1, count, len(spoilt))) % count
     labels = np.where(spoilt, changed, probabilities["label"])
-    suspected = probabilities.index.isin(find_suspects(probabilities.assign(label=labels))["row"])
-    return float(suspected[spoilt].mean()), float(suspected[~spoilt].mean())
+    return spoilt, probabilities.index.isin(find_suspects(probabilities.assign(label=labels))["row"])
+
+
+def describe_planted(spoilt: np.ndarray, suspected: np.ndarray) -> str:
+    """In words: what :func:`find_planted` says of the search."""
+    found, rest = int(np.sum(spoilt & suspected)), int(np.sum(~spoilt & suspected))
+    text = (
+        f"Of {spoilt.sum():,} labels spoilt on purpose {found:,} become suspects ({found / max(1, spoilt.sum()):.0%}), "
+        f"of the {np.sum(~spoilt):,} others {rest:,} ({rest / max(1, np.sum(~spoilt)):.0%})."
+    )
+    if not found + rest:
+        return text
+    return f"{text} Spoilt are {found / (found + rest):.0%} of the suspects and {np.mean(spoilt):.0%} of all labels."
+
+
+def describe_votes(votes: np.ndarray | None) -> str:
+    """In words: how far an answer can agree with a volunteer's, from shares of votes (N, C); None where there are none.
+
+    Rows that do not sum to one, by more than rounding, are no votes on one question and left out.
+    """
+    if votes is None:
+        return "This file holds no votes of volunteers."
+    shares = np.asarray(votes, float)
+    shares = shares[np.abs(shares.sum(axis=1) - 1) <= 0.02]  # NaN, where nobody voted, is not
+    count = f"{len(shares):,} of {len(votes):,} galaxies have votes that sum to one"
+    if len(shares) < 2:
+        return f"{count}, too few to say how far any answer can agree with them."
+    numbers = []
+    for values in (shares.max(axis=1), (shares**2).sum(axis=1)):
+        found = estimate_mean([np.arange(len(values))], [values])
+        numbers.append(f"{found['mean']:.1%} (95% interval {found['low']:.1%} to {found['high']:.1%})")
+    return (
+        f"{count}. The answer that most gave agrees with one volunteer drawn at random in {numbers[0]}: a single fresh "
+        f"vote is predicted no better by anyone. Two volunteers drawn at random agree in {numbers[1]}."
+    )
 
 
 def suspect_titles(suspects: pd.DataFrame, classes: Sequence[str]) -> list[str]:

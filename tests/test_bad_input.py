@@ -52,6 +52,10 @@ GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the ri
 NO_HDF5 = "{path}: is not an HDF5 file; " + GET_IT
 CUT_SHORT = "{path}: cannot be read as HDF5, perhaps cut short (…); get it again."
 NO_IMAGES = "{path}: has no dataset 'images'; " + GET_IT
+VOTES = (
+    "{path}: 'votes' is not a table of 20 rows and 10 shares from 0 to 1; "
+    "give one for each image and class, or leave it out."
+)
 NO_COLUMN = "{path}: '%s' is not a column of 20 numbers; give one for each image or leave it out."
 IMAGE_DTYPE = "{path}: 'images' has dtype %s, not uint8; store grey levels from 0 to 255 as uint8."
 IMAGE_SHAPE = "{path}: 'images' has shape %s, not (N, size, size, 3) with a size of 8 or more; "
@@ -91,6 +95,9 @@ GALAXIES = {
     "short ra": (hdf5(ra=np.zeros(3)), NO_COLUMN % "ra"),
     "ra 400": (hdf5(ra=np.r_[np.nan, np.arange(19), 400][:20] * 1.0 + 382), DEGREES % ("ra", "382 to 400", "0 to 360")),
     "dec -91": (hdf5(dec=np.r_[-91.0, np.zeros(19)]), DEGREES % ("dec", "-91 to 0", "-90 to 90")),
+    "votes of one class": (hdf5(votes=np.ones((20, 1), np.float32)), VOTES),
+    "counts of votes": (hdf5(votes=np.full((20, 10), 3)), VOTES),
+    "votes in words": (hdf5(votes=np.full((20, 10), b"many")), VOTES),
     "text dec": (hdf5(dec=np.array([b"north"] * 20)), NO_COLUMN % "dec"),
 }
 

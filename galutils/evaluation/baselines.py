@@ -80,9 +80,13 @@ def describe_baselines(found: Mapping[str, Graded]) -> list[str]:
     for title in (POSITION, FIVE):
         if title in found:
             verdict, evidence = _compare(found[LARGEST], found[title])
-            said = {1: "better than", 0: "not shown to differ from", -1: "worse than"}[verdict]
-            clumped = ", so classes are clumped on the sky" if verdict > 0 and title == POSITION else ""
-            sentences.append(f"{title.capitalize()}: {said} the largest class, by {evidence}{clumped}.")
+            said = {
+                1: f"better than the largest class by {evidence}",
+                0: f"not shown to differ from the largest class, the difference is {evidence}",
+                -1: f"worse than the largest class by {evidence}",
+            }[verdict]
+            clumped = "; classes are clumped on the sky" if verdict > 0 and title == POSITION else ""
+            sentences.append(f"{title.capitalize()}: {said}{clumped}.")
     return sentences
 
 

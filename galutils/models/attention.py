@@ -125,15 +125,15 @@ def attention_on_galaxy(maps: np.ndarray | torch.Tensor, masks: np.ndarray) -> n
 def control_maps(images: torch.Tensor, shape: tuple[int, int], width: float = 0.15) -> dict[str, torch.Tensor]:
     """Maps (N, h, w) float32 of two onlookers that know nothing of galaxies, to be measured beside attention.
 
-    "a centred blob" is the same Gaussian for every image, with an SD of ``width`` sides, "brightness" each patch's
-    mean grey level above the darkest patch's.
+    "a centred blob" is the same Gaussian for every image, with an SD of ``width`` sides, "a map of brightness" the
+    mean grey level of each patch above that of the darkest.
     """
     bright = nn.functional.adaptive_avg_pool2d(images.float().mean(1, keepdim=True), shape)[:, 0]
     y, x = torch.meshgrid(*((torch.arange(side) + 0.5) / side - 0.5 for side in shape), indexing="ij")
     blob = torch.exp(-(y**2 + x**2) / (2 * width**2))
     return {
         "a centred blob": blob.expand(len(images), -1, -1),
-        "brightness": bright - bright.amin((1, 2), keepdim=True),
+        "a map of brightness": bright - bright.amin((1, 2), keepdim=True),
     }
 
 

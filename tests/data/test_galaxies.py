@@ -16,6 +16,14 @@ def test_opens_with_and_without_coordinates(tmp_path, layout, missing):
     assert galaxies.redshift is None
 
 
+def test_votes_come_along_where_volunteers_gave_some(tmp_path, layout):
+    votes = np.tile([0.5, 0.5, *[0.0] * 8], (20, 1))
+    votes[3] = np.nan
+    galaxies = open_galaxies(write_layout(tmp_path / "a.h5", layout | {"votes": votes}))
+    np.testing.assert_array_equal(galaxies.votes, votes.astype(np.float32))
+    assert open_galaxies(write_layout(tmp_path / "b.h5", layout)).votes is None
+
+
 def test_reads_rows_in_the_order_asked_for_with_repetitions(tmp_path, layout):
     galaxies = open_galaxies(write_layout(tmp_path / "a.h5", layout))
     for rows in ([19, 0, 0, 7], [3, 4, 5], []):

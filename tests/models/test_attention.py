@@ -167,8 +167,8 @@ def test_onlookers_know_the_middle_and_the_brightness():
     images = torch.full((2, 3, 32, 32), 10.0)
     images[1, :, 8:16, 24:] = 90
     maps = control_maps(images, (4, 4))
-    assert maps["brightness"].nonzero().tolist() == [[1, 1, 3]]
-    assert maps["brightness"][1, 1, 3] == 80
+    assert maps["a map of brightness"].nonzero().tolist() == [[1, 1, 3]]
+    assert maps["a map of brightness"][1, 1, 3] == 80
     blob = maps["a centred blob"]
     assert torch.equal(blob[0], blob[1])
     # Patches lie 1/8 and 3/8 of a side from the middle.

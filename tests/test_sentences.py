@@ -208,7 +208,7 @@ def test_a_baseline_is_beaten_only_where_galaxies_and_test_say_so(run, seed):
 def test_power_is_told_as_the_table_has_it(percents, pairs, galaxies):
     table = power.needed_table([percent / 100 for percent in percents], pairs)
     text = power.describe_power(table, galaxies)
-    assert text.startswith(f"Told apart four times out of five at p < {0.05 / pairs:.2g} by one test of one seed each")
+    assert text.startswith(f"Told apart four times out of five at p < {0.05 / pairs:.2g}, which is 5% shared among")
     usual = round(galaxies / 5)
     for pair, needed in table.iterrows():
         known = needed.dropna()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from galutils.data.splits import Split
 from galutils.evaluation.bootstrap import Graded, estimate_mean, wilson
-from galutils.evaluation.significance import ALPHA, compare_pair
+from galutils.evaluation.significance import ALPHA, DECIDED, compare
 
 #: Columns of :func:`galutils.data.check.measure_images` that a forest gets.
 MEASURED = ("half_light_radius", "peak", "colour", "axis_ratio", "concentration")
@@ -108,11 +108,11 @@ def describe_against(graded: Graded, found: Mapping[str, Graded]) -> list[str]:
 def _compare(first: Graded, second: Graded) -> tuple[int, str]:
     """1 if the second is better, -1 if it is worse, 0 if that is not decided; and the difference in words.
 
-    Decided is what both the interval and McNemar's exact test decide, as in the study's table of differences, but
-    without a correction, since it is one question about one run.
+    Decided is what both the interval and McNemar's exact test decide, which needs no large numbers. Each pair is a
+    family of its own, since it is one question about one run.
     """
-    row = compare_pair({0: first}, {0: second})
-    told = row["mcnemar"] < ALPHA and (row["low"] > 0 or row["high"] < 0)
+    row = compare({"first": {0: first}, "second": {0: second}}).iloc[0]
+    told = row["mcnemar"] < ALPHA and row["verdict"] in DECIDED
     verdict = int(np.sign(row["difference"])) if told else 0
     size = f"{abs(row['difference']) * 100:.1f}" if verdict else f"{row['difference'] * 100:+z.1f}"
     p = "p < 0.001" if row["mcnemar"] < 0.001 else f"p = {row['mcnemar']:.3f}"

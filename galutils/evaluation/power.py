@@ -2,10 +2,9 @@
 
 Two approaches tested on different galaxies are compared as two independent shares (Fleiss, Levin & Paik 2003,
 section 4.2); on the same galaxies only those count on which one alone is right (McNemar; Connor 1987, with the
-correction for the exact test's whole numbers). The level is that of the study's own rule: 5% for all pairs that it
-compares together, of which the first of Holm's tests gets an equal share. Both know the sampling of the test galaxies
-only: where seeds move an accuracy by as much as approaches do, more galaxies do not help, more seeds do; and the
-study asks for a second test beside McNemar's, so that these numbers are the least that it takes.
+correction for the exact test's whole numbers). The level is that of the study's own rule, 5% for all pairs that it
+compares together, shared equally among them. Both know the sampling of the test galaxies only: where seeds move an
+accuracy by as much as approaches do, more galaxies do not help, more seeds do.
 """
 
 from collections.abc import Sequence
@@ -64,8 +63,8 @@ def describe_power(table: pd.DataFrame, galaxies: int = sum(GALAXY10_COUNTS)) ->
     """In words: which pairs of a :func:`needed_table` the paper's test set, of unknown size, can have told apart."""
     usual = round(0.2 * galaxies)
     sentences = [
-        f"Told apart four times out of five at p < {table.attrs['alpha']:.2g} by one test of one seed each, which is "
-        "the least that the study's rule takes."
+        f"Told apart four times out of five at p < {table.attrs['alpha']:.2g}, which is 5% shared among all pairs, "
+        "with one seed each; what other seeds would change comes on top."
     ]
     for pair, needed in table.iterrows():
         least, most = needed.min(), needed.max()

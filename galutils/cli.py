@@ -173,7 +173,7 @@ def predict(
         typer.echo(f"galutils: {describe_run(run := Run(run_dir))}", err=True)
         if score:
             graded, left, _ = grade_file(images[0], found.table, run.classes, links)
-            typer.echo("\n".join([*left, describe_score(graded)]))
+            typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
         elif json_:
             typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
         else:

@@ -124,8 +124,11 @@ def grade_file(
     return graded, said, matching
 
 
-def describe_score(graded: Graded) -> str:
-    """Accuracy, balanced accuracy and ROC AUC with 95% intervals over galaxies, and what was taken for what."""
+def describe_score(graded: Graded, distance: pd.Series) -> str:
+    """Accuracy and mean recall with 95% intervals over galaxies, how strange the file is, and what is taken for what.
+
+    distance: of each row of the file, see :class:`galutils.predict.classify.Prediction`.
+    """
     table = estimate([graded])
     scores = [
         f"{name} {table.loc[score, 'mean']:.1%} (95% interval {table.loc[score, 'low']:.1%} to "
@@ -135,7 +138,13 @@ def describe_score(graded: Graded) -> str:
     largest = np.bincount(graded.labels).max() / len(graded.labels)
     shown = pd.DataFrame(confusion_of(graded), index=graded.classes, columns=range(len(graded.classes)))
     shown.index = [f"{number} {name}" for number, name in enumerate(graded.classes)]
+    own, strange = distance.iloc[graded.row], ""
+    if own.notna().all():
+        strange = f"{np.mean(own > 1):.0%} of them are unlike the training galaxies.\n"
+    if graded.collapsed:
+        strange += "Nearly all are given one class: this run has nothing to say about such images.\n"
     return (
         f"{len(graded.labels):,} galaxies: {', '.join(scores)}; the largest class alone would give {largest:.1%}.\n"
+        f"{strange}"
         f"Rows are true classes, columns predicted ones:\n{shown.to_string()}"
     )

@@ -69,9 +69,10 @@ def test_a_labelled_file_is_scored_by_the_classes_that_it_shares(tmp_path, layou
     ]
     assert graded.row.tolist() == [row for row in range(20) if row % 4 < 2]
     assert graded.correct.all()
-    text = describe_score(graded).splitlines()
+    text = describe_score(graded, pd.Series(np.where(np.arange(20) % 4, 0.5, 2.0))).splitlines()
     assert text[0] == (
         "10 galaxies: accuracy 100.0% (95% interval 66.1% to 100.0%), mean recall 100.0% (95% interval 66.1% to "
         "100.0%); the largest class alone would give 50.0%."
     )
-    assert text[3:] == ["0 smooth  5  0  0", "1 Bar     0  5  0", "2 No bar  0  0  0"]
+    assert text[1] == "50% of them are unlike the training galaxies."
+    assert text[4:] == ["0 smooth  5  0  0", "1 Bar     0  5  0", "2 No bar  0  0  0"]

@@ -46,8 +46,8 @@ class DinoNetwork(nn.Sequential):
 def drop_paths(backbone: Backbone, rate: float) -> Backbone:
     """The backbone itself, which from now on leaves out residual branches at random while it is trained.
 
-    Stochastic depth (Huang et al. 2016) as DINO gives it to the student: the probability grows from block to block,
-    from zero to ``rate``, and branches of an image are left out for themselves.
+    Stochastic depth (Huang et al. 2016) as DINO gives it to the student: the probability grows block by block, at the
+    first zero and at the last ``rate``, and branches of an image are left out for themselves.
     """
     from timm.layers import DropPath
 

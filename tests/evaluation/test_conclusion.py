@@ -34,6 +34,18 @@ EVIDENCE = (
 )
 
 
+@pytest.mark.parametrize(
+    ("pair", "said"),
+    [
+        (comparison("A", "B", 0.15), "Of these two approaches, the adapted one is better: "),
+        (comparison("B", "A", -0.15), "Of these two approaches, the adapted one is better: "),
+        (comparison("A", "B", -0.15), "Of these two approaches, the built one is better: "),
+        (comparison("A", "B", 0.15, seeds=1), "Of these two trained networks, the adapted one is better: "),
+        (comparison("A", "B", 0.15, seeds=2), "Two seeds are too few to tell these approaches apart: "),
+        (comparison("A", "B", 0.03), "Which of these two approaches is better stays open: "),
+        (comparison("A", "B", 0.001, 0.004), "Between these two approaches no difference that matters is left: "),
+    ],
+)
 def test_the_answer_is_the_verdict(pair, said):
     sign = 1 if pair["first"] == "A" else -1
     low, high = sorted(sign * 100 * pair[end] for end in ("low", "high"))

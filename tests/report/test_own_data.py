@@ -65,4 +65,4 @@ def test_the_study_runs_on_other_classes(tmp_path, kind):
         assert not any(known in text for known in GALAXY10), name
         assert ("Left out for want of galaxies" in text) == (rare is not None)
     assert 'class="mark theirs"' not in pages["index"]
-    assert f"{len(names)} equally frequent classes" in pages["index"]
+    assert "the largest class alone would give" in pages["index"]

@@ -14,7 +14,7 @@ import torch
 from galutils.clustering.diagnostics import assess_clusters, assess_dimensions, drift
 from galutils.clustering.methods import reduce_dimensions
 from galutils.data.galaxies import Galaxies
-from galutils.models.attention import cls_attention
+from galutils.models.attention import cls_attention, map_distance
 from galutils.models.embedding import Embedding, Preprocessing, raw_pixels
 from galutils.models.lora import drop_adapters, started_from
 from galutils.models.vit import Backbone, load_backbone
@@ -111,18 +111,10 @@ def assess_readings(
 def attention_change(before: Backbone, after: Backbone, images: torch.Tensor) -> float:
     """How far two networks' attention to the same images is apart, as a share of how far two galaxies are in the first.
 
-    Means of the Jensen-Shannon divergence between what the last block's CLS token gives to the patches, heads
-    averaged; neighbouring images are the two galaxies. NaN where the networks' patches have different sizes.
+    Means of the Jensen-Shannon distance between what the last block's CLS token gives to the patches, heads averaged;
+    neighbouring images are the two galaxies. NaN where the networks' patches have different sizes.
     """
     if before.patch != after.patch:
         return float("nan")
-    first, second = (cls_attention(network, images).mean(1).flatten(1).double() for network in (before, after))
-    first, second = (maps / maps.sum(1, keepdim=True) for maps in (first, second))
-    return _divergence(first, second) / _divergence(first[:-1], first[1:])
-
-
-def _divergence(first: torch.Tensor, second: torch.Tensor) -> float:
-    """Mean over rows of the Jensen-Shannon divergence of shares (N, P), in nats."""
-    middle = (first + second) / 2
-    parts = [torch.special.xlogy(own, own / middle).sum(1) for own in (first, second)]
-    return float((sum(parts) / 2).mean())
+    first, second = (cls_attention(network, images).mean(1) for network in (before, after))
+    return float(map_distance(first, second).mean() / map_distance(first[:-1], first[1:]).mean())

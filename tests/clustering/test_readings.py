@@ -93,20 +93,20 @@ def test_readings_stand_beside_the_frozen_transformer():
     assert tuned["attention"] == readings.attention_change(frozen, other, images) > 0
 
 
-def test_the_change_of_attention_is_a_divergence_by_hand():
+def test_the_change_of_attention_is_a_distance_by_hand():
     before, after, images = tiny_backbone(), adapted(tiny_backbone()), grey_levels(3)
 
     def shares(network):
         maps = cls_attention(network, images).mean(1).flatten(1).double().numpy()
         return maps / maps.sum(1, keepdims=True)
 
-    def divergence(p, q):
+    def distance(p, q):
         middle = (p + q) / 2
-        return (np.sum(p * np.log(p / middle)) + np.sum(q * np.log(q / middle))) / 2
+        return np.sqrt((np.sum(p * np.log(p / middle)) + np.sum(q * np.log(q / middle))) / 2)
 
     (a, b, c), other = shares(before), shares(after)
-    changed = np.mean([divergence(p, q) for p, q in zip((a, b, c), other, strict=True)])
-    between = np.mean([divergence(a, b), divergence(b, c)])
+    changed = np.mean([distance(p, q) for p, q in zip((a, b, c), other, strict=True)])
+    between = np.mean([distance(a, b), distance(b, c)])
     assert readings.attention_change(before, after, images) == pytest.approx(changed / between, rel=1e-5)
     assert readings.attention_change(before, before.copy(), images) == 0
     assert np.isnan(readings.attention_change(before, tiny_backbone(patch_size=16), images))

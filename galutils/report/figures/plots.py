@@ -148,7 +148,7 @@ def accuracy_plane(plane: pd.DataFrame, cases: pd.DataFrame, singly: str) -> Fig
     arrow = {"arrowstyle": "-", "color": "black", "linewidth": 0.8}
     ax.annotate("the paper", (right, low), (28, -26), textcoords="offset points", arrowprops=arrow)
     ax.set(xlabel="Accuracy", ylabel="ROC AUC of hard assignments")
-    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.grid()
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure

@@ -28,7 +28,7 @@ from galutils.study.results import Results, load_results
 DOORS = {
     "01_data_exploration": "What the networks see: examples, sizes, colours, and galaxies that occur twice.",
     "09_confusion_matrices": "What is taken for what. Choose a cell to see its galaxies.",
-    "10_results": "Which differences are real: intervals, paired tests, rare classes, and what an image costs.",
+    "10_results": "Which approaches differ: intervals, all pairs compared, rare classes, and what an image costs.",
     "11_why_chance": "Why the two approaches without labels are near chance in the paper.",
     "14_ablations": "What one parameter changes: initialisation, widths, frozen layers, training galaxies, rotations.",
 }

@@ -272,8 +272,10 @@ def test_pointing_at_the_map_shows_a_galaxy_and_clicking_chooses_it(report, tab)
         """() => {
             const map = document.getElementById("map"), shown = map.data[1], box = map.getBoundingClientRect();
             const { xaxis, yaxis } = map._fullLayout;
-            const place = [xaxis._offset + xaxis.d2p(shown.x[7]), yaxis._offset + yaxis.d2p(shown.y[7])];
-            return [box.x + place[0], box.y + place[1], shown.customdata[7]];
+            const places = shown.x.map((x, i) => [xaxis._offset + xaxis.d2p(x), yaxis._offset + yaxis.d2p(shown.y[i])]);
+            const alone = ([x, y]) => Math.min(...places.map(([u, v]) => Math.hypot(x - u, y - v) || Infinity));
+            const gaps = places.map(alone), far = gaps.indexOf(Math.max(...gaps));  // no other lies over it
+            return [box.x + places[far][0], box.y + places[far][1], shown.customdata[far]];
         }"""
     )
     row = page.evaluate("index => data.rows[index]", index)

@@ -161,7 +161,6 @@ def predict(
     from galutils.predict.classify import as_records, as_text, classify
     from galutils.predict.score import describe_score, grade_file, read_links
     from galutils.study.collect import describe_run
-    from galutils.study.runs import Run
 
     if json_ + csv + score + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
@@ -170,9 +169,9 @@ def predict(
     reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
     found = classify(run_dir, images, data, device, reading, image_column)
     if len(found.table):
-        typer.echo(f"galutils: {describe_run(run := Run(run_dir))}", err=True)
+        typer.echo(f"galutils: {describe_run(found.run)}", err=True)
         if score:
-            graded, left, _ = grade_file(images[0], found.table, run.classes, links)
+            graded, left, _ = grade_file(images[0], found.table, found.run.classes, links)
             typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
         elif json_:
             typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
@@ -196,9 +195,11 @@ def features(
     """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
     from galutils.data.image_files import Reading
     from galutils.predict.classify import extract_features
+    from galutils.study.features import open_features
+    from galutils.study.runs import Run
 
     reading = Reading(pixel_scale, field, bands, grey)
-    table, failures = extract_features(run_dir, images, device, reading, image_column)
+    table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
     if len(table):
         _give(table, False, to, str)
     _end(failures, failures)
@@ -231,14 +232,15 @@ def similar(
         raise typer.BadParameter("choose --json or --csv, not both.")
     check_format(to)
     reading = Reading(pixel_scale, field, bands, grey)
-    table, galaxies, failures = find_similar(run_dir, images, count, data, device, reading)
+    table, galaxies, span, failures = find_similar(run_dir, images, count, data, device, reading)
     if json_ and len(table):
         typer.echo(table.to_json(orient="records", indent=2))
     elif len(table):
         _give(table, csv, None, lambda table: table.to_string(index=False, float_format="{:.4f}".format))
         if not csv and Path(table["image"].iloc[0]).is_file():
             own = table[table["image"] == table["image"].iloc[0]]
-            write_sheet(to, read_picture(own["image"].iloc[0], reading).image, own, galaxies.read_images(own["row"]))
+            picture = read_picture(own["image"].iloc[0], reading, span)
+            write_sheet(to, picture.image, own, galaxies.read_images(own["row"]))
             typer.echo(to)
     _end(failures, failures)
 

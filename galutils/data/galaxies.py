@@ -27,6 +27,9 @@ SIMULATED_ATTRIBUTE = "simulated"
 #: Attribute that names the classes, and how many there may be: more are no classes but something else.
 CLASSES_ATTRIBUTE, MOST_CLASSES = "classes", 1000
 
+#: Least and greatest value of what is an angle, in degrees.
+DEGREES = {"ra": (0, 360), "dec": (-90, 90)}
+
 _GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
 
 #: What h5py raises for damaged bytes, depending on where they are.
@@ -191,7 +194,7 @@ def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
         if not numeric or column.shape != ans.shape:
             raise DataError(f"'{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out.")
         columns[name] = column[:].astype(np.float64)
-    for name, low, high in (("ra", 0, 360), ("dec", -90, 90)):
+    for name, (low, high) in DEGREES.items():
         degrees = columns.get(name, np.empty(0))
         if np.any((degrees < low) | (degrees > high)):  # NaN is neither
             raise DataError(

@@ -146,7 +146,9 @@ def _tabulate(pairs: Sequence[_Pair]) -> pd.DataFrame:
     for pair in pairs:
         by_galaxies, by_seeds = pair.parts()
         only_first, only_second = pair.single.mean(axis=0).tolist()
-        exact = mcnemar([[0, pair.single[0, 0]], [pair.single[0, 1], 0]], exact=True).pvalue
+        exact = np.nan
+        if pair.seeds == 1:
+            exact = float(mcnemar([[0, pair.single[0, 0]], [pair.single[0, 1], 0]], exact=True).pvalue)
         rows.append(
             {
                 "first": pair.first,
@@ -159,7 +161,7 @@ def _tabulate(pairs: Sequence[_Pair]) -> pd.DataFrame:
                 "by_seeds": by_seeds,
                 "only_first": only_first,
                 "only_second": only_second,
-                "mcnemar": float(exact) if pair.seeds == 1 else np.nan,
+                "mcnemar": exact,
             }
         )
     return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ from galutils.data.image_files import Reading, describe_frame
 from galutils.predict.inputs import Block, gather, read_blocks, training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
-from galutils.study.features import Classifier, FeatureExtractor, open_features
+from galutils.study.features import Classifier, FeatureExtractor
 from galutils.study.runs import Run
 
 #: Training galaxies that an image is held against, at most; drawn by a seed.
@@ -33,6 +33,7 @@ class Prediction(NamedTuple):
     lower than that of 99% of the run's test galaxies.
     """
 
+    run: Run
     table: pd.DataFrame
     notes: list[str]  # what holds for many of them
     failures: list[str]  # a sentence for each file that could not be used
@@ -82,7 +83,7 @@ def classify(
         unknown += block.unknown
         tables.append(table)
     if not tables:
-        return Prediction(pd.DataFrame(), notes, failures)
+        return Prediction(run, pd.DataFrame(), notes, failures)
     table = pd.concat(tables, ignore_index=True)
     table.attrs["classes"] = run.classes
     if unknown and field:
@@ -94,7 +95,7 @@ def classify(
     unsure = table[run.columns].max(axis=1) < low
     for sign, rows in {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}.items():
         table.loc[rows, "warning"] = [f"{odd}; {sign}" if odd else sign for odd in table.loc[rows, "warning"]]
-    return Prediction(table, notes, failures, matched=field is not None and unknown < len(table))
+    return Prediction(run, table, notes, failures, matched=field is not None and unknown < len(table))
 
 
 def _look(
@@ -109,9 +110,8 @@ def _look(
 
 
 def extract_features(
-    run_dir: str | Path,
+    extractor: FeatureExtractor,
     inputs: list[str | Path],
-    device: str = "auto",
     reading: Reading | None = None,
     image_column: str | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
@@ -120,11 +120,9 @@ def extract_features(
     A table, one row per galaxy: ``path``, ``ra`` and ``dec`` in degrees, ``features``, an array (D,) float32 each, and
     of a run that learnt from labels the probability of each class; and a sentence for each file that could not be used.
     """
-    paths, run = gather(inputs, image_column), Run(run_dir)
+    paths, run = gather(inputs, image_column), extractor.run
     tables, failures = [], []
-    for block, features, probabilities in _look(
-        open_features(run, device), paths, reading, training_field(run), failures
-    ):
+    for block, features, probabilities in _look(extractor, paths, reading, training_field(run), failures):
         table = pd.DataFrame({"path": block.names, "features": list(features)})
         table[["ra", "dec"]] = block.places
         if probabilities is not None:

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
+from galutils.data.catalogue.tables import ENDINGS
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.image_files import Picture, PictureError, Reading, as_picture, is_hdf5, read_picture
 from galutils.data.pack import read_entry
@@ -20,17 +21,13 @@ from galutils.errors import GalutilsError
 from galutils.study.runs import Run
 
 #: Files that a folder is searched for; a file that is named may be called anything.
-SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".gif", ".bmp", ".jp2", ".avif",
-    ".fits", ".fit", ".fts", ".fits.gz", ".fits.fz", ".fits.bz2", ".h5", ".hdf5",
-)  # fmt: skip
+SUFFIXES = (*ENDINGS, ".jp2", ".avif", ".fits.bz2", ".h5", ".hdf5")
 
 #: Tables that name images, or hold them; so do FITS tables.
 TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".pq")
 
 #: Images in a block, and threads that read blocks ahead.
 BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
-
 
 #: What is read of a catalogue.
 ROLES = ("image", "pxscale", "ra", "dec")

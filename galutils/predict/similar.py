@@ -10,6 +10,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.data.image_files import PictureError, Reading
 from galutils.files import atomic_path
 from galutils.predict.classify import extract_features
+from galutils.predict.inputs import training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.report.figures.display import new_panels
 from galutils.study.features import open_features
@@ -28,6 +29,7 @@ class Similar(NamedTuple):
 
     table: pd.DataFrame
     galaxies: Galaxies  # that its rows are of
+    field: float | None  # arcsec that their images span, and the given ones were cut or filled up to
     failures: list[str]  # a sentence for each file that could not be used
 
 
@@ -45,11 +47,12 @@ def find_similar(
     what was named, cannot be used, or the run's data are not at hand (``data_path``, if they moved).
     """
     run = Run(run_dir)
-    seen, failures = extract_features(run_dir, images, device, reading)
+    extractor, field = open_features(run, device), training_field(run)
+    seen, failures = extract_features(extractor, images, reading)
     galaxies = run.galaxies(data_path)
-    likeness = measure_likeness(open_features(run, device), galaxies, np.arange(len(galaxies)))
     if seen.empty:
-        return Similar(seen, galaxies, failures)
+        return Similar(seen, galaxies, field, failures)
+    likeness = measure_likeness(extractor, galaxies, np.arange(len(galaxies)))
     distances, rows = (found.ravel() for found in likeness.nearest(np.stack(seen["features"]), count))
     names = np.array(galaxies.classes)[galaxies.labels[rows]]
     near = np.repeat(seen["path"], len(rows) // len(seen)).to_numpy()
@@ -57,7 +60,7 @@ def find_similar(
     for name in ("ra", "dec"):
         if (degrees := getattr(galaxies, name)) is not None:
             table[name] = degrees[rows]
-    return Similar(table, galaxies, failures)
+    return Similar(table, galaxies, field, failures)
 
 
 def check_format(path: str | Path) -> None:

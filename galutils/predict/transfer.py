@@ -41,7 +41,7 @@ def transfer(runs: pd.DataFrame, path: str | Path, device: str = "auto") -> Tran
         notes += [note for note in [*said, *found.notes] if note not in notes]
         estimated = estimate([own]).loc["accuracy"]
         labels, values = _home(run, matching, run.predictions)
-        trained = np.bincount(matching.ours[run.train_labels()], minlength=len(matching.names)).astype(float)
+        trained = np.bincount(matching.ours, run.metrics["trained_classes"], len(matching.names))
         _, shifted = correct_label_shift(own.probabilities, trained)
         row = {
             "at_home": np.mean(values.argmax(axis=1) == labels),

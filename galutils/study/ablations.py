@@ -72,12 +72,12 @@ def compare_with_base(runs: pd.DataFrame, ablations: pd.DataFrame, family: pd.Da
     ``difference_high``, simultaneous with all others of the family, ``verdict`` and ``told``, which a single seed
     cannot give.
     """
-    names, compared = name_ablations(runs, ablations), family.set_index(["first", "second"])
-    groups, rows = dict(list(ablations.groupby(["base", "parameter", "value"], sort=False))), []
-    for own, (base, title) in names.items():
+    graded, compared = grade_ablations(runs, ablations), family.set_index(["first", "second"])
+    rows = []
+    for own, (base, title) in name_ablations(runs, ablations).items():
         if (base, title) not in compared.index:
             continue
-        found, after = compared.loc[(base, title)], _graded(groups[own])
+        found, after = compared.loc[(base, title)], graded[title]
         before = _graded(runs[runs["experiment"] == own[0]])
         shared = [run.correct.mean() for seed, run in before.items() if seed in after]
         alone = {"verdict": ONE_SEED, "told": ONE_SEED} if found["seeds"] == 1 else {}

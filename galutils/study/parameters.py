@@ -49,14 +49,7 @@ def check_parameters(notebook: str | Path, parameters: dict) -> None:
         # A text may be a number (frozen_convs: three-blocks, or 4), a number with a point may have none.
         fitting = {bool: (bool,), int: (int,), float: (int, float), str: (str, int), list: (list,)}[kind]
         if not isinstance(value, fitting) or (isinstance(value, bool) and kind is not bool):
-            wanted = {
-                bool: "true or false",
-                int: "a whole number",
-                float: "a number such as 1.0e-3",
-                str: "a text",
-                list: "a list",
-            }
-            raise StudyError(f"{Path(notebook).name}: {name} is {value!r}; give {wanted[kind]}.")
+            raise StudyError(f"{Path(notebook).name}: {name} is {value!r}; give {_KINDS[kind]}.")
         if name == "device" and value not in DEVICES:
             raise StudyError(f"{Path(notebook).name}: device is {value!r}; choose {', '.join(DEVICES)}.")
         if name == "device" and value == "cuda" and not find_gpus():

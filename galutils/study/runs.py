@@ -122,10 +122,6 @@ class Run:
                 raise ValueError(f"column {empty.idxmax()} is missing or has gaps")
             return table
 
-    def train_labels(self) -> np.ndarray:
-        """(n,) int64 classes of the galaxies that it was trained on, in proportion; from the counts that it noted."""
-        return np.repeat(np.arange(len(self.classes)), self.metrics["trained_classes"])
-
     @cached_property
     def preprocessing(self):
         """The :class:`galutils.models.embedding.Preprocessing` of a clustering's images."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from galutils.data.catalogue.tables import ENDINGS, CatalogueError, Folders, Table, as_text, listed, open_table
+from galutils.data.galaxies import DEGREES
 
 #: What a column may be called to be taken for what it is, in lower case.
 _CALLED = {
@@ -26,7 +27,6 @@ _CALLED = {
     "pxscale": "pxscale pixscale pixel_scale",
 }
 _CALLED = {role: names.split() for role, names in _CALLED.items()}
-_DEGREES = {"ra": (0, 360), "dec": (-90, 90)}
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Catalogue:
             elif role in ("label", "class_name"):
                 out[role] = [as_text(cell) for cell in block[column]]
             else:
-                out[role] = self._as_numbers(block[column], *_DEGREES.get(role, (-np.inf, np.inf)))
+                out[role] = self._as_numbers(block[column], *DEGREES.get(role, (-np.inf, np.inf)))
         out |= {column: self._as_numbers(block[column], 0, 1) for column in self.votes if "votes" in roles}
         return pd.DataFrame(
             {name: pd.Series(cells, block.index, getattr(cells, "dtype", object)) for name, cells in out.items()}

@@ -7,6 +7,7 @@ Here is what a file holds; what its columns mean is settled in :mod:`galutils.da
 import gzip
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -52,18 +53,18 @@ def _stepwise(reader: Iterator, guard) -> Iterator:
         yield item
 
 
-class Table:
+class Table(ABC):
     """Rows of a source: ``columns`` it has, and ``blocks`` of some of them as data frames."""
 
     path: Path
     columns: list[str]
     simulated = False  # whether the source says that its galaxies are
 
+    @abstractmethod
     def blocks(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
         """All rows, at most so many at a time."""
-        raise NotImplementedError
 
-    def check(self, columns: list[str]) -> None:
+    def check(self, columns: list[str]) -> None:  # noqa: B027, most sources have nothing to refuse
         """Refuse columns, of which the first is the image, that do not go together."""
 
     def sample(self, columns: list[str], rows: int) -> Iterator[pd.DataFrame]:

@@ -41,10 +41,10 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, **chan
         run_dir / "metrics.json",
         {
             "format": FORMAT, "experiment": experiment, "classes": GALAXY10,
-            "data": {"sha256": "0" * 64, "file": "sky.h5", "too_few": []},
+            "data": {"sha256": "0" * 64, "file": "sky.h5"},
             "settings": {"seed": seed}, "model": {}, "weights": weights,
             "scores": {"accuracy": right / n_test, "roc_auc": 0.5, "macro_f1": 0.5}, "rows": {"test": n_test},
-            "parameters": 10, "trained_parameters": 10, "multiply_adds": 20,
+            "parameters": 10, "trained_parameters": 10, "trained_classes": [1] * 10, "multiply_adds": 20,
             "timing": {
                 "setup_seconds": 1.0, "train_seconds": 1.0, "train_images_per_second": 1.0,
                 "predict_images_per_second": 1.0,

@@ -172,7 +172,9 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
     data, stand_in, random, small = set(), set(), set(), {}
     for run in runs["run"]:
         source, weights = run.metrics["data"], run.metrics["weights"] or {}
-        small |= dict.fromkeys(source["too_few"])
+        if run.supervised:
+            counted = zip(run.classes, run.metrics["trained_classes"], strict=True)
+            small |= dict.fromkeys(name for name, count in counted if not count)
         if source["simulated"]:
             data.add("simulated galaxies")
         elif source["sha256"] == GALAXY10_SHA256:

@@ -6,8 +6,6 @@ import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
-
 from galutils.data.galaxies import Galaxies
 
 
@@ -58,14 +56,12 @@ def git_commit() -> str:
 
 
 def describe_data(galaxies: Galaxies) -> dict:
-    """Name, checksum, size and kind of a data file, and its classes of fewer than two galaxies."""
-    counts = np.bincount(galaxies.labels, minlength=len(galaxies.classes))
+    """Name, checksum, size and kind of a data file."""
     return {
         "file": galaxies.path.name,
         "sha256": galaxies.sha256,
         "rows": len(galaxies),
         "image_size": galaxies.image_size,
         "field": galaxies.field,
-        "too_few": [name for name, count in zip(galaxies.classes, counts, strict=True) if count < 2],
         "simulated": galaxies.simulated,
     }

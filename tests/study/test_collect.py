@@ -45,7 +45,7 @@ def test_the_papers_order_comes_first_and_unknown_experiments_have_their_name(tm
 
 
 def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
-    data = {"simulated": False, "sha256": "1" * 64, "rows": 1000, "file": "own.h5", "too_few": []}
+    data = {"simulated": False, "sha256": "1" * 64, "rows": 1000, "file": "own.h5"}
     stand_in = {"source": "vgg16.safetensors", "stand_in": "of another"}
     for name, weights in (("vgg11_deep", {"source": "random"}), ("vgg11_shallow", stand_in)):
         write_run(tmp_path, name, 0, 20, weights, data=data, model={"arch": "vgg16"})
@@ -80,7 +80,7 @@ def test_collapsed_runs_are_marked_warned_of_and_left_out(tmp_path):
     ]
     assert table["collapsed"].tolist() == [True, True, False]
     assert collect.sound_runs(table)["seed"].tolist() == [1]
-    data = {"simulated": True, "sha256": "0" * 64, "rows": 40, "file": "sky.h5", "too_few": []}
+    data = {"simulated": True, "sha256": "0" * 64, "rows": 40, "file": "sky.h5"}
     for run in table["run"]:
         run.metrics["data"] = data
     assert collect.describe_sources(table)[1][-1] == (
@@ -185,3 +185,11 @@ def test_a_damaged_table_is_named(tmp_path, name):
     assert str(told.value) == (
         f"{run.directory}: {name}.csv cannot be read (column {column} is missing or has gaps); {AGAIN}"
     )
+
+
+def test_a_class_that_was_not_trained_is_told_of(tmp_path):
+    """Also where it has galaxies, but they are copies of one, or blank."""
+    data = {"simulated": False, "sha256": "1" * 64, "rows": 40, "file": "own.h5"}
+    write_run(tmp_path, "custom_cnn", 0, 20, data=data, trained_classes=[1] * 8 + [0, 0])
+    said = collect.describe_sources(collect.collect_runs(tmp_path))[1]
+    assert "Left out for want of galaxies: Edge-on without bulge; Edge-on with bulge." in said

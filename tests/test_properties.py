@@ -2,15 +2,18 @@
 
 import h5py
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy.optimize import linear_sum_assignment
 
-from galutils.clustering.scores import apply_match, match_clusters, matched_accuracy
+from galutils.clustering.null import in_proportion
+from galutils.clustering.scores import count_pairs, match_table, one_hot, score_table
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
+from galutils.evaluation.metrics import macro_roc_auc
 
 FILES = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -61,7 +64,7 @@ def test_damaged_bytes_never_give_a_traceback(tmp_path, simulated_path, damage, 
     read_or_refuse(path)
 
 
-CLUSTERINGS = st.integers(1, 40).flatmap(
+CLUSTERINGS = st.integers(12, 40).flatmap(
     lambda n: st.tuples(
         npst.arrays(np.int64, n, elements=st.integers(0, 4)), npst.arrays(np.int64, n, elements=st.integers(-1, 7))
     )
@@ -69,17 +72,29 @@ CLUSTERINGS = st.integers(1, 40).flatmap(
 
 
 @settings(deadline=None)
-@given(CLUSTERINGS)
-def test_matching_is_one_to_one_and_the_best(pair):
+@given(CLUSTERINGS, st.booleans())
+def test_matching_is_the_best_and_a_table_has_the_scores_of_its_rows(pair, many_to_one):
     labels, clusters = pair
-    match = match_clusters(labels, clusters, 5)
-    used = match[match >= 0]
-    assert len(set(used)) == len(used)
-    accuracy = np.mean(apply_match(match, clusters) == labels)
-    assert accuracy == matched_accuracy(labels, clusters, 5)
+    labels[:5] = range(5)
+    table = count_pairs(labels, clusters, 5)
     counts = np.array([[np.sum((clusters == k) & (labels == c)) for c in range(5)] for k in range(8)])
-    assert accuracy == counts[linear_sum_assignment(-counts)].sum() / len(labels)
-    assert accuracy <= matched_accuracy(labels, clusters, 5, many_to_one=True)
+    assert np.array_equal(table[:-1], counts[: len(table) - 1])
+    match = match_table(table, many_to_one)
+    used, predicted = match[match >= 0], match[clusters]
+    assert many_to_one or len(set(used)) == len(used)
+    right = counts.max(1) if many_to_one else counts[linear_sum_assignment(-counts)]
+    assert np.sum(predicted == labels) == right.sum()
+    assert score_table(table, match) == pytest.approx(
+        (right.sum() / len(labels), macro_roc_auc(labels, one_hot(predicted, 5)))
+    )
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20_000), npst.arrays(float, st.integers(1, 12), elements=st.floats(0.01, 1)))
+def test_proportions_are_kept_and_nothing_is_lost(total, counts):
+    parts = in_proportion(total, counts)
+    assert parts.sum() == total
+    assert np.abs(parts - counts / counts.sum() * total).max() <= 1
 
 
 @FILES

@@ -16,6 +16,7 @@ from galutils.evaluation.bootstrap import wilson
 #: What accuracy and ROC AUC of the paper's sixth row can at most have more than those of its fifth, by rounding.
 PAPER_CHANGES = (-0.01, 0.01), (0.0, 0.002)
 _REPORTED = "frozen transformer"
+_FULL = ("accuracy_full", "roc_auc_full")
 
 
 def collect_cases(
@@ -41,9 +42,6 @@ def collect_cases(
         full = np.array([score_tables(project(counts, own), own).mean(axis=0) for counts, own in tables])
         table, kept = table.assign(accuracy_full=full[:, 0], roc_auc_full=full[:, 1]), [*kept, *_FULL]
     return table[kept]
-
-
-_FULL = ("accuracy_full", "roc_auc_full")
 
 
 def add_faults(cases: pd.DataFrame, faults: pd.DataFrame, full: pd.DataFrame | None) -> pd.DataFrame:
@@ -194,11 +192,6 @@ def describe_plane(plane: pd.DataFrame) -> list[str]:
     return [*sentences, f"If it scored all {largest:,}, {follows}."]
 
 
-def _list(names) -> str:
-    names = list(names)
-    return "; ".join(names) if names else "none"
-
-
 def describe_cases(cases: pd.DataFrame, plane: pd.DataFrame) -> list[str]:
     """Which cases, taken to the full set, have the paper's pair, or are the nearest; and what the faults get there."""
     full = cases[list(_FULL)].set_axis(list(SCORES), axis=1)
@@ -235,9 +228,9 @@ def describe_readings(readings: pd.DataFrame, beside_the_paper: bool) -> list[st
         return sentences
     (low, high), (least, most) = PAPER_CHANGES
     alike = readings["change"].between(low, high, "neither") & readings["auc_change"].between(least, most, "neither")
+    named = ["; ".join(readings.index[chosen]) or "none" for chosen in (alike, ~alike)]
     return [
         *sentences,
         f"The paper's sixth row has less than {100 * high:.0f} point more or less accuracy than its fifth, and a "
-        f"ROC AUC that is higher by less than {most:.3f}. So it is here with: {_list(readings.index[alike])}. It is "
-        f"not with: {_list(readings.index[~alike])}.",
+        f"ROC AUC that is higher by less than {most:.3f}. So it is here with: {named[0]}. It is not with: {named[1]}.",
     ]

@@ -6,53 +6,35 @@ the table of each clustering, see :func:`galutils.clustering.scores.count_pairs`
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
 from scipy import linalg, stats
 
-from galutils.clustering.methods import (
-    METHODS,
-    Clustering,
-    cluster,
-    kmeans,
-    kmeans_over_seeds,
-    predict_classes,
-    reduce_dimensions,
-    score_clustering,
-)
+from galutils.clustering import methods
 from galutils.clustering.null import null_accuracies, shuffle
-from galutils.clustering.scores import count_classes, count_pairs, match_table, score_table
+from galutils.clustering.scores import count_classes, match_table, one_hot, score_table
 from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import galaxy_draws, weighted_roc_auc
 from galutils.evaluation.metrics import macro_roc_auc
 
-#: Classifiers of :func:`probe`.
-PROBES = ("knn", "linear")
 
-
-def compare_clusterers(
-    features: np.ndarray,
-    labels: np.ndarray,
-    methods: Sequence[str] = METHODS,
-    over_clustering: Sequence[int] = (2, 5),
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Every method with a cluster for each class, and k-means with more of them, on the same features.
+def compare_clusterers(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
+    """Every method with a cluster for each class, and k-means with two and five times as many, on the same features.
 
     As many clusters as classes are matched one-to-one. More of them (also where HDBSCAN finds more) are matched
     many-to-one, for which chance is higher: ``chance`` is the mean accuracy under permuted labels.
-    ``noise`` is the share of rows without a cluster. over_clustering: how many times as many clusters as classes.
+    ``noise`` is the share of rows without a cluster.
     """
     rows, classes = [], count_classes(labels)
-    more = [("kmeans", classes * times) for times in over_clustering if classes * times < len(labels)]
-    for method, count in [(method, classes) for method in methods] + more:
+    more = [("kmeans", times * classes) for times in (2, 5) if times * classes < len(labels)]
+    for method, count in [(method, classes) for method in methods.METHODS] + more:
         started = time.perf_counter()
-        found = cluster(features, method, count, seed)
+        found = methods.cluster(features, method, count, seed)
         seconds = time.perf_counter() - started
         many = found.count > classes
-        scores = score_clustering(found, labels, many_to_one=many)
+        scores = methods.score_clustering(found, labels, many_to_one=many)
         rows.append(
             {
                 "method": method,
@@ -63,31 +45,23 @@ def compare_clusterers(
                 **{name: scores[name] for name in ("macro_f1", "nmi", "ami", "ari", "roc_auc_hard")},
                 "noise": float(np.mean(found.clusters < 0)),
                 "seconds": seconds,
-                "counts": counts_of(found, labels),
+                "counts": methods.counts_of(found, labels),
             }
         )
     return pd.DataFrame(rows)
 
 
-def probe(
-    features: np.ndarray,
-    labels: np.ndarray,
-    kind: str = "linear",
-    folds: int = 5,
-    groups: np.ndarray | None = None,
-    neighbors: int = 10,
-) -> np.ndarray:
-    """Accuracies (folds,) of a classifier on an embedding by cross-validation: is the class in there at all?
+def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """Accuracies of classifiers on embeddings of the same rows, by five-fold cross-validation: are the classes there?
+
+    A column for each case; rows by ``kind`` and ``fold``. "knn" are the ten nearest rows (Euclidean, equal votes),
+    "linear" is logistic regression on standardised features. Classes with fewer than five rows are left out.
 
     Args:
-        kind: "linear": logistic regression on standardised features; "knn": the ``neighbors`` nearest rows
-            (Euclidean, equal votes).
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
 
-    Classes with fewer rows than there are folds are left out.
-
     Raises:
-        GalutilsError: unknown kind, or fewer than two classes have as many rows as there are folds.
+        GalutilsError: fewer than two classes have five rows.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
@@ -95,32 +69,20 @@ def probe(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    models = {
-        "linear": make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)),
-        "knn": KNeighborsClassifier(neighbors),
-    }
-    if kind not in models:
-        raise GalutilsError(f"kind is '{kind}'; choose linear or knn.")
-    groups = np.arange(len(labels)) if groups is None else groups
-    kept = np.bincount(labels)[labels] >= folds
+    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    probes = {"knn": KNeighborsClassifier(10), "linear": linear}
+    kept = np.bincount(labels)[labels] >= 5
     if len(np.unique(labels[kept])) < 2:
-        raise GalutilsError(f"Fewer than two classes have {folds} rows or more; a probe has nothing to tell apart.")
-    features, labels, groups = features[kept], labels[kept], groups[kept]
-    cut = StratifiedGroupKFold(folds, shuffle=True, random_state=0)
-    return cross_val_score(models[kind], features, labels, groups=groups, cv=cut, error_score="raise")
-
-
-def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """Accuracies of :func:`probe` on several embeddings of the same rows, on the same five folds.
-
-    A column for each case; rows, by ``kind`` and ``fold``, of each of :data:`PROBES`.
-    """
+        raise GalutilsError("Fewer than two classes have 5 rows or more; a probe has nothing to tell apart.")
+    given = {
+        "y": labels[kept], "groups": groups[kept], "cv": StratifiedGroupKFold(5, shuffle=True, random_state=0),
+        "error_score": "raise",
+    }  # fmt: skip
     columns = {
-        case: np.concatenate([probe(embedding, labels, kind, groups=groups) for kind in PROBES])
+        case: np.concatenate([cross_val_score(model, embedding[kept], **given) for model in probes.values()])
         for case, embedding in cases.items()
     }
-    folds = len(next(iter(columns.values()))) // len(PROBES)
-    return pd.DataFrame(columns, pd.MultiIndex.from_product([PROBES, range(folds)], names=["kind", "fold"]))
+    return pd.DataFrame(columns, pd.MultiIndex.from_product([probes, range(5)], names=["kind", "fold"]))
 
 
 def fold_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -142,15 +104,15 @@ def assess_clusters(
 
     Scores are those of the seed with the lowest inertia; ``accuracy_std`` is taken over the seeds.
     """
-    features = reduce_dimensions(embedding, variance)
-    table, best = kmeans_over_seeds(features, labels, seeds=seeds)
+    features = methods.reduce_dimensions(embedding, variance)
+    table, best = methods.kmeans_over_seeds(features, labels, seeds=seeds)
     reported = table[table["reported"]].iloc[0]
     return {
         "components": features.shape[1],
         "accuracy": reported["accuracy"],
         "accuracy_std": float(table["accuracy"].std(ddof=0)),
         **reported[["nmi", "ami", "roc_auc_hard", "roc_auc_soft"]].to_dict(),
-        "counts": counts_of(best, labels),
+        "counts": methods.counts_of(best, labels),
     }
 
 
@@ -168,40 +130,33 @@ def assess_all(
     }
 
 
-def assess_dimensions(embedding: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
-    """:func:`assess_clusters` of the first 2, 5, ... 200 components alone, as far as there are so many."""
-    kept = [d for d in (2, 5, 10, 20, 50, 100, 200) if d < min(embedding.shape)]
-    names = [f"first {d} components" for d in kept]
-    return pd.DataFrame([assess_clusters(embedding, labels, d) for d in kept], names)
-
-
-def compare_seeds(features: np.ndarray, labels: np.ndarray, seeds: Sequence[int] = range(10)) -> pd.DataFrame:
-    """k-means with ten starts and with one: of so many seeds the one with the lowest inertia, the median, the worst.
+def compare_seeds(features: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+    """k-means with ten starts and with one: of ten seeds the one with the lowest inertia, the median, the worst.
 
     Median and worst are by accuracy, which nobody knows who has no labels; the lowest inertia is what is reported.
     scikit-learn's default was ten starts before version 1.4 and is one since.
     """
     rows = {}
     for n_init, word in ((10, "ten starts"), (1, "one start")):
-        found = [kmeans(features, count_classes(labels), seed, n_init) for seed in seeds]
-        scores = pd.DataFrame([score_clustering(own, labels) for own in found])
+        found = [methods.kmeans(features, count_classes(labels), seed, n_init) for seed in range(10)]
+        scores = pd.DataFrame([methods.score_clustering(own, labels) for own in found])
         order = scores["accuracy"].argsort(kind="stable").to_numpy()
         lowest = int(np.argmin([own.inertia for own in found]))
         chosen = {"lowest inertia": lowest, "median seed": order[len(order) // 2], "worst seed": order[0]}
         for name, place in chosen.items():
             kept = scores.loc[place, ["accuracy", "nmi", "ami", "roc_auc_hard"]].to_dict()
-            rows[f"{word}, {name}"] = {**kept, "counts": counts_of(found[place], labels)}
+            rows[f"{word}, {name}"] = {**kept, "counts": methods.counts_of(found[place], labels)}
     return pd.DataFrame(list(rows.values()), list(rows))
 
 
-def soft_gain(clustering: Clustering, labels: np.ndarray, groups: np.ndarray, draws: int = 200) -> dict[str, float]:
+def soft_gain(clustering: methods.Clustering, labels: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """ROC AUC from ``soft`` and from ``hard`` assignments, and how far the first is above: ``gain``, ``low``, ``high``.
 
     The 95% interval is that of the bootstrap, both on the same galaxies. groups: (N,) int, of rows of one galaxy.
     """
-    predicted, soft = predict_classes(clustering, labels)
-    hard = np.equal.outer(predicted, np.arange(soft.shape[1])).astype(float)
-    (weights,) = galaxy_draws([groups], draws)
+    predicted, soft = methods.predict_classes(clustering, labels)
+    hard = one_hot(predicted, soft.shape[1])
+    (weights,) = galaxy_draws([groups], 200)
     gains = weighted_roc_auc(labels, soft, weights) - weighted_roc_auc(labels, hard, weights)
     low, high = np.nanquantile(gains, (0.025, 0.975))
     found = {"soft": macro_roc_auc(labels, soft), "hard": macro_roc_auc(labels, hard)}
@@ -236,31 +191,16 @@ def evaluation_faults(tables: np.ndarray, seed: int = 0) -> pd.DataFrame:
     return grouped.mean().assign(accuracy_low=low, accuracy_high=high).reset_index()
 
 
-def counts_of(clustering: Clustering, labels: np.ndarray) -> np.ndarray:
-    """The table (K + 1, C) of a clustering; see :func:`galutils.clustering.scores.count_pairs`."""
-    return count_pairs(labels, clustering.clusters, count_classes(labels), clustering.count)
+def drift(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
+    """How far two embeddings of the same rows are apart: ``cka``, ``median_angle`` and ``largest_angle``.
 
-
-def linear_cka(first: np.ndarray, second: np.ndarray) -> float:
-    """Linear centred kernel alignment of two embeddings of the same rows (Kornblith et al. 2019, section 3).
-
-    One if they differ by rotation, shift and scale alone; near zero if they have nothing in common.
+    Linear centred kernel alignment (Kornblith et al. 2019, section 3) is one if they differ by rotation, shift and
+    scale alone; near zero if they have nothing in common. The principal angles (degrees from 0 to 90) are those between
+    the subspaces that the scores of the ten leading components span, one number per row: PCA and k-means see these
+    alone, and a mere rotation of an embedding leaves them as they are.
     """
     x, y = (e.astype(np.float64) - e.mean(axis=0, dtype=np.float64) for e in (first, second))
-    return float(np.sum((y.T @ x) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)))
-
-
-def subspace_angles(first: np.ndarray, second: np.ndarray, dimensions: int = 10) -> np.ndarray:
-    """Principal angles between what the leading components of two embeddings say about the same rows.
-
-    The subspaces are spanned by the components' scores, one number per row: PCA and k-means see these alone,
-    and a mere rotation of an embedding leaves them as they are. (dimensions,) degrees from 0 to 90, increasing.
-    """
-    scores = [reduce_dimensions(embedding, dimensions).astype(np.float64) for embedding in (first, second)]
-    return np.degrees(linalg.subspace_angles(*scores))[::-1]
-
-
-def drift(first: np.ndarray, second: np.ndarray) -> dict:
-    """How far two embeddings of the same rows are apart: ``cka``, ``median_angle`` and ``largest_angle`` (degrees)."""
-    angles = subspace_angles(first, second)
-    return {"cka": linear_cka(first, second), "median_angle": np.median(angles), "largest_angle": angles.max()}
+    cka = np.sum((y.T @ x) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
+    scores = [methods.reduce_dimensions(embedding, 10).astype(np.float64) for embedding in (first, second)]
+    angles = np.degrees(linalg.subspace_angles(*scores))
+    return {"cka": float(cka), "median_angle": np.median(angles), "largest_angle": angles.max()}

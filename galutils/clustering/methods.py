@@ -10,23 +10,19 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
-from sklearn.metrics import euclidean_distances
+from sklearn import metrics as sk
 
-from galutils.clustering.scores import (
-    apply_match,
-    class_memberships,
-    cluster_scores,
-    count_classes,
-    match_clusters,
-    one_hot,
-)
+from galutils.clustering.scores import count_classes, count_pairs, match_table, one_hot
 from galutils.errors import GalutilsError
+from galutils.evaluation.metrics import class_recall, macro_roc_auc
 
 #: Clusterers that :func:`cluster` knows.
 METHODS = ("kmeans", "gmm", "spherical", "ward", "spectral", "hdbscan")
 
 #: Above this number of rows, Ward joins near neighbours only: all distances would not fit into memory.
 _WARD_ROWS = 10_000
+#: Of how many rows, drawn with a fixed seed, the silhouette is taken: its cost is quadratic.
+_SILHOUETTE_ROWS = 2000
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ def memberships(features: np.ndarray, centers: np.ndarray, clusters: np.ndarray)
     The posterior of the mixture that k-means stands for: equally likely round Gaussians with one variance
     s², the mean squared distance to the own centre per dimension.
     """
-    squared = euclidean_distances(features.astype(np.float64), centers.astype(np.float64), squared=True)
+    squared = sk.euclidean_distances(features.astype(np.float64), centers.astype(np.float64), squared=True)
     variance = squared[np.arange(len(clusters)), clusters].mean() / features.shape[1]
     smallest = np.finfo(float).eps * squared.max() or 1.0  # where every row is a centre
     return softmax(-squared / (2 * max(variance, smallest)), axis=1)
@@ -114,8 +110,8 @@ def kmeans_over_seeds(
         clusters: as many as there are classes if None.
 
     Returns:
-        one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of
-        :func:`galutils.clustering.scores.cluster_scores` that are numbers; and the reported clustering.
+        one row per seed: ``seed``, ``inertia``, ``reported`` (bool), and the scores of :func:`score_clustering` that
+        are numbers; and the reported clustering.
     """
     clusters = clusters or count_classes(labels)
     found = {seed: kmeans(features, clusters, seed, n_init) for seed in seeds}
@@ -125,6 +121,11 @@ def kmeans_over_seeds(
     return pd.DataFrame(rows).join(scores.select_dtypes(float)), best
 
 
+def counts_of(clustering: Clustering, labels: np.ndarray, num_classes: int | None = None) -> np.ndarray:
+    """The table (K + 1, C) of a clustering; see :func:`galutils.clustering.scores.count_pairs`."""
+    return count_pairs(labels, clustering.clusters, num_classes or count_classes(labels), clustering.count)
+
+
 def score_clustering(
     clustering: Clustering,
     labels: np.ndarray,
@@ -132,24 +133,52 @@ def score_clustering(
     many_to_one: bool = False,
     num_classes: int | None = None,
 ) -> dict:
-    """:func:`galutils.clustering.scores.cluster_scores` of a clustering; the silhouette only with ``features``."""
-    given = {"soft": clustering.soft, "features": features, "many_to_one": many_to_one}
-    return cluster_scores(labels, clustering.clusters, num_classes or count_classes(labels), **given)
+    """The scores that every clustering reports.
+
+    Args:
+        features: (N, D) what was clustered, for the silhouette (Euclidean).
+        many_to_one: see :func:`galutils.clustering.scores.match_table`.
+
+    Returns:
+        after matching: ``accuracy``, ``macro_f1``, ``recall`` (list), ``roc_auc_hard`` (from one-hot predictions) and
+        ``roc_auc_soft`` (None without memberships); without it: ``nmi`` (arithmetic mean), ``ami``, ``ari`` and
+        ``silhouette`` (None without ``features`` or with one cluster); and ``matched``, the class of each cluster.
+    """
+    clusters, table = clustering.clusters, counts_of(clustering, labels, num_classes)
+    predicted, soft = predict_classes(clustering, labels, num_classes, many_to_one)
+    classes = np.arange(table.shape[1])
+    silhouette = None
+    if features is not None:
+        rows = np.random.default_rng(0).permutation(len(labels))[:_SILHOUETTE_ROWS]
+        if 2 <= len(np.unique(clusters[rows])) < len(rows):
+            silhouette = float(sk.silhouette_score(features[rows], clusters[rows]))
+    return {
+        "accuracy": float(np.mean(predicted == labels)),
+        "macro_f1": float(sk.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
+        "recall": class_recall(labels, predicted, len(classes)),
+        "roc_auc_hard": macro_roc_auc(labels, one_hot(predicted, len(classes))),
+        "roc_auc_soft": None if clustering.soft is None else macro_roc_auc(labels, soft),
+        "nmi": float(sk.normalized_mutual_info_score(labels, clusters)),
+        "ami": float(sk.adjusted_mutual_info_score(labels, clusters)),
+        "ari": float(sk.adjusted_rand_score(labels, clusters)),
+        "silhouette": silhouette,
+        "matched": match_table(table, many_to_one)[:-1].tolist(),
+    }
 
 
 def predict_classes(
-    clustering: Clustering, labels: np.ndarray, num_classes: int | None = None
+    clustering: Clustering, labels: np.ndarray, num_classes: int | None = None, many_to_one: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class of each row by one-to-one matching, (N,) int64, -1 where it has none, and its probabilities.
+    """Class of each row by matching, (N,) int64, -1 where it has none, and its probabilities (N, C) float64.
 
-    Those are (N, C) float64, soft where the clustering is, else 0 or 1.
+    Those are the memberships summed over the clusters of each class; 0 or 1 where the clustering has none.
     """
-    num_classes = num_classes or count_classes(labels)
-    match = match_clusters(labels, clustering.clusters, num_classes, clustering.count)
-    predicted = apply_match(match, clustering.clusters)
+    table = counts_of(clustering, labels, num_classes)
+    match, classes = match_table(table, many_to_one), table.shape[1]
+    predicted = match[clustering.clusters]
     if clustering.soft is None:
-        return predicted, one_hot(predicted, num_classes)
-    return predicted, class_memberships(match, clustering.soft, num_classes)
+        return predicted, one_hot(predicted, classes)
+    return predicted, clustering.soft @ one_hot(match[:-1], classes)
 
 
 def cluster(features: np.ndarray, method: str, clusters: int = 10, seed: int = 0) -> Clustering:

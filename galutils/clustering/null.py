@@ -66,16 +66,10 @@ def chance_plane(
     for name, own in shares.items():
         for size in sizes:
             classes, clusters = in_proportion(size, GALAXY10_COUNTS), in_proportion(size, own)
-            tables = random_table([*clusters, 0], classes).rvs(draws, random_state=seed)
-            rows.append({"shares": name, "galaxies": size, **_summary(score_tables(tables))})
-    return pd.DataFrame(rows)
-
-
-def _summary(scores: np.ndarray) -> dict[str, float]:
-    """Mean and central 95% of both scores (draws, 2)."""
-    low, high = np.quantile(scores, (0.025, 0.975), axis=0)
-    parts = {"": scores.mean(axis=0), "_low": low, "_high": high}
-    return {f"{name}{part}": float(values[i]) for part, values in parts.items() for i, name in enumerate(SCORES)}
+            scores = score_tables(random_table([*clusters, 0], classes).rvs(draws, random_state=seed))
+            rows.append([name, size, *scores.mean(axis=0), *np.quantile(scores, (0.025, 0.975), axis=0).ravel()])
+    parts = [f"{score}{part}" for part in ("", "_low", "_high") for score in SCORES]
+    return pd.DataFrame(rows, columns=["shares", "galaxies", *parts])
 
 
 def project(table: np.ndarray, many_to_one: bool = False, draws: int = 200, seed: int = 0) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from galutils.clustering.diagnostics import assess_clusters, assess_dimensions, drift
+from galutils.clustering.diagnostics import assess_clusters, drift
 from galutils.clustering.methods import reduce_dimensions
 from galutils.data.galaxies import Galaxies
 from galutils.models.attention import cls_attention, map_distance
@@ -66,10 +66,12 @@ def preparations(
 
 
 def assess_components(embedding: np.ndarray, labels: np.ndarray, variance: float) -> pd.DataFrame:
-    """:func:`assess_clusters` with components that are not centred, and with few and many of those that are."""
+    """:func:`assess_clusters` with components that are not centred, and with the first 2 to 200 of those that are."""
     # All components of what the first PCA left only turn the features, which changes no distance.
     plain = assess_clusters(reduce_dimensions(embedding, variance, centered=False), labels, 1.0)
-    return pd.concat([pd.DataFrame([plain], ["components not centred"]), assess_dimensions(embedding, labels)])
+    few = [count for count in (2, 5, 10, 20, 50, 100, 200) if count < min(embedding.shape)]
+    names = ["components not centred", *(f"first {count} components" for count in few)]
+    return pd.DataFrame([plain, *(assess_clusters(embedding, labels, count) for count in few)], names)
 
 
 def lost_adapters(adapted: Mapping[str, Backbone], frozen: Backbone) -> dict[str, Backbone]:

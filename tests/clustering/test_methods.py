@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 from fakes import blobs, refusal
 
-from galutils.clustering import methods, scores
+from galutils.clustering import methods
 from galutils.clustering.methods import METHODS, Clustering, cluster, kmeans, kmeans_over_seeds, score_clustering
-from galutils.clustering.scores import apply_match, cluster_scores, match_clusters, matched_accuracy, one_hot
-from galutils.evaluation.metrics import macro_roc_auc
+from galutils.clustering.scores import count_pairs, match_table, one_hot, score_table
 
 # Rows of each cluster (row) that have each class (column). Taking the largest entry of each row first would
 # give cluster 0 class 0 (5) and leave cluster 1 with class 1 (1): 6 in all. The other way round gives 4 + 4 = 8.
@@ -31,31 +30,32 @@ def unrolled(counts) -> tuple[np.ndarray, np.ndarray]:
     ids=["greed loses", "more clusters than classes", "an empty cluster"],
 )
 def test_matching_by_hand(counts, one_to_one, right, many_to_one, right_many):
-    labels, clusters = unrolled(counts)
-    classes = len(counts[0])
-    for many, match, accuracy in ((False, one_to_one, right), (True, many_to_one, right_many)):
-        assert match_clusters(labels, clusters, classes, many_to_one=many).tolist() == match
-        assert matched_accuracy(labels, clusters, classes, many_to_one=many) == pytest.approx(accuracy)
+    table = count_pairs(*unrolled(counts), len(counts[0]))
+    for many, classes, accuracy in ((False, one_to_one, right), (True, many_to_one, right_many)):
+        match = match_table(table, many)
+        assert match.tolist() == [*classes, -1]
+        assert score_table(table, match)[0] == pytest.approx(accuracy)
 
 
 def test_an_empty_cluster_at_the_end_is_known_by_the_number_of_clusters():
     labels, clusters = unrolled([[2, 1], [0, 3]])
-    assert match_clusters(labels, clusters, 2, num_clusters=3).tolist() == [0, 1, -1]
+    assert count_pairs(labels, clusters, 2, num_clusters=3).tolist() == [[2, 1], [0, 3], [0, 0], [0, 0]]
+    with pytest.raises(ValueError, match=r"5 labels do not go with 6 cluster numbers\."):
+        count_pairs(labels[1:], clusters, 2)
 
 
 def test_rows_without_a_cluster_are_wrong():
-    labels, clusters = np.array([0, 0, 1, 1]), np.array([0, -1, 1, -1])
-    assert apply_match(match_clusters(labels, clusters, 2), clusters).tolist() == [0, -1, 1, -1]
-    assert matched_accuracy(labels, clusters, 2) == 0.5
-    assert cluster_scores(labels, clusters, 2)["recall"] == [0.5, 0.5]
-    with pytest.raises(ValueError, match="not go with"):
-        match_clusters(labels, clusters[:3], 2)
+    labels, found = np.array([0, 0, 1, 1]), Clustering(np.array([0, -1, 1, -1]))
+    predicted, probabilities = methods.predict_classes(found, labels)
+    assert predicted.tolist() == [0, -1, 1, -1]
+    assert probabilities.tolist() == [[1, 0], [0, 0], [0, 1], [0, 0]]
+    scores = score_clustering(found, labels)
+    assert (scores["accuracy"], scores["recall"], scores["roc_auc_soft"]) == (0.5, [0.5, 0.5], None)
 
 
-def test_cluster_scores_by_hand():
+def test_scores_by_hand():
     labels, clusters = unrolled(GREEDY_LOSES)
-    soft = one_hot(clusters, 2) * 0.8 + 0.1
-    scores = cluster_scores(labels, clusters, 2, soft=soft)
+    scores = score_clustering(Clustering(clusters, one_hot(clusters, 2) * 0.8 + 0.1), labels)
     assert scores["accuracy"] == pytest.approx(8 / 14)
     # Class 0: 4 of 9 found, 4 of 5 right; class 1: 4 of 5 found, 4 of 9 right. Both F1 are 8 / 14.
     assert scores["recall"] == pytest.approx([4 / 9, 4 / 5])
@@ -63,24 +63,23 @@ def test_cluster_scores_by_hand():
     # From hard assignments, AUC is the mean of the two recalls.
     assert scores["roc_auc_hard"] == pytest.approx((4 / 9 + 4 / 5) / 2)
     assert scores["roc_auc_soft"] == pytest.approx(scores["roc_auc_hard"]), "only two values, in the same order"
-    assert scores["silhouette"] is None
-    assert scores["matched"] == [1, 0]
+    assert (scores["silhouette"], scores["matched"]) == (None, [1, 0])
 
 
 def test_perfect_and_useless_clusters():
     labels = np.repeat(np.arange(3), 4)
-    perfect = cluster_scores(labels, (labels + 1) % 3, 3, features=np.eye(3)[labels])
-    assert {perfect[name] for name in ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "silhouette")} == {
-        1.0
-    }
-    useless = cluster_scores(labels, np.zeros(12, int), 3, features=np.eye(3)[labels])
+    perfect = score_clustering(Clustering((labels + 1) % 3), labels, np.eye(3)[labels])
+    names = ("accuracy", "macro_f1", "nmi", "ami", "ari", "roc_auc_hard", "silhouette")
+    assert [perfect[name] for name in names] == [1] * 7
+    useless = score_clustering(Clustering(np.zeros(12, int)), labels, np.eye(3)[labels])
     assert useless["accuracy"] == pytest.approx(1 / 3)
-    assert useless["nmi"] == useless["ari"] == 0
-    assert useless["silhouette"] is None, "one cluster has none"
+    assert (useless["nmi"], useless["ari"], useless["silhouette"]) == (0, 0, None), "one cluster has no silhouette"
 
 
 def test_memberships_of_classes_are_sums():
-    assert scores.class_memberships(np.array([1, -1, 1]), np.array([[0.2, 0.3, 0.5]]), 2).tolist() == [[0, 0.7]]
+    soft = np.array([[0.2, 0.3, 0.5], [0.1, 0.8, 0.1]])
+    _, found = methods.predict_classes(Clustering(np.array([2, 1]), soft), np.array([1, 1]), 2, many_to_one=True)
+    assert found.tolist() == pytest.approx(np.array([[0, 0.8], [0, 0.9]]))
 
 
 def test_pca_keeps_the_variance_asked_for():
@@ -122,8 +121,7 @@ def test_the_reported_seed_has_the_lowest_inertia():
     table, best = kmeans_over_seeds(features, labels, seeds=range(5), n_init=1)
     assert table["seed"].tolist() == list(range(5))
     assert table["inertia"].nunique() > 1, "this case would show nothing"
-    assert table["reported"].sum() == 1
-    reported = table[table["reported"]].iloc[0]
+    (reported,) = table[table["reported"]].to_dict("records")
     assert reported["inertia"] == table["inertia"].min() == best.inertia
     assert reported["accuracy"] == score_clustering(best, labels)["accuracy"]
     again = kmeans(features, seed=int(reported["seed"]), n_init=1)
@@ -137,11 +135,10 @@ def test_the_reported_seed_has_the_lowest_inertia():
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_finds_separate_blobs(method):
     features, labels = blobs()
-    found = cluster(features, method)
-    assert found.clusters.shape == (300,)
-    assert found.clusters.dtype == np.int64
+    found, again = (cluster(features, method) for _ in range(2))
+    assert (found.clusters.shape, found.clusters.dtype, found.count) == ((300,), np.int64, 10)
+    assert np.array_equal(again.clusters, found.clusters)
     scores = score_clustering(found, labels, features)
-    assert found.count == 10
     assert scores["accuracy"] > (0.9 if method == "hdbscan" else 0.999)  # hdbscan leaves edges as noise
     assert scores["silhouette"] > 0.6
     if found.soft is not None:
@@ -149,8 +146,6 @@ def test_every_method_finds_separate_blobs(method):
         assert found.soft.sum(axis=1) == pytest.approx(np.ones(300))
         assert np.mean(found.soft.argmax(axis=1) == found.clusters) > 0.99
         assert scores["roc_auc_soft"] > 0.999
-    again = cluster(features, method)
-    assert np.array_equal(again.clusters, found.clusters)
 
 
 def test_spherical_kmeans_looks_at_directions_alone():
@@ -168,25 +163,14 @@ def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
     assert score_clustering(found, labels)["accuracy"] > 0.999
 
 
-def test_predictions_follow_the_matching():
-    features, labels = blobs()
-    predicted, probabilities = methods.predict_classes(kmeans(features), labels)
-    assert np.array_equal(predicted, labels)
-    assert probabilities.sum(axis=1) == pytest.approx(np.ones(300))
-    assert np.array_equal(probabilities.argmax(axis=1), labels)
-    noise = Clustering(np.where(np.arange(300) < 10, -1, labels))
-    predicted, probabilities = methods.predict_classes(noise, labels)
-    assert predicted[:10].tolist() == [-1] * 10
-    assert probabilities[:10].sum() == 0
-    assert macro_roc_auc(labels, probabilities) > 0.9
-
-
 SHARE = "give a share above 0 and up to 1.0, or a number of components."
 FEATURES = np.eye(4)
+NO_SOFT = "This clustering has no memberships; use kmeans, gmm or spherical."
 REFUSED = [
     ("method is 'dbscan'; choose kmeans, gmm, spherical, ward, spectral, hdbscan.", cluster, (FEATURES, "dbscan", 2)),
     ("4 rows cannot be put into 10 clusters; set clusters to fewer.", cluster, (FEATURES, "ward", 10)),
     ("4 rows cannot be put into 10 clusters; set clusters to fewer.", kmeans_over_seeds, (FEATURES, np.arange(4), 10)),
+    (NO_SOFT, Clustering(np.arange(4)).typical_rows, (1,)),
     (f"variance is 0; {SHARE}", methods.reduce_dimensions, (FEATURES, 0)),
     (f"variance is 1.5; {SHARE}", methods.reduce_dimensions, (FEATURES, 1.5)),
 ]

@@ -1,14 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as npst
 
 from galutils.clustering.null import (
     PAPER_BOX,
     chance_plane,
-    in_proportion,
     inside_box,
     is_paper,
     null_accuracies,
@@ -17,36 +13,11 @@ from galutils.clustering.null import (
     shuffle,
     within_chance,
 )
-from galutils.clustering.scores import (
-    apply_match,
-    cluster_scores,
-    count_pairs,
-    match_clusters,
-    match_table,
-    score_table,
-)
+from galutils.clustering.scores import count_pairs
 from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
 
 #: Shares of clusters as k-means finds them, from large to small.
 SHARES = np.array([22, 19, 15, 12, 9, 8, 6, 5, 3, 1]) / 100
-PAIRS = st.integers(12, 60).flatmap(
-    lambda n: st.tuples(
-        npst.arrays(np.int64, n, elements=st.integers(0, 4)), npst.arrays(np.int64, n, elements=st.integers(-1, 6))
-    )
-)
-
-
-@settings(deadline=None)
-@given(PAIRS, st.booleans())
-def test_a_table_has_the_scores_of_its_rows(pair, many):
-    labels, clusters = pair
-    labels[:5] = range(5)
-    found = cluster_scores(labels, clusters, 5, many_to_one=many)
-    table = count_pairs(labels, clusters, 5)
-    match = match_table(table, many)
-    assert match[:-1].tolist() == match_clusters(labels, clusters, 5, many_to_one=many).tolist()
-    assert score_table(table, match) == pytest.approx((found["accuracy"], found["roc_auc_hard"]))
-    assert np.mean(apply_match(match[:-1], clusters) == labels) == pytest.approx(found["accuracy"])
 
 
 def test_shuffled_tables_are_those_of_permuted_labels():
@@ -65,12 +36,13 @@ def test_shuffled_tables_are_those_of_permuted_labels():
     )
 
 
-@settings(deadline=None)
-@given(st.integers(1, 20_000), npst.arrays(float, st.integers(1, 12), elements=st.floats(0.01, 1)))
-def test_proportions_are_kept_and_nothing_is_lost(total, counts):
-    parts = in_proportion(total, counts)
-    assert parts.sum() == total
-    assert np.abs(parts - counts / counts.sum() * total).max() <= 1
+def test_permuted_labels_of_ten_balanced_classes_in_ten_equal_clusters():
+    """The known value for a thousand rows: 14.3%, deviation 0.5."""
+    labels = np.repeat(np.arange(10), 100)
+    null, again, other = (null_accuracies(labels, labels, 200, seed) for seed in (0, 0, 1))
+    assert (null.mean(), null.std()) == (pytest.approx(0.143, abs=0.002), pytest.approx(0.005, abs=0.0015))
+    assert np.array_equal(null, again)
+    assert not np.array_equal(null, other)
 
 
 # Meaningless clusters as another simulation, of single rows, found them: accuracy and ROC AUC by number of galaxies.
@@ -78,11 +50,11 @@ KNOWN = {500: (0.163, 0.537), 800: (0.148, 0.528), 1774: (0.132, 0.519), 3547: (
 
 
 def test_the_plane_of_chance_is_what_was_simulated_before():
-    plane = chance_plane({"equal": np.full(10, 0.1)}, [*KNOWN]).set_index("galaxies")
-    for size, (accuracy, area) in KNOWN.items():
-        row = plane.loc[size]
-        assert (row["accuracy"], row["roc_auc_hard"]) == pytest.approx((accuracy, area), abs=0.0015)
-        assert row["accuracy_low"] < row["accuracy"] < row["accuracy_high"]
+    plane = chance_plane({"equal": np.full(10, 0.1)}, [*KNOWN])
+    assert plane[["accuracy", "roc_auc_hard"]].to_numpy() == pytest.approx(np.array([*KNOWN.values()]), abs=0.0015)
+    for name in ("accuracy", "roc_auc_hard"):
+        assert (plane[f"{name}_low"] < plane[name]).all()
+        assert (plane[name] < plane[f"{name}_high"]).all()
 
 
 def test_one_cluster_gets_the_largest_class():

@@ -16,7 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
+from galutils.files import atomic_path, need_room
 
 
 class FetchError(GalutilsError):
@@ -36,6 +36,7 @@ class RemoteFile:
 
 #: Seconds: between tries (times 1, 2, 4, ...), and that a server may be silent. Bytes written at once.
 BACKOFF, TIMEOUT, _BLOCK = 1.0, 60.0, 1 << 16
+_OTHER_DISK = "set GALUTILS_DATA to a folder on another disk"
 #: Tries without a single new byte before a server is given up.
 TRIES = 5
 
@@ -48,7 +49,7 @@ def fetch(file: RemoteFile, folder: str | Path, copy: str | Path | None = None, 
 
     The file stands under its name only when its checksum is right. Several processes may ask at once: one
     downloads, the others wait. A ``copy`` is checked and taken instead of downloading. A file that cannot be had, is
-    not the right one or has no room is a FetchError.
+    not the right one is a FetchError, a disk without room for it a WriteError.
     """
     folder = Path(folder)
     path = folder / file.name
@@ -85,18 +86,9 @@ def _take_copy(file: RemoteFile, copy: Path, path: Path) -> None:
         raise FetchError(f"{copy}: there is no such file; give the path of your copy of {file.name}.")
     if not matches(file, copy):
         raise FetchError(f"{copy}: is not {file.name}, by its checksum; nothing was taken, get the file again.")
-    _need_room(copy.stat().st_size, path.parent, file.name)
+    need_room(path.parent, copy.stat().st_size, _OTHER_DISK)
     with atomic_path(path) as partial:
         shutil.copyfile(copy, partial)
-
-
-def _need_room(needed: int, folder: Path, name: str) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise FetchError(
-            f"{folder}: has {free / 1e9:.1f} GB free, but {name} needs {needed / 1e9:.1f} GB more; "
-            "make room, or set GALUTILS_DATA to a folder on another disk."
-        )
 
 
 def _download(file: RemoteFile, partial: Path) -> None:
@@ -150,7 +142,7 @@ def _continue(session, file: RemoteFile, partial: Path) -> bool:
             raise FetchError(f"the server offers {total:,} bytes in place of {file.size:,}")
         total = total or file.size
         if total:
-            _need_room(total - start, partial.parent, file.name)
+            need_room(partial.parent, total - start, _OTHER_DISK)
         with open(partial, "ab" if start else "wb") as out, _progress(file.name, start, total) as bar:
             for block in answer.iter_content(_BLOCK):
                 out.write(block)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -81,6 +82,15 @@ def write_text(path: str | Path, text: str) -> None:
 def write_json(path: str | Path, content: object) -> None:
     """Write ``content`` as indented JSON, refusing NaN and infinity, which JSON does not have."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def need_room(folder: Path, needed: int, advice: str) -> None:
+    """A WriteError if a folder, which is there, has not so many bytes free; ``advice`` ends its sentence."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WriteError(
+            f"{folder}: has {free / 1e9:.1f} GB free, but {needed / 1e9:.1f} GB are needed; make room, or {advice}."
+        )
 
 
 def code_digest(*parts: str) -> str:

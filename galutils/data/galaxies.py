@@ -33,7 +33,7 @@ DEGREES = {"ra": (0, 360), "dec": (-90, 90)}
 _GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
 
 #: What h5py raises for damaged bytes, depending on where they are.
-_DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
+DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
 
 
 class DataError(GalutilsError):
@@ -96,7 +96,7 @@ class Galaxies:
                     block = order[start : start + 256]
                     unique, inverse = np.unique(rows[block], return_inverse=True)
                     out[block] = prepare(_read_rows(file["images"], unique), size, crop)[inverse]
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise DataError(f"{self.path}: 'images' is damaged ({first_line(error)}); get the file again.") from error
         return out
 
@@ -156,7 +156,7 @@ def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
         if error.errno is None:  # of the file, not of the system
             raise DataError(_damage(path, error)) from error
         raise DataError(f"{path}: cannot be read here ({os.strerror(error.errno)}); the file may be sound.") from error
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise DataError(_damage(path, error)) from error
 
 

@@ -9,7 +9,7 @@ import gzip
 import io
 import warnings
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
@@ -59,50 +59,46 @@ class Picture:
 
 
 def read_picture(
-    source: str | Path | bytes, reading: Reading | None = None, field: float | None = None, name: str | None = None
+    source: str | Path | bytes | np.ndarray | None,
+    reading: Reading | None = None,
+    field: float | None = None,
+    name: str = "the image",
+    scale: float | None = None,
 ) -> Picture:
-    """The central square of an image file, or of the bytes of one.
+    """The central square of an image file, of the bytes of one, or of pixels.
 
     FITS cutouts hold flux in g, r and z and are stretched as the Legacy Surveys' viewer does it
     (:func:`galutils.data.fits_images.read_fits`). Where each band has a file of its own, one source names them all:
     ``image-{band}.fits``.
 
     Args:
-        source: a path, or bytes.
+        source: a path, bytes, or pixels (H, W, 3), (3, H, W), (H, W, 1) or (H, W) uint8; None is refused.
         reading: what is known of it beside.
         field: arcsec that the result spans: it is cut, or filled up with sky, to that where its pixel scale is known.
-        name: what errors call it; by default its path.
+        name: what errors call it where it has no path.
+        scale: arcsec per pixel, NaN where unknown, that a table says; comes before what ``reading`` does.
 
     Raises:
         PictureError: it cannot be used.
     """
-    reading, label = reading or Reading(), name or (source if isinstance(source, str | Path) else "the image")
-    if isinstance(source, bytes) or "{band}" not in str(source):
-        files = {"": _load(source, label)}
+    reading, label = reading or Reading(), source if isinstance(source, str | Path) else name
+    scale = scale if scale and 0 < scale < np.inf else None
+    if source is None:
+        raise PictureError(f"{label}: names no image.")
+    if isinstance(source, np.ndarray):
+        image, notes = _colours(source, label), ()
     else:
-        from galutils.data.fits_images import split_bands
+        reading = replace(reading, pixel_scale=scale) if scale else reading
+        files = _load_all(source, reading, label)
+        if next(iter(files.values())).startswith(b"SIMPLE"):
+            from galutils.data.fits_images import read_fits
 
-        paths = {band: str(source).replace("{band}", band) for band in split_bands(reading.bands or "grz")}
-        files = {band: _load(path, path) for band, path in paths.items()}
-        for band, content in files.items():
-            if not content.startswith(b"SIMPLE"):
-                raise PictureError(f"{paths[band]}: is not FITS; only FITS files can hold a band each.")
-    if next(iter(files.values())).startswith(b"SIMPLE"):
-        from galutils.data.fits_images import read_fits
-
-        image, scale, notes = read_fits(files, reading, label)
-    else:
-        (image, notes), scale = _read_common(files[""], label), None
+            image, scale, notes = read_fits(files, reading, label)
+        else:
+            (image, notes), scale = _read_common(files[""], label), None
     height, width = image.shape[:2]
     if min(height, width) < SMALLEST:
         raise PictureError(f"{label}: is {width} by {height} pixels; {SMALLEST} by {SMALLEST} is the least.")
-    return as_picture(image, scale, reading, field, label, notes)
-
-
-def as_picture(
-    image: np.ndarray, scale: float | None, reading: Reading, field: float | None, label, notes: tuple[str, ...] = ()
-) -> Picture:
-    """An image (H, W, 3) uint8 that is read already, and the pixel scale that it states, as :func:`read_picture`."""
     scale, told = settle_scale(scale, image.shape, reading)
     image, filled = _frame(image, scale, field, label)
     return Picture(image, scale, (*notes, *told, *filled, *describe_frame(image)))
@@ -179,6 +175,20 @@ def is_hdf5(path: str | Path) -> bool:
     return path.is_file() and (h5py.is_hdf5(path) or path.suffix.lower() in (".h5", ".hdf5"))
 
 
+def _load_all(source: str | Path | bytes, reading: Reading, label) -> dict[str, bytes]:
+    """The bytes of a file under the name "", or of one for each band under the band's."""
+    if isinstance(source, bytes) or "{band}" not in str(source):
+        return {"": _load(source, label)}
+    from galutils.data.fits_images import split_bands
+
+    paths = {band: str(source).replace("{band}", band) for band in split_bands(reading.bands or "grz")}
+    files = {band: _load(path, path) for band, path in paths.items()}
+    for band, content in files.items():
+        if not content.startswith(b"SIMPLE"):
+            raise PictureError(f"{paths[band]}: is not FITS; only FITS files can hold a band each.")
+    return files
+
+
 def _load(source: str | Path | bytes, label) -> bytes:
     """The bytes of a file, unpacked if it is FITS that was packed whole."""
     if not isinstance(source, bytes):
@@ -235,6 +245,17 @@ def _read_colours(image: Image.Image, label) -> np.ndarray:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "black"), image)
     return np.asarray(image.convert("RGB"))
+
+
+def _colours(pixels: np.ndarray, label) -> np.ndarray:
+    """Pixels (H, W, 3) of those that lie in a table: channels may come first, and grey may have none."""
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3) and pixels.shape[2] not in (1, 3):
+        pixels = np.moveaxis(pixels, 0, 2)
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if pixels.shape[2] != 3:
+        raise PictureError(f"{label}: has shape {pixels.shape}, not (height, width, 3).")
+    return pixels
 
 
 def _read_deep(image: Image.Image, label) -> np.ndarray:

@@ -10,7 +10,7 @@ import torch
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
-from galutils.predict.inputs import Block, gather, read_blocks, training_field
+from galutils.predict.inputs import gather, read_blocks, training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
 from galutils.study.features import Classifier, FeatureExtractor
@@ -71,42 +71,46 @@ def classify(
             raise
         notes.append(f"likeness to the training galaxies was not checked: {error}")
     field = training_field(run) if match_field else None
-    tables, failures, unknown = [], [], 0
-    for block, features, probabilities in _look(classifier, paths, reading, field, failures):
-        table = pd.DataFrame({"path": block.names, "class_id": probabilities.argmax(1)})
-        table["class_name"] = np.array(run.classes)[table["class_id"]]
-        table[run.columns] = probabilities
-        if not np.isnan(block.places).all():
-            table[["ra", "dec"]] = block.places
-        table["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
-        table["warning"] = ["; ".join(note for note in noted if note not in usual) for noted in block.notes]
-        unknown += block.unknown
-        tables.append(table)
+    tables, failures = [], []
+    for seen, features, probabilities in _look(classifier, paths, reading, field, failures):
+        seen[run.columns] = probabilities
+        seen["distance"] = likeness.distance(features) / likeness.threshold if likeness else np.nan
+        tables.append(seen)
     if not tables:
         return Prediction(run, pd.DataFrame(), notes, failures)
     table = pd.concat(tables, ignore_index=True)
-    table.attrs["classes"] = run.classes
+    unknown = int((~table["scaled"]).sum())
     if unknown and field:
         notes.append(
             f"the field of view of {unknown} of {len(table)} images is not known; they are taken to show {field:.0f} "
             "arcsec, as the training images do (--field and --pixel-scale say otherwise)."
         )
+    table["class_id"] = table[run.columns].to_numpy().argmax(1)
+    table["class_name"] = np.array(run.classes)[table["class_id"]]
     low = run.predictions[run.columns].max(axis=1).quantile(LOW_SHARE)
-    unsure = table[run.columns].max(axis=1) < low
-    for sign, rows in {"unlike the training galaxies": table["distance"] > 1, "low probability": unsure}.items():
-        table.loc[rows, "warning"] = [f"{odd}; {sign}" if odd else sign for odd in table.loc[rows, "warning"]]
+    signs = {
+        "unlike the training galaxies": table["distance"] > 1,
+        "low probability": table[run.columns].max(axis=1) < low,
+    }
+    table["warning"] = [
+        "; ".join([note for note in noted if note not in usual] + [sign for sign, holds in signs.items() if holds[row]])
+        for row, noted in table["notes"].items()
+    ]
+    places = [name for name in ("ra", "dec") if table[["ra", "dec"]].notna().any(axis=None)]
+    table = table[["path", "class_id", "class_name", *run.columns, *places, "distance", "warning"]]
+    table.attrs["classes"] = run.classes
     return Prediction(run, table, notes, failures, matched=field is not None and unknown < len(table))
 
 
 def _look(
     extractor: FeatureExtractor, paths: list, reading: Reading | None, field: float | None, failures: list[str]
-) -> Iterator[tuple[Block, np.ndarray, np.ndarray | None]]:
-    """Blocks of images with what a network makes of them; ``failures`` gets a sentence for what cannot be read."""
+) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray | None]]:
+    """Tables of :class:`Block` and what a network makes of them; ``failures`` gets a sentence for what is not read."""
     count, blocks = read_blocks(paths, extractor.prepare, reading or Reading(), field)
-    for block in tracked(blocks, count, "image", weight=lambda block: len(block.names)):
-        failures += block.failures
-        if block.names:
-            yield block, *extractor.of_batch(torch.cat(block.inputs))
+    for table, inputs, failed in tracked(blocks, count, "image", weight=lambda block: sum(map(len, block[1:]))):
+        failures += failed
+        if inputs:
+            yield table, *extractor.of_batch(torch.cat(inputs))
 
 
 def extract_features(
@@ -122,9 +126,8 @@ def extract_features(
     """
     paths, run = gather(inputs, image_column), extractor.run
     tables, failures = [], []
-    for block, features, probabilities in _look(extractor, paths, reading, training_field(run), failures):
-        table = pd.DataFrame({"path": block.names, "features": list(features)})
-        table[["ra", "dec"]] = block.places
+    for seen, features, probabilities in _look(extractor, paths, reading, training_field(run), failures):
+        table = seen[["path", "ra", "dec"]].assign(features=list(features))
         if probabilities is not None:
             table[run.columns] = probabilities
         tables.append(table)

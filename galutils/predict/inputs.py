@@ -5,8 +5,9 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,8 @@ import torch
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.tables import ENDINGS
-from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.image_files import Picture, PictureError, Reading, as_picture, is_hdf5, read_picture
-from galutils.data.pack import read_entry
-from galutils.errors import GalutilsError
+from galutils.data.galaxies import DataError, Galaxies, open_galaxies
+from galutils.data.image_files import PictureError, Reading, is_hdf5, read_picture
 from galutils.study.runs import Run
 
 #: Files that a folder is searched for; a file that is named may be called anything.
@@ -33,31 +32,16 @@ BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
 ROLES = ("image", "pxscale", "ra", "dec")
 
 
-@dataclass
-class Block:
-    """Some galaxies as the network takes them, and what could not be read on the way to them."""
+class Block(NamedTuple):
+    """Some galaxies as the network takes them, and what could not be read on the way to them.
 
-    names: list[str] = field(default_factory=list)
-    notes: list[tuple[str, ...]] = field(default_factory=list)  # of each galaxy's picture
-    inputs: list[torch.Tensor] = field(default_factory=list)  # (1, 3, size, size) each
-    places: list[tuple[float, float]] = field(default_factory=list)  # ra and dec in degrees, NaN where unknown
-    unknown: int = 0  # how many have no pixel scale
-    failures: list[str] = field(default_factory=list)  # a sentence each
+    The table's columns are ``path``, what a galaxy is called, ``notes`` of its picture, a tuple, ``ra`` and ``dec`` in
+    degrees, NaN where unknown, and ``scaled``, whether its pixel scale is known.
+    """
 
-    def add(
-        self,
-        name: str,
-        picture: Picture,
-        prepare: Callable[[np.ndarray], torch.Tensor],
-        ra: float = np.nan,
-        dec: float = np.nan,
-    ) -> None:
-        """Keep what is needed of a picture, which may be far larger than the network's input."""
-        self.names.append(name)
-        self.notes.append(picture.notes)
-        self.inputs.append(prepare(picture.image[None]))
-        self.places.append((ra, dec))
-        self.unknown += picture.pixel_scale is None
+    table: pd.DataFrame
+    inputs: list[torch.Tensor]  # (1, 3, size, size) each
+    failures: list[str]  # a sentence each
 
 
 def training_field(run: Run) -> float | None:
@@ -133,66 +117,62 @@ def read_blocks(
     A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. ``prepare`` makes a
     network's input of square images (n, s, s, 3) uint8, which span ``span`` arcsec where their pixel scale is known.
     """
-    jobs, count, block = [], 0, Block()
-    for path in inputs:
-        if isinstance(path, Catalogue):
-            jobs.append(path)
-            continue
-        if not is_hdf5(path):
-            if not jobs or not isinstance(jobs[-1], list) or len(jobs[-1]) == BLOCK:
-                jobs.append([])
-            jobs[-1].append(path)
-            count += 1
-            continue
-        try:
-            galaxies = open_galaxies(path, labelled=False)
-        except GalutilsError as error:
-            block.failures.append(str(error))
-            continue
-        count += len(galaxies)
-        jobs += [(galaxies, rows) for rows in np.split(np.arange(len(galaxies)), range(BLOCK, len(galaxies), BLOCK))]
+    opened = [_open_rows(given) if isinstance(given, Path) and is_hdf5(given) else given for given in inputs]
 
-    def read(job: list[Path] | pd.DataFrame | tuple[Galaxies, np.ndarray]) -> Block:
-        block = Block()
-        if isinstance(job, pd.DataFrame):
-            for entry in job.to_dict("records"):
-                try:
-                    picture = read_entry(entry["image"], entry["name"], entry.get("pxscale"), reading, span)
-                    block.add(entry["name"], picture, prepare, *(entry.get(name, np.nan) for name in ("ra", "dec")))
-                except PictureError as error:
-                    block.failures.append(str(error))
-            return block
-        if isinstance(job, list):
-            for path in job:
-                try:
-                    block.add(str(path), read_picture(path, reading, span), prepare)
-                except PictureError as error:
-                    block.failures.append(str(error))
-            return block
-        galaxies, rows = job
+    def read(entry: dict | DataError) -> tuple | str:
+        if isinstance(entry, DataError):
+            return str(entry)
         try:
-            for row, image in zip(rows, galaxies.read_images(rows), strict=True):
-                scale = np.nan if galaxies.pxscale is None else galaxies.pxscale[row]
-                name = f"{galaxies.path}[{row}]"
-                picture = as_picture(image, float(scale) if scale > 0 else None, reading, span, name)
-                place = (np.nan if column is None else column[row] for column in (galaxies.ra, galaxies.dec))
-                block.add(name, picture, prepare, *place)
-        except GalutilsError as error:
-            block.failures.append(str(error))
-        return block
+            picture = read_picture(entry["image"], reading, span, entry["name"], entry.get("pxscale"))
+        except PictureError as error:
+            return str(error)
+        place = entry.get("ra", np.nan), entry.get("dec", np.nan)
+        # The picture may be far larger than the network's input, and is not kept.
+        return entry["name"], picture.notes, *place, picture.pixel_scale is not None, prepare(picture.image[None])
 
-    def blocks() -> Iterator[Block]:
-        yield block
+    def pictures() -> Iterator[tuple | str]:
         with ThreadPoolExecutor(READERS) as pool:
             ahead = deque()
-            for job in jobs:
-                for part in (
-                    job.blocks(["image", "pxscale", "ra", "dec"], BLOCK) if isinstance(job, Catalogue) else [job]
-                ):
-                    ahead.append(pool.submit(read, part))
-                    if len(ahead) > READERS:
-                        yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            for entry in chain.from_iterable(map(_entries, opened)):
+                ahead.append(pool.submit(read, entry))
+                if len(ahead) > BLOCK:
+                    yield ahead.popleft().result()
+            yield from (one.result() for one in ahead)
 
-    return None if any(isinstance(job, Catalogue) for job in jobs) else count, blocks()
+    def blocks() -> Iterator[Block]:
+        found = pictures()
+        while block := list(islice(found, BLOCK)):
+            seen = [one for one in block if isinstance(one, tuple)]
+            table = pd.DataFrame([one[:-1] for one in seen], columns=["path", "notes", "ra", "dec", "scaled"])
+            yield Block(table, [one[-1] for one in seen], [one for one in block if isinstance(one, str)])
+
+    if any(isinstance(given, Catalogue) for given in opened):
+        return None, blocks()
+    return sum(len(given) if isinstance(given, Galaxies) else 1 for given in opened), blocks()
+
+
+def _open_rows(path: Path) -> Galaxies | DataError:
+    try:
+        return open_galaxies(path, labelled=False)
+    except DataError as error:
+        return error
+
+
+def _entries(given: Path | Catalogue | Galaxies | DataError) -> Iterator[dict | DataError]:
+    """``image`` and ``name`` of each galaxy, and what else is known of it; or why it cannot be had."""
+    if isinstance(given, Catalogue):
+        for block in given.blocks(ROLES, BLOCK):
+            yield from block.to_dict("records")
+    elif isinstance(given, Galaxies):
+        known = {name: column for name in ROLES[1:] if (column := getattr(given, name)) is not None}
+        for rows in np.split(np.arange(len(given)), range(BLOCK, len(given), BLOCK)):
+            try:
+                images = given.read_images(rows)
+            except DataError as error:
+                yield error
+                continue
+            for row, image in zip(rows, images, strict=True):
+                told = {name: column[row] for name, column in known.items()}
+                yield {"image": image, "name": f"{given.path}[{row}]"} | told
+    else:
+        yield given if isinstance(given, DataError) else {"image": given, "name": str(given)}

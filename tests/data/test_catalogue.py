@@ -94,7 +94,7 @@ def test_images_inside_parquet_and_the_hubs_class_names(tmp_path):
     labels = read_labels(catalogue)
     assert (labels.classes, labels.of_row.tolist()) == (("smooth", "featured"), [1, 0, -1, 1, 0, -1])
     assert labels.notes == ("Left out: 2 without a label.",)
-    assert len(catalogue.sample(["image"], 200)) == 6
+    assert len(pd.concat(catalogue.blocks(["image"], 200, sample=True))) == 6
 
 
 def test_hdf5_with_other_names(tmp_path):

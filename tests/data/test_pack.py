@@ -18,8 +18,9 @@ from galutils import cli
 from galutils.data import pack as packing
 from galutils.data.galaxies import open_galaxies, prepare
 from galutils.data.image_files import Reading
-from galutils.data.pack import PackError, pack
+from galutils.data.pack import pack
 from galutils.errors import GalutilsError
+from galutils.files import WriteError
 
 
 def noise(side=16, seed=0, height=None):
@@ -239,8 +240,8 @@ def test_what_cannot_be_packed_is_one_sentence_and_no_file(tmp_path, write, opti
 
 
 def test_a_full_disk_is_told_before(monkeypatch, tmp_path):
-    monkeypatch.setattr(packing.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1000))
-    with pytest.raises(PackError) as error:
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=1000))
+    with pytest.raises(WriteError) as error:
         pack(write_table(tmp_path), tmp_path / "new" / "own.h5", say=lambda line: None)
     sentence = "has 0.0 GB free, but 0.0 GB are needed; make room, or choose a smaller --size."
     assert str(error.value) == f"{tmp_path}: {sentence}"

@@ -1,25 +1,36 @@
-"""How often equal approaches are called different, and how often simultaneous intervals hold: simulated studies.
+"""How often equal approaches are called different: simulated studies.
 
 Approaches of one accuracy share easy and hard galaxies; each has its own taste and each of its seeds its own level.
-Prints, for each case, the share of studies in which any pair is called better or worse, with the upper end of its
-one-sided 95% interval; and that in which any interval misses the truth, which is zero.
+For each case the share of studies in which any pair is called better or worse, with the upper end of its one-sided
+95% interval. From three seeds on that is also the share of studies in which any of the simultaneous intervals misses
+the truth, which is zero. The counts are kept in ``type_one_error.json`` after every round of a few studies of each
+case, and the same command goes on from there; another code starts anew.
 
-    python benchmarks/type_one_error.py --studies 1000
+    OMP_NUM_THREADS=1 python benchmarks/type_one_error.py --studies 1000
 """
 
 import argparse
-import time
+import json
+from itertools import product
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from galutils.evaluation.bootstrap import Graded
-from galutils.evaluation.significance import BETTER, WORSE, compare
+from galutils.evaluation.significance import DECIDED, compare
+from galutils.files import code_digest, write_json
 
 ACCURACY = 0.7
 #: Spread of a galaxy's ease, of an approach's taste for it, and of a seed's luck with it, in probits.
 EASE, TASTE, LUCK = 1.0, 0.5, 1.0
+#: Galaxies, approaches, seeds, and the SD of the accuracy between seeds.
+CASES = list(product((200, 3500), (2, 3, 6), (3, 5), (0, 0.02, 0.04)))
+#: What the study's rule is to keep to: no more than this share of studies.
+BOUND = 0.07
+ROUND = 20  # studies of a case at a time
 
 
 def draw_study(rng, approaches: int, seeds: int, galaxies: int, seed_sd: float) -> dict[str, dict[int, Graded]]:
@@ -36,37 +47,46 @@ def draw_study(rng, approaches: int, seeds: int, galaxies: int, seed_sd: float) 
     }
 
 
-def measure(approaches: int, seeds: int, galaxies: int, seed_sd: float, studies: int) -> tuple[float, float]:
-    """Share of studies in which a pair is called different, and in which an interval misses zero."""
-    rng = np.random.default_rng([approaches, seeds, galaxies, round(1000 * seed_sd)])
-    called = missed = 0
-    for _ in range(studies):
+def count_called(galaxies: int, approaches: int, seeds: int, seed_sd: float, studies: int, start: int = 0) -> int:
+    """In how many of the studies from number ``start`` on any pair is called different."""
+    called = 0
+    for study in range(start, start + studies):
+        rng = np.random.default_rng([approaches, seeds, galaxies, round(1000 * seed_sd), study])
         table = compare(draw_study(rng, approaches, seeds, galaxies, seed_sd))
-        called += table["verdict"].isin([BETTER, WORSE]).any()
-        missed += ((table["low"] > 0) | (table["high"] < 0)).any()
-    return called / studies, missed / studies
+        called += int(table["verdict"].isin(DECIDED).any())
+    return called
+
+
+def tabulate(found: list[dict]) -> pd.DataFrame:
+    """The kept counts as shares, each with the upper end of its one-sided 95% interval, ``at_most``."""
+    table = pd.DataFrame(found)
+    table["share"] = table["called"] / table["studies"]
+    table["at_most"] = proportion_confint(table["called"], table["studies"], 0.1, "beta")[1]
+    return table
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000, help="of each case")
-    parser.add_argument("--approaches", type=int, nargs="+", default=[2, 3, 6])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[3, 5])
-    parser.add_argument("--galaxies", type=int, nargs="+", default=[200, 3500])
+    parser.add_argument("--to", type=Path, default=Path(__file__).with_suffix(".json"))
     options = parser.parse_args()
-    print("approaches seeds galaxies seed SD | called different (at most) | intervals that miss")
-    for galaxies in options.galaxies:
-        for approaches in options.approaches:
-            for seeds in options.seeds:
-                for seed_sd in (0, 0.01, 0.02, 0.04):
-                    started = time.perf_counter()
-                    called, missed = measure(approaches, seeds, galaxies, seed_sd, options.studies)
-                    most = proportion_confint(round(called * options.studies), options.studies, 0.1, "beta")[1]
-                    print(
-                        f"{approaches:10d} {seeds:5d} {galaxies:8d} {seed_sd:7.0%} | {called:.3f} ({most:.3f}) | "
-                        f"{missed:.3f}   {time.perf_counter() - started:.0f} s",
-                        flush=True,
-                    )
+    code = code_digest("evaluation/significance.py")
+    kept = json.loads(options.to.read_text()) if options.to.exists() else {}
+    names = ("galaxies", "approaches", "seeds", "seed_sd")
+    found = [dict(zip(names, case, strict=True)) | {"studies": 0, "called": 0} for case in CASES]
+    if kept.get("code") == code:
+        found = kept["cases"]
+    while (least := min(case["studies"] for case in found)) < options.studies:
+        for case in found:
+            if case["studies"] == least:
+                given, more = {name: case[name] for name in names}, min(ROUND, options.studies - least)
+                case["called"] += count_called(**given, studies=more, start=least)
+                case["studies"] += more
+                write_json(options.to, {"code": code, "command": "python benchmarks/type_one_error.py", "cases": found})
+    table = tabulate(found)
+    print(table.to_string(index=False, formatters={name: "{:.3f}".format for name in ("share", "at_most")}))
+    above = table[table["at_most"] > BOUND]
+    print(f"At most {BOUND} in {len(table) - len(above)} of {len(table)} cases; not shown to be in {len(above)}.")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ simultaneous: in 95 of 100 studies all of them hold. ``benchmarks/type_one_error
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 import numpy as np
@@ -167,6 +168,7 @@ def _tabulate(pairs: Sequence[_Pair]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@cache
 def _quantiles(dof: int) -> np.ndarray:
     """Student's critical values, two-sided, at each of the tabulated levels."""
     return stats.t.ppf(1 - _LEVELS / 2, dof)

@@ -44,7 +44,7 @@ if study.simulated:
             "galutils mock {output:q} {params.options}"
 
 
-for page in [*study.pages, *study.ablations]:
+for page in [*study.pages, *study.unshown]:
 
     rule:
         name:

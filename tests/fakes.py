@@ -24,16 +24,16 @@ def refusal(function, *arguments, **choices) -> str:
     return str(told.value)
 
 
-def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, **changed):
+def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0, **changed):
     """A run as far as the results read it; its first ``right`` test galaxies are classified correctly.
 
-    changed: entries of its metrics.
+    fold: each tests the next ``n_test`` rows. changed: entries of its metrics.
     """
-    run_dir = runs_dir / experiment / f"seed{seed}"
+    run_dir = runs_dir / experiment / (f"seed{seed}" + f"_fold{fold}" * (fold > 0))
     run_dir.mkdir(parents=True)
     labels = np.arange(n_test) % 10
     predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10)
-    table = pd.DataFrame({"row": np.arange(n_test), "y_true": labels, "y_pred": predicted})
+    table = pd.DataFrame({"row": fold * n_test + np.arange(n_test), "y_true": labels, "y_pred": predicted})
     table[class_columns(GALAXY10)] = np.eye(10)[predicted]
     table.to_csv(run_dir / "predictions.csv", index=False)
     Split(np.full(n_test, "test", dtype=object), np.arange(n_test)).write(run_dir / "split.csv")

@@ -25,6 +25,9 @@ from galutils.progress import tracked
 
 #: Two rows closer than this on the sky are one galaxy, in arcsec.
 SAME_POSITION = 1.0
+#: What a split leaves whole: galaxies, or cells of the sky, which are HEALPix's (Górski et al. 2005), 7.3 degrees wide.
+WHOLE = ("galaxies", "sky")
+NSIDE = 8
 
 
 @dataclass(frozen=True)
@@ -33,11 +36,12 @@ class Split:
 
     Parts, (N,) str, are "train", "test", "calibration" (training galaxies that were set aside), "blank" (dropped),
     "unused" (left out by a training fraction) and "too_few" (of a class with fewer than two galaxies). Rows with the
-    same group, (N,) int64, show the same galaxy.
+    same group, (N,) int64, show the same galaxy. ``by`` says what was left whole, one of :data:`WHOLE`.
     """
 
     part: np.ndarray
     group: np.ndarray
+    by: str = WHOLE[0]
 
     #: Row numbers of three of the parts, increasing.
     train = cached_property(lambda self: np.flatnonzero(self.part == "train"))
@@ -82,13 +86,14 @@ def scan_once(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keep_arrays(
-    galaxies: Galaxies, kind: str, compute: Callable[[], dict[str, np.ndarray]], *code: str
+    galaxies: Galaxies, kind: str, compute: Callable[[], dict[str, np.ndarray]], *code: str, of: Split | None = None
 ) -> dict[str, np.ndarray]:
-    """What was computed from a file's images, kept in the folder of data files, a folder for each kind.
+    """What was computed from a file, and perhaps a split, kept in the folder of data files, a folder for each kind.
 
-    The key is of the file's content and of the code, see :func:`galutils.files.code_digest`.
+    The key is of the content of both and of the code, see :func:`galutils.files.code_digest`.
     """
-    key = hashlib.sha256(f"{galaxies.sha256} {code_digest(*code)}".encode()).hexdigest()
+    divided = b"" if of is None else " ".join(of.part).encode() + of.group.tobytes()
+    key = hashlib.sha256(f"{galaxies.sha256} {code_digest(*code)}".encode() + divided).hexdigest()
     path = data_home() / kind / f"{key[:20]}.npz"
     try:
         with np.load(path) as kept:
@@ -138,6 +143,8 @@ def split_rows(
     seed: int = 0,
     train_fraction: float = 1.0,
     calibration_fraction: float = 0.0,
+    fold: int = 0,
+    split_by: str = WHOLE[0],
     scan=None,
 ) -> Split:
     """Split a file into training and test rows, stratified by class, whole galaxies at a time.
@@ -147,6 +154,10 @@ def split_rows(
     cannot be trained and tested: its rows are left out.
 
     Args:
+        fold: which share of ``test_size`` is tested on, from 0; with one over a whole number all of them together test
+            each galaxy once.
+        split_by: one of :data:`WHOLE`. With "sky" a cell of the sky is on one side with all its galaxies, and classes
+            have their shares as far as cells allow; ``test_size`` is rounded to one over a whole number.
         train_fraction: share of the training galaxies to keep, for learning curves; the test stays the same.
         calibration_fraction: share of those kept that is not trained on but set aside, to fit a temperature.
         scan: what :func:`scan_images` gives; by default :func:`scan_once`.
@@ -157,11 +168,16 @@ def split_rows(
         raise GalutilsError(f"train_fraction is {train_fraction}; it must lie above 0 and at most be 1.")
     if not 0 <= calibration_fraction < 1:
         raise GalutilsError(f"calibration_fraction is {calibration_fraction}; it must be at least 0 and below 1.")
+    if fold not in range(folds := int(1 / test_size + 1e-9)):
+        raise GalutilsError(f"fold is {fold}; with a test_size of {test_size} it may be 0 to {folds - 1}.")
+    if split_by not in WHOLE:
+        raise GalutilsError(f"split_by is '{split_by}'; choose {' or '.join(WHOLE)}.")
     blank, digest = scan_once(galaxies) if scan is None else scan
     group = group_rows(position_pairs(galaxies.ra, galaxies.dec), digest)
     kept = np.flatnonzero(~blank)
     galaxy, first = np.unique(group[kept], return_index=True)
     galaxy_class = galaxies.labels[kept[first]]
+    in_cells = galaxy[_rows_of_cells(galaxies, kept[first], test_size, seed, fold)] if split_by == "sky" else None
 
     rng = np.random.default_rng(seed)
     part_of_galaxy = np.full(len(group), "blank", dtype=object)
@@ -172,7 +188,12 @@ def split_rows(
             part_of_galaxy[members] = "too_few"
             continue
         large += 1
-        tested = min(max(1, round(test_size * len(members))), len(members) - 1)
+        if in_cells is None:
+            start, end = (max(i > 0, round(i * test_size * len(members))) for i in (fold, fold + 1))
+            members, tested = np.roll(members, -start), min(end - start, len(members) - 1)
+        else:
+            own = np.isin(members, in_cells)
+            members, tested = np.r_[members[own], members[~own]], own.sum()
         trained = max(1, round(train_fraction * (len(members) - tested)))
         aside = min(round(calibration_fraction * trained), trained - 1)
         divided = np.split(members, np.cumsum([tested, trained - aside, aside]))
@@ -185,7 +206,26 @@ def split_rows(
         )
     part = part_of_galaxy[group]
     part[blank] = "blank"
-    return Split(part, group)
+    return Split(part, group, split_by)
+
+
+def _rows_of_cells(galaxies: Galaxies, rows: np.ndarray, test_size: float, seed: int, fold: int) -> np.ndarray:
+    """Places (n,) int in ``rows``, a galaxy each, of those that lie in the cells of the sky that a fold tests."""
+    from astropy import units
+    from astropy_healpix import lonlat_to_healpix
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if galaxies.ra is None or galaxies.dec is None or not np.isfinite(galaxies.ra + galaxies.dec)[rows].all():
+        raise DataError(
+            f"{galaxies.path}: does not say where each galaxy lies (ra, dec), so it cannot be split by the sky; "
+            "leave split_by out."
+        )
+    cells = lonlat_to_healpix(galaxies.ra[rows] * units.deg, galaxies.dec[rows] * units.deg, NSIDE)
+    folds = max(2, round(1 / test_size))
+    if len(np.unique(cells)) < folds or np.bincount(galaxies.labels[rows]).max() < folds:
+        raise DataError(f"{galaxies.path}: has too few cells of the sky for {folds} parts; leave split_by out.")
+    dealt = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(rows, galaxies.labels[rows], cells)
+    return list(dealt)[fold][1]
 
 
 def contradicting_groups(labels: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from galutils.data.splits import Split
+from galutils.data.check import measure_once
+from galutils.data.galaxies import Galaxies
+from galutils.data.splits import Split, keep_arrays
 from galutils.evaluation.bootstrap import Graded, estimate_mean, wilson
 from galutils.evaluation.significance import ALPHA, DECIDED, compare
 
@@ -45,6 +47,25 @@ def baselines(
         probabilities[POSITION] = _forest(np.stack(parts, axis=1), known, split, len(classes))
     if measured is not None:
         probabilities[FIVE] = _forest(measured[[*MEASURED]].to_numpy(float), known, split, len(classes))
+    return _grade(probabilities, labels, split, classes)
+
+
+def baselines_once(galaxies: Galaxies, split: Split) -> dict[str, Graded]:
+    """:func:`baselines` of a file and a split, kept beside the files of galaxies for the next time."""
+
+    def fit() -> dict[str, np.ndarray]:
+        numbers = measure_once(galaxies)
+        found = baselines(galaxies.labels, split, galaxies.classes, numbers, galaxies.ra, galaxies.dec)
+        return {title: own.probabilities for title, own in found.items()}
+
+    code = ("evaluation/baselines.py", "data/check.py", "data/galaxies.py")
+    return _grade(keep_arrays(galaxies, "baselines", fit, *code, of=split), galaxies.labels, split, galaxies.classes)
+
+
+def _grade(
+    probabilities: Mapping[str, np.ndarray], labels: np.ndarray, split: Split, classes: tuple[str, ...]
+) -> dict[str, Graded]:
+    """Probabilities (n, C) of the test rows as predictions."""
     row, group = split.test, split.group[split.test]
     return {
         title: Graded(row, group, labels[row], values.argmax(axis=1), values, classes)

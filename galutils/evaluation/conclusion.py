@@ -60,7 +60,7 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
         f"(95% interval, simultaneous for {len(pairs)} {'comparison' if len(pairs) == 1 else 'comparisons'}, "
         f"{low * 100:+.1f} to {high * 100:+.1f})"
     )
-    these = "these two trained networks" if row.seeds == 1 else "these two approaches"
+    these = "these trained networks" if row.seeds == 1 else "these two approaches"
     if row.verdict in DECIDED:
         better = (row.verdict == BETTER) == (sign == 1)
         return f"Of {these}, the {'adapted' if better else 'built'} one is better: {evidence}."
@@ -88,5 +88,8 @@ def _scope(table: pd.DataFrame) -> str:
             "There was one seed, so the intervals hold for these trained networks: how much other initialisations "
             "would change was not measured."
         )
-    seeds = most if fewest == most else f"{fewest} to {most}"
-    return f"The intervals account for the galaxies tested on and for {seeds} seeds, not for other training galaxies."
+    seeds, folds = most if fewest == most else f"{fewest} to {most}", int(table["folds"].max())
+    others = "not for other training galaxies"
+    if folds > 1:
+        others = f"and for other training galaxies as far as those of {folds} folds, which overlap, differ"
+    return f"The intervals account for the galaxies tested on and for {seeds} seeds, {others}."

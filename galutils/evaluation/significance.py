@@ -119,7 +119,7 @@ def verdict(low: float, high: float, seeds: int, margin: float = MARGIN) -> str:
 def _tell(verdict: str, seeds: int, width: float, margin: float) -> str:
     if verdict == OPEN and width > 2 * margin:
         return f"{OPEN}, and equivalence cannot be shown here"
-    return f"{verdict}, of these two trained networks" if seeds == 1 and verdict != OPEN else verdict
+    return f"{verdict}, of these trained networks" if seeds == 1 and verdict != OPEN else verdict
 
 
 def _pair(first: str, second: str, approaches: Mapping[str, Mapping[int, Graded]], known: np.ndarray) -> _Pair | None:

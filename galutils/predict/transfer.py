@@ -34,7 +34,7 @@ def transfer(runs: pd.DataFrame, path: str | Path, device: str = "auto") -> Tran
     """
     rows, graded, notes = {}, {}, []
     for entry in runs.itertuples():
-        run = entry.run
+        run = entry.run.folds[0]  # a network of its own has test galaxies of its own
         found = classify(run.directory, [path], device=device)
         own, said, matching = grade_file(path, found.table, run.classes)
         graded[entry.approach] = own

@@ -19,10 +19,11 @@ from galutils.progress import tracked
 from galutils.report.html import clean, code_style
 from galutils.report.interactive import cell_data, explorer_data
 from galutils.report.tables import TIMES, format_table, in_columns
-from galutils.study.collect import describe_sources
+from galutils.study.collect import describe_sources, tabulate
 from galutils.study.execute import ReportError
 from galutils.study.pages import WEIGHTS, Page, Study
 from galutils.study.results import Results, load_results
+from galutils.study.runs import Run
 
 #: Pages that the first page points to, with what is found there.
 DOORS = {
@@ -61,7 +62,7 @@ def build_report(study: Study) -> Path:
     beside = zip(study.pages, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
     for page, previous, following in tracked(beside, len(study.pages), "page"):
         body = _render(page)
-        own = runs if page.experiment is None else runs[[run.directory == page.directory for run in runs["run"]]]
+        own = runs if page.experiment is None else tabulate([Run(page.directory)])
         cells, sheets = cell_data(body, own, galaxies)
         shown = {"title": _title(page), "body": body, "cells": cells, "sheets": sheets}
         write(page.slug, "page.html", **shown, previous=previous, following=following)

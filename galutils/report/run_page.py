@@ -6,9 +6,8 @@ import torch
 from IPython.display import display
 
 from galutils.clustering.scores import CLUSTER_SCORES
-from galutils.data.check import measure_once
 from galutils.data.galaxies import Galaxies
-from galutils.evaluation.baselines import accuracy, baselines, describe_against
+from galutils.evaluation.baselines import accuracy, baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap
 from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
 from galutils.models.attention import (
@@ -70,11 +69,10 @@ def show_scores(run: Run) -> None:
 
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
     """Which of the baselines, fitted and tested on the very galaxies of the run, its network beats, in words."""
-    found = baselines(galaxies.labels, run.split, run.classes, measure_once(galaxies), galaxies.ra, galaxies.dec)
     graded = grade(run, run.split.group)
     middle, low, high = accuracy(graded)
     print(f"Accuracy of the network: {middle:.1%} (95% interval {low:.1%} to {high:.1%})")
-    print("\n".join(describe_against(graded, found)))
+    print("\n".join(describe_against(graded, baselines_once(galaxies, run.split))))
 
 
 def show_confusion(run: Run) -> None:

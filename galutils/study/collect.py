@@ -24,9 +24,9 @@ def collect_runs(runs_dir: str | Path) -> pd.DataFrame:
     Columns: ``experiment``, ``seed``, ``run`` (:class:`Run`), ``approach`` (title, marked if it is a control, uses
     stand-in weights, or has collapsed with every seed), ``collapsed`` (see :attr:`Graded.collapsed`), ``built``,
     ``supervised``, ``pretrained`` (whether its weights really are), ``random`` (whether they are not), ``accuracy``,
-    ``roc_auc``, ``macro_f1``, ``n_test``, ``num_classes``, ``parameters``, ``trained_parameters``, ``multiply_adds``,
-    ``train_seconds``, ``train_images_per_second``, ``predict_images_per_second``, and ``paper_accuracy`` and
-    ``paper_roc_auc``, where the classes are the paper's.
+    ``roc_auc``, ``macro_f1``, ``n_test``, ``folds`` (how many tested them, once each), ``num_classes``,
+    ``parameters``, ``trained_parameters``, ``multiply_adds``, ``train_seconds``, ``train_images_per_second``,
+    ``predict_images_per_second``, and ``paper_accuracy`` and ``paper_roc_auc``, where the classes are the paper's.
 
     Raises:
         RunError: there is none, or they read different galaxies.
@@ -72,6 +72,7 @@ def _row(run: Run) -> dict:
         "random": weights.get("source") == "random",
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
+        "folds": len(run.folds),
         "num_classes": len(run.classes),
         **{name: metrics[name] for name in ("parameters", "trained_parameters", "multiply_adds")},
         **{name: value for name, value in metrics["timing"].items() if name != "setup_seconds"},
@@ -187,6 +188,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         elif weights.get("stand_in"):
             stand_in.add(run.experiment)
     label, warnings = " and ".join(sorted(data)), []
+    if any(run.metrics.get("split_by") == "sky" for run in runs["run"]):
+        warnings.append("Tested on other cells of the sky (HEALPix, nside 8) than trained on.")
     if "simulated galaxies" in data:
         warnings.append("Simulated galaxies: these numbers show that the study runs, not how well it classifies.")
     elif data - {"Galaxy10 DECaLS"}:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -44,18 +45,15 @@ WEIGHTS = {"imagenet": "VGG_WEIGHTS", "dino": "DINO_WEIGHTS"}
 class Page:
     """One execution of a notebook.
 
-    Attributes:
-        notebook: its name in ``notebooks/``, without suffix.
-        directory: where the executed notebook and what it writes go.
-        parameters: for papermill.
-        experiment, seed: of a run; None for the notebooks about data and results.
+    ``experiment``, ``seed`` and ``fold`` are those of a run, None for the notebooks about data and results.
     """
 
-    notebook: str
-    directory: Path
-    parameters: dict
+    notebook: str  # its name in notebooks/, without suffix
+    directory: Path  # where the executed notebook and what it writes go
+    parameters: dict  # for papermill
     experiment: str | None = None
     seed: int | None = None
+    fold: int | None = None
 
     @property
     def executed(self) -> Path:
@@ -68,11 +66,11 @@ class Page:
 
     @property
     def slug(self) -> str:
-        """Name of its page in the report."""
+        """Name of its page in the report, or of its rule where it has none."""
         if self.experiment is None:
             return self.notebook
         name = re.sub(r"[^A-Za-z0-9_-]", "_", f"{self.notebook.split('_')[0]}_{self.experiment}")
-        return f"{name}_seed{self.seed}" if self.seed else name
+        return name + f"_seed{self.seed}" * bool(self.seed) + f"_fold{self.fold}" * bool(self.fold)
 
 
 @dataclass(frozen=True)
@@ -106,7 +104,7 @@ class Study:
 
     @cached_property
     def experiments(self) -> list[Page]:
-        """Every experiment for every seed."""
+        """Every experiment for every seed and every fold of its split."""
         return [page for name in self.config.experiments for page in self.run_pages(name)]
 
     @cached_property
@@ -124,39 +122,47 @@ class Study:
         ]
 
     def run_pages(self, name: str, changed: dict | None = None) -> list[Page]:
-        """An experiment, or its ablation in one parameter, for every seed."""
+        """An experiment, or its ablation in one parameter, for every seed and fold."""
         notebook = self.config.experiments[name].notebook
         own, seeds, folder = self.config.experiments[name].model_extra, self.config.seeds_of(name), self.runs_dir / name
         if changed:
             ((parameter, value),) = changed.items()
             folder = self.runs_dir / "ablations" / name / f"{parameter}={value}"
             name, own, seeds = f"{name} {parameter}={value}", own | changed, self.config.ablation_seeds or seeds
-        pages = []
-        for seed in seeds:
-            directory = folder / f"seed{seed}"
+        shared, pages = self._shared(notebook), []
+        for seed, fold in product(seeds, range(self.config.splits if "fold" in shared else 1)):
+            directory = folder / (f"seed{seed}" + f"_fold{fold}" * bool(fold))
             given = {"experiment": name, "run_dir": str(directory), "seed": seed}
-            pages.append(Page(notebook, directory, given | self._shared(notebook, seed) | own, name, seed))
+            given = shared | given | ({"fold": fold} if "fold" in shared else {}) | own
+            pages.append(Page(notebook, directory, given, name, seed, fold))
         return pages
 
-    def _shared(self, notebook: str, seed: int = 0) -> dict:
+    def _shared(self, notebook: str) -> dict:
         """What all notebooks are given, as far as this one declares it."""
-        given = {
+        folds = {"fold": 0, "test_size": 1 / self.config.splits} if self.config.splits > 1 else {}
+        given = folds | {
             "data_path": self.data_path,
             "runs_dir": str(self.runs_dir),
             "cache_dir": str(self.runs_dir / "embeddings"),
             "other_data": self.config.other_data,
-            "split_seed": seed if self.config.split_by_seed else 0,
+            "split_by": self.config.split_by,
             **self.config.common,
         }
         return {name: given[name] for name in declared_parameters(self.source(notebook)) if name in given}
 
     @cached_property
     def pages(self) -> list[Page]:
-        """The pages of the report, in the order in which it tells the story. Ablations have none of their own."""
-        experiments = sorted(self.experiments, key=lambda page: (page.notebook, page.seed))
+        """The pages of the report, in the order in which it tells the story; :attr:`unshown` have none of their own."""
+        shown = [page for page in self.experiments if not page.fold]
+        experiments = sorted(shown, key=lambda page: (page.notebook, page.seed))
         told = (OPENING, *CLOSING, *([OTHERS] if self.config.other_data else []))
-        opening, *closing = (Page(name, self.runs_dir / name, self._shared(name)) for name in told)
+        opening, *closing = [Page(name, self.runs_dir / name, self._shared(name)) for name in told]
         return [opening, *experiments, *closing]
+
+    @property
+    def unshown(self) -> list[Page]:
+        """What is executed without a page of its own: further folds of a split, and ablations."""
+        return [*(page for page in self.experiments if page.fold), *self.ablations]
 
     def inputs(self, page: Page) -> list[Path]:
         """Files that a page is made of: its notebook, and the galaxies, runs, statistics or timings that it reads."""
@@ -179,7 +185,7 @@ class Study:
         Raises:
             StudyError: it names the parameter.
         """
-        for page in [*self.pages, *self.ablations]:
+        for page in [*self.pages, *self.unshown]:
             check_parameters(self.source(page.notebook), page.parameters)
         used = {name for page in self.pages for name in page.parameters}
         if unknown := sorted(set(self.config.common) - used):
@@ -191,13 +197,14 @@ class Study:
         if self.simulated and not Path(self.data_path).exists():
             return []  # the galaxies are made first; then each notebook looks for itself
         lines, threads = [], str(self.config.threads)
-        for page in [*self.pages, *self.ablations]:
+        for page in [*self.pages, *self.unshown]:
             kept = read_key(page.executed, page.parameters.get("run_dir"))
             key = notebook_key(self.source(page.notebook), page.parameters, threads) if kept else {}
             if kept != key:
                 page.done.unlink(missing_ok=True)
                 if kept and page.experiment:
-                    lines.append(f"{page.experiment}, seed {page.seed}: {describe_changes(kept, key)}")
+                    which = f"seed {page.seed}" + f", fold {page.fold}" * bool(page.fold)
+                    lines.append(f"{page.experiment}, {which}: {describe_changes(kept, key)}")
         return lines
 
     def start(self) -> BaseFileLock:
@@ -215,32 +222,22 @@ class Study:
             lock.acquire(timeout=0)
         except Timeout:
             number = owner.read_text() if owner.exists() else ""
+            by, advice = f"by process {number}", f"wait for it, or stop it (kill {number})"
             if number.isdigit() and psutil.pid_exists(int(number)):
-                raise StudyError(
-                    f"profile {self.profile} is being run in this checkout by process {number}; wait for it, or stop "
-                    f"it (kill {number})."
-                ) from None
-            raise StudyError(
-                f"{path}: is held, but not by a process of this machine; delete it if none runs."
-            ) from None
+                raise StudyError(f"profile {self.profile} is being run in this checkout {by}; {advice}.") from None
+            here = f"{path}: is held, but not by a process of this machine"
+            raise StudyError(f"{here}; delete it if none runs.") from None
         except OSError as error:
-            raise StudyError(
-                f"{path}: cannot be locked ({error.strerror}); put the checkout on another disk."
-            ) from error
+            advice = "put the checkout on another disk"
+            raise StudyError(f"{path}: cannot be locked ({error.strerror}); {advice}.") from error
         write_text(owner, str(os.getpid()))
-        self._write_manifest()
+        manifest = {"data": self.data_path, "contrasts": self.config.contrasts, "margin": self.config.margin}
+        for kind, pages in {"runs": self.experiments, "ablations": self.ablations}.items():
+            manifest[kind] = [str(page.directory.relative_to(self.runs_dir)) for page in pages]
+        write_json(self.runs_dir / MANIFEST, manifest)
         for line in self._reopen():
             print(f"make report: will be run again: {line}", file=sys.stderr)
         return lock
-
-    def _write_manifest(self) -> None:
-        """Say beside the runs which of them are this study's."""
-        runs, ablations = (
-            [str(page.directory.relative_to(self.runs_dir)) for page in pages]
-            for pages in (self.experiments, self.ablations)
-        )
-        plan = {"contrasts": self.config.contrasts, "margin": self.config.margin}
-        write_json(self.runs_dir / MANIFEST, {"data": self.data_path, "runs": runs, "ablations": ablations} | plan)
 
     def check_folders(self) -> None:
         """Refuse to start where results could not be written.
@@ -248,7 +245,7 @@ class Study:
         Raises:
             StudyError: it names the folder.
         """
-        folders = {page.directory for page in [*self.pages, *self.ablations]} | {self.runs_dir, self.report_dir}
+        folders = {page.directory for page in [*self.pages, *self.unshown]} | {self.runs_dir, self.report_dir}
         for folder in sorted({self.root, *folders, *(folder.parent for folder in folders)}):
             if folder.exists() and not os.access(folder, os.W_OK):
                 raise StudyError(f"{folder}: cannot be written to; mend its permissions, or work in another checkout.")
@@ -256,9 +253,8 @@ class Study:
     def check_files(self) -> None:
         """Open the files that notebooks will be given, before anything runs; see :func:`check_files`."""
         for page in {(page.notebook, page.parameters.get("weights")): page for page in self.pages}.values():
-            made_later = {"data_path"} if self.simulated else set()
-            given = {name: value for name, value in page.parameters.items() if name not in made_later}
-            check_files(self.source(page.notebook), given)
+            made_later = {"data_path": "simulated"} if self.simulated else {}
+            check_files(self.source(page.notebook), page.parameters | made_later)
 
 
 def load_study(

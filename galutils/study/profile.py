@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from galutils.data.splits import WHOLE
 from galutils.errors import GalutilsError
 from galutils.evaluation.significance import MARGIN
 
@@ -19,8 +20,8 @@ def _name(text: str) -> str:
     """Refuse what could not name a folder and a page."""
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise ValueError(f"'{text}' cannot name an experiment; use letters, digits, _ and - only")
-    if re.search(r"_seed\d+$", text):
-        raise ValueError(f"'{text}' cannot name an experiment; the pages of other seeds end so")
+    if re.search(r"_(seed|fold)\d+$", text):
+        raise ValueError(f"'{text}' cannot name an experiment; pages of other seeds, and other folds, end so")
     return text
 
 
@@ -55,7 +56,8 @@ class Profile(BaseModel):
     data: str
     simulate: Simulate | None = None
     seeds: Seeds
-    split_by_seed: bool = False
+    splits: Annotated[int, Field(ge=1)] = 1
+    split_by: Literal[WHOLE] = WHOLE[0]
     threads: Annotated[int, Field(ge=1)]
     common: dict[str, Scalar] = {}
     experiments: Annotated[dict[Name, Experiment], Field(min_length=1)]

@@ -36,7 +36,7 @@ from galutils.study.keys import RESULTS, digest_runs, read_manifest
 
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
-    "n_test", "num_classes", "parameters", "trained_parameters", "multiply_adds", "train_seconds",
+    "n_test", "folds", "num_classes", "parameters", "trained_parameters", "multiply_adds", "train_seconds",
     "train_images_per_second", "predict_images_per_second", "paper_accuracy", "paper_roc_auc",
 )  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Run directories: what an experiment leaves behind, and :class:`Run`, which alone reads it back.
 
-``runs/<profile>/<experiment>/seed<k>/`` holds
+``runs/<profile>/<experiment>/seed<k>/``, and where a profile has several splits ``seed<k>_fold<f>/`` beside it, holds
 
 - ``metrics.json``: scores, parameters, speed and provenance; written last, so its presence means "complete";
 - ``history.csv``: one line per epoch;
@@ -45,14 +45,18 @@ class RunError(GalutilsError):
 class Run:
     """A complete run, opened once: each of its files is read when it is first asked for.
 
+    With further folds of its seed it is one of all the galaxies that any of them was tested on: predictions and scores
+    are those of all folds, everything else is that of the first.
+
     Attributes:
-        directory: where it lies.
+        directory: where it lies, or the first of its folds.
+        folds: the runs that it is made of; itself alone where there is one.
 
     Raises:
         RunError: there is no complete run in that directory.
     """
 
-    def __init__(self, directory: str | Path):
+    def __init__(self, directory: str | Path, further: Sequence[Path] = ()):
         self.directory = Path(directory)
         path = self.directory / "metrics.json"
         try:
@@ -63,6 +67,10 @@ class Run:
             raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
         if not is_current(self.metrics):
             raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
+        self.folds: list[Run] = [Run(each) for each in (directory, *further)] if further else [self]
+        if further:
+            scores = classification_scores(self.predictions["y_true"], self.predictions[self.columns].to_numpy())
+            self.metrics |= {"scores": scores, "rows": self.metrics["rows"] | {"test": len(self.predictions)}}
 
     @property
     def experiment(self) -> str:
@@ -92,13 +100,13 @@ class Run:
     @cached_property
     def predictions(self) -> pd.DataFrame:
         """One row per test galaxy: ``row``, ``y_true``, ``y_pred`` and :attr:`columns`."""
-        return self._table("predictions.csv", "row", "y_true", "y_pred", *self.columns)
+        return self._rows("predictions.csv", "y_true", "y_pred", *self.columns)
 
     @cached_property
     def calibration(self) -> pd.DataFrame | None:
         """The same without ``y_pred`` for the rows that were set aside; None where none were."""
-        there = (self.directory / "calibration.csv").exists()
-        return self._table("calibration.csv", "row", "y_true", *self.columns) if there else None
+        name = "calibration.csv"
+        return self._rows(name, "y_true", *self.columns) if (self.directory / name).exists() else None
 
     @cached_property
     def seeds(self) -> pd.DataFrame:
@@ -108,17 +116,19 @@ class Run:
     @cached_property
     def split(self) -> Split | None:
         """The split that it used; None for a clustering."""
-        if not self.supervised:
-            return None
         with self._readable("split.csv"):
-            return read_split(self.directory / "split.csv")
+            return read_split(self.directory / "split.csv") if self.supervised else None
+
+    def _rows(self, name: str, *columns: str) -> pd.DataFrame:
+        """A file with a line for each row, of all folds."""
+        tables = [fold._table(name, "row", *columns) for fold in self.folds]
+        return pd.concat(tables).sort_values("row", kind="stable", ignore_index=True)
 
     def _table(self, name: str, *columns: str) -> pd.DataFrame:
         """A file of the run as a table; those columns have a value in every row."""
         with self._readable(name):
             table = pd.read_csv(self.directory / name)
-            empty = table.reindex(columns=[*columns]).isna().any()
-            if empty.any():
+            if (empty := table.reindex(columns=[*columns]).isna().any()).any():
                 raise ValueError(f"column {empty.idxmax()} is missing or has gaps")
             return table
 
@@ -198,21 +208,24 @@ class Run:
 
 
 def find_runs(profile_dir: str | Path, ablations: bool = False) -> list[Run]:
-    """The complete runs, or ablations, below ``runs/<profile>``; see :func:`galutils.study.keys.run_directories`."""
-    return [Run(directory) for directory in run_directories(profile_dir, ablations)]
+    """Those of :func:`galutils.study.keys.run_directories`, the folds of one seed as one run."""
+    seeds: dict[Path, list[Path]] = {}
+    for directory in run_directories(profile_dir, ablations):
+        seeds.setdefault(directory.with_name(directory.name.partition("_fold")[0]), []).append(directory)
+    return [Run(first, further) for first, *further in seeds.values()]
 
 
 def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxies, split: Split, settings, result):
     """Write what :func:`galutils.training.supervised.train` took and gave; returns the :class:`Run`."""
     from safetensors.torch import save_file
 
-    run_dir = _opened(run_dir)
+    run_dir, labels = _opened(run_dir), galaxies.labels
     split.write(run_dir / "split.csv")
-    predictions = {"row": split.test, "y_true": galaxies.labels[split.test], "y_pred": result.probabilities.argmax(1)}
+    predictions = {"row": split.test, "y_true": labels[split.test], "y_pred": result.probabilities.argmax(1)}
     columns = class_columns(galaxies.classes)
     _write_table(run_dir / "predictions.csv", pd.DataFrame(predictions), columns, result.probabilities)
     if result.calibration is not None:
-        aside = pd.DataFrame({"row": split.calibration, "y_true": galaxies.labels[split.calibration]})
+        aside = pd.DataFrame({"row": split.calibration, "y_true": labels[split.calibration]})
         _write_table(run_dir / "calibration.csv", aside, columns, result.calibration)
     _write_table(run_dir / "history.csv", result.history)
     with atomic_path(run_dir / "model.safetensors") as partial:
@@ -220,24 +233,18 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
 
     parameters, trained = network.count_parameters()
     metrics = {
-        "format": FORMAT,
         "experiment": experiment,
-        "classes": galaxies.classes,
-        "scores": classification_scores(galaxies.labels[split.test], result.probabilities),
+        "scores": classification_scores(labels[split.test], result.probabilities),
         "rows": {part: int(np.sum(split.part == part)) for part in PARTS},
-        "trained_classes": np.bincount(galaxies.labels[split.train], minlength=len(galaxies.classes)).tolist(),
+        "split_by": split.by,
+        "trained_classes": np.bincount(labels[split.train], minlength=len(galaxies.classes)).tolist(),
         "parameters": parameters,
         "trained_parameters": trained,
-        "multiply_adds": multiply_adds(network, settings.image_size),
         "settings": asdict(settings),
         "model": network.recipe,
-        "data": describe_data(galaxies),
-        "weights": asdict(network.source) if network.source else None,
-        "timing": _timing(result, result.predict_images_per_second),
         "environment": {**describe_environment(result.device), "precision": result.precision},
     }
-    write_json(run_dir / "metrics.json", metrics)
-    return Run(run_dir)
+    return _complete(run_dir, metrics, galaxies, network, settings.image_size, result, result.predict_images_per_second)
 
 
 def write_clustering_run(
@@ -270,8 +277,9 @@ def write_clustering_run(
     from galutils.clustering.null import null_accuracies
     from galutils.models.vit import save_backbone
 
-    run_dir, labels = _opened(run_dir), galaxies.labels
-    predicted, probabilities = predict_classes(clustering, labels, len(galaxies.classes))
+    run_dir, labels, count = _opened(run_dir), galaxies.labels, len(galaxies.classes)
+    predicted, probabilities = predict_classes(clustering, labels, count)
+    precision = getattr(distilled, "precision", "32-true")
     frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
     columns = class_columns(galaxies.classes)
     _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), columns, probabilities)
@@ -280,37 +288,26 @@ def write_clustering_run(
         _write_table(run_dir / "history.csv", distilled.history)
         save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
 
-    scores, chance = (
-        score_clustering(clustering, labels, features, num_classes=len(galaxies.classes)),
-        null_accuracies(labels, clustering.clusters),
-    )
-    over_seeds = table[[*CLUSTER_SCORES]].astype(float)
-    spread = pd.DataFrame({"mean": over_seeds.mean(), "std": over_seeds.std(ddof=0)})
+    scores = score_clustering(clustering, labels, features, num_classes=count)
+    chance = null_accuracies(labels, clustering.clusters)
+    own = table[[*CLUSTER_SCORES]].astype(float)
+    spread = pd.DataFrame({"mean": own.mean(), "std": own.std(ddof=0)})
     metrics = {
-        "format": FORMAT,
         "experiment": experiment,
-        "classes": galaxies.classes,
         "scores": {"accuracy": scores["accuracy"], "roc_auc": scores["roc_auc_hard"], **scores},
         "over_seeds": spread.to_dict("index"),
         "chance": {"mean": float(chance.mean()), "std": float(chance.std())},
         "rows": dict.fromkeys(PARTS, 0) | {"test": len(labels)},
         "parameters": backbone.count_parameters(),
-        "trained_parameters": distilled.trained_parameters if distilled is not None else 0,
-        "multiply_adds": multiply_adds(backbone, preprocessing.image_size),
+        "trained_parameters": getattr(distilled, "trained_parameters", 0),
         "settings": settings,
         "model": {**backbone.recipe, "dimensions": features.shape[1], "clusters": clustering.count},
         "preprocessing": asdict(preprocessing),
-        "collapse": distilled.warnings if distilled is not None else [],
-        "data": describe_data(galaxies),
-        "weights": asdict(backbone.source),
-        "timing": _timing(distilled, len(labels) / embedding.seconds if embedding.seconds else None),
-        "environment": {
-            **describe_environment(embedding.device),
-            "precision": distilled.precision if distilled is not None else "32-true",
-        },
+        "collapse": getattr(distilled, "warnings", []),
+        "environment": describe_environment(embedding.device) | {"precision": precision},
     }
-    write_json(run_dir / "metrics.json", metrics)
-    return Run(run_dir)
+    speed = len(labels) / embedding.seconds if embedding.seconds else None
+    return _complete(run_dir, metrics, galaxies, backbone, preprocessing.image_size, distilled, speed)
 
 
 def _opened(run_dir: str | Path) -> Path:
@@ -321,6 +318,26 @@ def _opened(run_dir: str | Path) -> Path:
     return run_dir
 
 
+def _complete(run_dir: Path, metrics: dict, galaxies: Galaxies, network, image_size: int, trained, speed) -> Run:
+    """Write what every run says, too. trained: what a training left behind, or None; speed: images/s predicted."""
+    history = None if trained is None else trained.history
+    every = {
+        "format": FORMAT,
+        "classes": galaxies.classes,
+        "multiply_adds": multiply_adds(network, image_size),
+        "data": describe_data(galaxies),
+        "weights": asdict(network.source) if network.source else None,
+        "timing": {
+            "setup_seconds": getattr(trained, "setup_seconds", None),
+            "train_seconds": 0.0 if trained is None else float(history["seconds"].sum()),
+            "train_images_per_second": None if trained is None else float(history["images_per_second"].median()),
+            "predict_images_per_second": speed,
+        },
+    }
+    write_json(run_dir / "metrics.json", every | metrics)
+    return Run(run_dir)
+
+
 def _write_table(
     path: Path, table: pd.DataFrame, columns: Sequence[str] = (), values: np.ndarray | None = None
 ) -> None:
@@ -329,14 +346,3 @@ def _write_table(
         table = table.join(pd.DataFrame(values, columns=columns))
     with atomic_path(path) as partial:
         table.to_csv(partial, index=False)
-
-
-def _timing(trained, predict_images_per_second: float | None) -> dict:
-    """Seconds and speeds. trained: what a training left behind, None where there was none."""
-    history = None if trained is None else trained.history
-    return {
-        "setup_seconds": None if trained is None else trained.setup_seconds,
-        "train_seconds": 0.0 if trained is None else float(history["seconds"].sum()),
-        "train_images_per_second": None if trained is None else float(history["images_per_second"].median()),
-        "predict_images_per_second": predict_images_per_second,
-    }

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from fakes import write_layout
+from astropy import units
+from astropy_healpix import lonlat_to_healpix
+from fakes import refusal, write_layout
 
 from galutils.data import splits
 from galutils.data.classes import GALAXY10
@@ -105,6 +107,54 @@ def test_galaxies_set_aside_to_calibrate_come_from_the_training_part():
     assert np.bincount(labels[aside.calibration]).tolist() == [8] * 10  # a fifth of 40
     with pytest.raises(ValueError, match="calibration_fraction"):
         split_rows(galaxies_with(labels), scan=distinct(500), calibration_fraction=1.0)
+
+
+@pytest.mark.parametrize("split_by", ["galaxies", "sky"])
+def test_folds_test_every_galaxy_once(split_by):
+    """Classes of 2 and of 3 galaxies too, and copies, one of them across a border of cells."""
+    rng = np.random.default_rng(0)
+    labels = np.r_[np.repeat(np.arange(6), 50), [6, 6, 7, 7, 7], np.repeat([8, 9], 40)]
+    count = len(labels)
+    ra, dec = rng.uniform(0, 360, count), np.degrees(np.arcsin(rng.uniform(-0.9, 0.9, count)))
+    ra[1], dec[1] = ra[0] + 1e-5, dec[0]
+    blank, digest = distinct(count)
+    blank[5], digest[8] = True, digest[7]
+    galaxies = galaxies_with(labels, ra, dec)
+    splits = [split_rows(galaxies, fold=fold, split_by=split_by, scan=(blank, digest)) for fold in range(5)]
+    assert sorted(np.concatenate([split.test for split in splits])) == [row for row in range(count) if row != 5]
+    cells = lonlat_to_healpix(ra * units.deg, dec * units.deg, 8)
+    for split in splits:
+        assert split.by == split_by
+        assert len(split.test) + len(split.train) == count - 1
+        assert not set(split.group[split.test]) & set(split.group[split.train])
+        assert abs(np.bincount(labels[split.test], minlength=6)[:6] - 10).max() <= (1 if split_by == "galaxies" else 6)
+        first = np.unique(split.group, return_index=True)[1]  # a galaxy's cell is that of its first row
+        sides = [set(cells[np.intersect1d(rows, first)]) for rows in (split.test, split.train)]
+        assert bool(sides[0] & sides[1]) == (split_by == "galaxies")
+    if split_by == "galaxies":
+        assert np.array_equal(splits[0].part, split_rows(galaxies, scan=(blank, digest)).part)
+
+
+FEW = "memory.h5: has too few cells of the sky for 5 parts; leave split_by out."
+NOWHERE = (
+    "memory.h5: does not say where each galaxy lies (ra, dec), so it cannot be split by the sky; leave split_by out."
+)
+
+
+@pytest.mark.parametrize(
+    ("ra", "given", "sentence"),
+    [
+        (None, {"split_by": "sky"}, NOWHERE),
+        (np.r_[np.nan, np.zeros(49)], {"split_by": "sky"}, NOWHERE),
+        (np.zeros(50), {"split_by": "sky"}, FEW),
+        (None, {"split_by": "stars"}, "split_by is 'stars'; choose galaxies or sky."),
+        (None, {"fold": 5}, "fold is 5; with a test_size of 0.2 it may be 0 to 4."),
+        (None, {"fold": 3, "test_size": 0.3}, "fold is 3; with a test_size of 0.3 it may be 0 to 2."),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(ra, given, sentence):
+    galaxies = galaxies_with(np.repeat(np.arange(10), 5), ra, None if ra is None else np.zeros(50))
+    assert refusal(split_rows, galaxies, scan=distinct(50), **given) == sentence
 
 
 def test_split_survives_writing(tmp_path):

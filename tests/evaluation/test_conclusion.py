@@ -12,7 +12,7 @@ from galutils.evaluation.significance import verdict
 def table(*rows, seeds=3):
     found = pd.DataFrame(rows, columns=["approach", "built", "pretrained", "accuracy"])
     found = found.assign(picked_low=found["accuracy"] - 0.06, picked_high=found["accuracy"] + 0.07)
-    return found.assign(supervised=True, seeds=seeds, largest=0.149)
+    return found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149)
 
 
 def comparison(first, second, difference, half=0.05, seeds=3):
@@ -41,7 +41,7 @@ EVIDENCE = (
         (comparison("A", "B", 0.15), "Of these two approaches, the adapted one is better: "),
         (comparison("B", "A", -0.15), "Of these two approaches, the adapted one is better: "),
         (comparison("A", "B", -0.15), "Of these two approaches, the built one is better: "),
-        (comparison("A", "B", 0.15, seeds=1), "Of these two trained networks, the adapted one is better: "),
+        (comparison("A", "B", 0.15, seeds=1), "Of these trained networks, the adapted one is better: "),
         (comparison("A", "B", 0.15, seeds=2), "Two seeds are too few to tell these approaches apart: "),
         (comparison("A", "B", 0.03), "Which of these two approaches is better stays open: "),
         (comparison("A", "B", 0.001, 0.004), "Between these two approaches no difference that matters is left: "),

@@ -106,7 +106,7 @@ def test_what_a_verdict_is_about_is_told():
     for seeds in (1, 3):
         runs = {name: {s: run(ease < share) for s in range(seeds)} for name, share in (("A", 0.5), ("B", 0.8))}
         told[seeds] = compare(runs)["told"].tolist()
-    assert told == {1: ["better, of these two trained networks"], 3: ["better"]}
+    assert told == {1: ["better, of these trained networks"], 3: ["better"]}
     luck = {"A": {s: run(np.random.default_rng(s).random(50) < 0.5) for s in range(3)}}
     luck["B"] = {s: run(np.random.default_rng(9 + s).random(50) < 0.5) for s in range(3)}
     assert compare(luck)["told"].tolist() == ["open, and equivalence cannot be shown here"]

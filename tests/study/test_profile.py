@@ -79,13 +79,26 @@ def configured(tmp_path, text):
     return load_study(tmp_path, "smoke")
 
 
-def test_seeds_share_one_split_unless_it_is_to_vary(tmp_path):
-    fixed = configured(tmp_path / "fixed", "")
-    varied = configured(tmp_path / "varied", "split_by_seed: true\n")
-    for study, expected in ((fixed, {(0, 0), (3, 0)}), (varied, {(0, 0), (3, 3)})):
-        pages = [page for page in study.experiments if page.notebook == "02_vgg_scratch"]
-        assert {(page.seed, page.parameters["split_seed"]) for page in pages} == expected
-        assert all("split_seed" not in page.parameters for page in study.experiments if "dino" in page.notebook)
+def test_every_seed_is_run_on_every_fold_of_a_split(tmp_path):
+    one = configured(tmp_path / "one", "split_by: sky\n")
+    assert all("fold" not in page.parameters for page in one.experiments)
+    study = configured(tmp_path / "folds", "splits: 4\nsplit_by: sky\nablations: {vgg_scratch: {init: [kaiming]}}\n")
+    own = [page for page in study.experiments if page.experiment == "vgg_scratch"]
+    given = [[page.parameters[name] for name in ("seed", "fold", "test_size", "split_by")] for page in own]
+    assert given == [[seed, fold, 0.25, "sky"] for seed in (0, 3) for fold in range(4)]
+    folders = [f"seed{seed}" + f"_fold{fold}" * (fold > 0) for seed in (0, 3) for fold in range(4)]
+    assert [page.directory.name for page in own] == folders
+    assert [page.directory.name for page in study.ablations] == folders
+    assert [page.slug for page in study.pages if page.experiment == "vgg_scratch"] == [own[0].slug, own[4].slug]
+    everything = [*study.pages, *study.unshown]
+    assert len({page.slug for page in everything}) == len(everything)
+    assert {page.directory for page in [*study.experiments, *study.ablations]} <= {
+        page.directory for page in everything
+    }
+    assert [page.directory.name for page in study.experiments if page.experiment == "dino_kmeans"] == ["seed0", "seed3"]
+    study.start().release()
+    named = json.loads((study.runs_dir / "study.json").read_text())
+    assert [name for name in named["runs"] if "vgg_scratch" in name] == [f"vgg_scratch/{name}" for name in folders]
 
 
 def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
@@ -167,7 +180,7 @@ REFUSED = {
     ),
     "a name of a seed": (
         "  dino_kmeans:", "  dino_seed1:",
-        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; the pages of other seeds end so; mend it.",
+        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; pages of other seeds, and other folds, end so",
     ),
     "an ablation of nothing": (
         "seeds: [0]", "seeds: [0]\nablations: {cnn: {channels: [8]}}",

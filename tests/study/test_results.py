@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from fakes import write_run
@@ -26,12 +27,27 @@ def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
     assert shown["Accuracy: paper"] == "76%"
 
 
+def test_folds_of_a_seed_are_one_run_on_all_galaxies(tmp_path):
+    for seed, rights in ((0, (16, 24)), (1, (30, 10)), (2, (20, 20))):
+        for fold, right in enumerate(rights):
+            write_run(tmp_path, "custom_cnn", seed, right, fold=fold)
+    found = load_results(tmp_path)
+    assert found.runs["run"].map(lambda run: run.directory.name).tolist() == ["seed0", "seed1", "seed2"]
+    assert found.runs["accuracy"].tolist() == [0.5] * 3
+    (row,) = found.table.itertuples()
+    assert (row.seeds, row.n_test, row.folds, row.accuracy, row.sd) == (3, 80, 2, 0.5, 0)
+    predictions = found.runs["run"][1].predictions
+    assert predictions["row"].tolist() == list(range(80))
+    right = np.flatnonzero(predictions["y_true"] == predictions["y_pred"])
+    assert right.tolist() == [*range(30), *range(40, 50)]
+
+
 @pytest.mark.parametrize(
     ("built", "adapted", "expected"),
     [
-        (12, 36, "Of these two trained networks, the adapted one is better: on the same 40 galaxies"),
-        (36, 12, "Of these two trained networks, the built one is better: on the same 40 galaxies"),
-        (20, 22, "Which of these two trained networks is better stays open: "),
+        (12, 36, "Of these trained networks, the adapted one is better: on the same 40 galaxies"),
+        (36, 12, "Of these trained networks, the built one is better: on the same 40 galaxies"),
+        (20, 22, "Which of these trained networks is better stays open: "),
     ],
 )
 def test_the_answer_follows_the_predictions(tmp_path, built, adapted, expected):

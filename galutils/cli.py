@@ -282,7 +282,7 @@ def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such 
     from galutils.report.tables import format_table
     from galutils.study.results import load_results
 
-    typer.echo(format_table(load_results(folder).table, "these runs").to_string(index=False))
+    typer.echo(format_table(load_results(folder).shown, "these runs").to_string(index=False))
 
 
 @app.command()

@@ -62,6 +62,12 @@ class Graded:
         return {f"{a}, {b}": (number[a], number[b]) for a, b in CONFUSABLE if a in number and b in number}
 
 
+def join(parts: Sequence[Graded]) -> Graded:
+    """Predictions of several sets of rows, such as the folds of a split, as those of one."""
+    fields = ("row", "group", "labels", "predicted", "probabilities")
+    return Graded(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields), parts[0].classes)
+
+
 def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray]:
     """All scores, for several weightings of the rows at once: weights (B, n) say how often each row counts.
 

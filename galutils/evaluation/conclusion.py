@@ -40,6 +40,15 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     return " ".join(filter(None, said))
 
 
+def describe_beaten(against: pd.DataFrame) -> str:
+    """Which approaches beat five measured numbers, by the family's rule; nothing where none was held against them.
+
+    against: see :class:`galutils.study.results.Results`.
+    """
+    told = [f"{row.second} ({row.told})" for row in against.itertuples()]
+    return f"Held against a random forest on five measured numbers: {'; '.join(told)}." if told else ""
+
+
 def _best(row, kind: str, count: int) -> str:
     """The most accurate of a kind, with an interval that knows that it was picked."""
     which = f"The most accurate network {kind}" if count > 1 else f"The one network {kind}"

@@ -48,6 +48,7 @@ class WeightsSource:
     source: str
     sha256: str | None = None
     stand_in: str | None = None
+    on_purpose: bool = False  # whether it is random because that was asked for
 
 
 def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, WeightsSource]:
@@ -66,7 +67,7 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
     if official:
         path = None if weights == "random" else _official_vgg_file(arch, download=weights == "imagenet")
         if path is None:
-            return features, arch, WeightsSource("random")
+            return features, arch, WeightsSource("random", on_purpose=weights == "random")
         state, metadata = read_state(path)
     convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
     _load_strictly(features, convolutions, path, arch)
@@ -94,7 +95,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     if official:
         path = None if weights == "random" else _official_vit_file(arch, download=weights == "dino")
         if path is None:
-            return vit, arch, WeightsSource("random"), {}
+            return vit, arch, WeightsSource("random", on_purpose=weights == "random"), {}
         state, metadata = read_state(path)
     state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
     _load_strictly(vit, state, path, arch)

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader
 
 from galutils.data.classes import GALAXY10
 from galutils.data.galaxies import Galaxies
-from galutils.evaluation.conclusion import conclude
+from galutils.evaluation.conclusion import conclude, describe_beaten
 from galutils.evaluation.paper import starting_weights
 from galutils.files import write_text
 from galutils.progress import tracked
@@ -95,10 +95,12 @@ def _index(study: Study, results: Results, label: str) -> dict:
     metrics = [run.metrics for run in results.runs["run"]]
     return {
         "label": label,
-        "results": format_table(table, label).drop(columns=ELSEWHERE, errors="ignore"),
-        "rows": table.assign(has_paper=table["paper_accuracy"].notna()).to_dict("records"),
+        "results": format_table(results.shown, label).drop(columns=ELSEWHERE, errors="ignore"),
+        "rows": results.shown.assign(has_paper=results.shown["paper_accuracy"].notna()).to_dict("records"),
         "beside_paper": bool(table["paper_accuracy"].notna().any()),
         "answer": conclude(table, results.comparisons),
+        "approaches": len(table),
+        "beaten": describe_beaten(results.against),
         "doors": [(f"{page.slug}.html", _title(page), DOORS[page.slug]) for page in study.pages if page.slug in DOORS],
         "times": in_columns(table, TIMES),
         "environment": metrics[0]["environment"],

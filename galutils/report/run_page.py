@@ -48,7 +48,8 @@ def show_backbone(backbone: Backbone) -> None:
 def _tell_weights(source: WeightsSource, arch: str) -> None:
     print(f"Pretrained weights: {source.source}, {arch}")
     if source.source == "random":
-        print(f"No pretrained weights were at hand: {RANDOM_LABEL}, which bears on nothing but the machinery.")
+        why = "Random weights on purpose" if source.on_purpose else "No pretrained weights were at hand"
+        print(f"{why}: {RANDOM_LABEL}{'' if source.on_purpose else ', which bears on nothing but the machinery'}.")
 
 
 def show_curves(run: Run) -> None:

@@ -146,7 +146,7 @@ def in_columns(table: pd.DataFrame, columns: dict[str, str]) -> pd.DataFrame:
 
 
 def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
-    """The results table. table: :attr:`galutils.study.results.Results.table`; label: whose numbers they are."""
+    """The results table. table: :attr:`galutils.study.results.Results.shown`; label: whose numbers they are."""
     columns = {
         "Approach": "{approach}",
         f"Accuracy: {label}": "{accuracy:.1%} ± {standard_error:.1%}",
@@ -157,7 +157,7 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
         "Accuracy: paper": "{paper_accuracy:.0%}",
         "ROC AUC: paper": "{paper_roc_auc:.3f}",
         "Trained parameters": "{trained_parameters:,.0f}",
-        "Seeds": "{seeds}",
+        "Seeds": "{seeds:.0f}",
     }
     if table["paper_accuracy"].isna().all():  # no row of the paper, or other classes than its
         columns = {title: form for title, form in columns.items() if not title.endswith("paper")}

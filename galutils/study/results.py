@@ -6,12 +6,14 @@ The file is read again as long as it belongs to the very same runs and to this c
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 
 import pandas as pd
 
-from galutils.evaluation.bootstrap import SCORES, estimate, wilson
+from galutils.data.galaxies import DataError
+from galutils.evaluation.baselines import FIVE, baselines_once
+from galutils.evaluation.bootstrap import SCORES, Graded, estimate, join, wilson
 from galutils.evaluation.calibration import (
     calibration_error,
     calibration_table,
@@ -53,6 +55,9 @@ class Results:
         comparisons: the study's pairs of approaches that learn from labels, by default all, in one family with each
             ablation and what it varies, see :func:`galutils.evaluation.significance.compare`. Clusterings are scored
             on other galaxies.
+        baselines: the same of what needs no network, see :func:`galutils.evaluation.baselines.baselines`, on the test
+            galaxies of the approaches that learn from labels; empty where the file of galaxies is not at hand.
+        against: of the family each of these approaches against the baseline of five measured numbers.
         calibration: how far the probabilities of each approach that learns from labels can be believed, see
             :func:`galutils.evaluation.calibration.calibration_table`.
         temperatures: from :func:`temperature_table`.
@@ -65,6 +70,8 @@ class Results:
     ablations: pd.DataFrame
     estimates: dict[str, pd.DataFrame]
     comparisons: pd.DataFrame
+    baselines: dict[str, pd.DataFrame]
+    against: pd.DataFrame
     calibration: pd.DataFrame
     temperatures: pd.DataFrame
     changes: pd.DataFrame
@@ -95,6 +102,19 @@ class Results:
         table["largest"] = [run.predictions["y_true"].value_counts(normalize=True).max() for run in first]
         return table
 
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """:attr:`table` with a row for each baseline, of which it is known how well it does and nothing else."""
+        rows = [
+            {
+                "approach": f"Baseline: {title}",
+                **own.loc[[*SCORES], "mean"],
+                **own.loc["accuracy", ["standard_error", "low", "high"]],
+            }
+            for title, own in self.baselines.items()
+        ]
+        return pd.concat([self.table, pd.DataFrame(rows)], ignore_index=True)
+
 
 def load_results(runs_dir: str | Path) -> Results:
     """The results of the runs below ``runs/<profile>``, from ``results.json`` where it is theirs, else computed.
@@ -116,11 +136,16 @@ def load_results(runs_dir: str | Path) -> Results:
     titles = dict(zip(runs["experiment"], runs["approach"], strict=True))
     named = plan.get("contrasts") or list(combinations(dict.fromkeys(runs[runs["supervised"]]["experiment"]), 2))
     pairs = [(titles[first], titles[second]) for first, second in named if {first, second} <= titles.keys()]
-    contrasts = [*pairs, *name_ablations(runs, ablations).values()]
-    family = compare(supervised | grade_ablations(runs, ablations), contrasts, plan.get("margin", MARGIN))
+    baselines = grade_baselines(runs[runs["supervised"]])
+    # A forest has no seeds: whichever an approach has, its answer is the same.
+    forest = {FIVE: dict.fromkeys(runs["seed"], baselines[FIVE])} if baselines else {}
+    contrasts = [*pairs, *product(forest, supervised), *name_ablations(runs, ablations).values()]
+    family = compare(supervised | forest | grade_ablations(runs, ablations), contrasts, plan.get("margin", MARGIN))
     computed = {
         "estimates": {title: estimate(list(seeds.values())) for title, seeds in graded.items()},
-        "comparisons": family[family["second"].isin(supervised)].reset_index(drop=True),
+        "comparisons": family[family[["first", "second"]].isin([*supervised]).all(axis=1)].reset_index(drop=True),
+        "baselines": {title: estimate([own]) for title, own in baselines.items()},
+        "against": family[family["first"] == FIVE].reset_index(drop=True),
         "calibration": calibration_table(supervised),
         "temperatures": temperature_table(ablations.assign(approach=ablations["base"].replace(titles))),
         "changes": compare_with_base(runs, ablations, family),
@@ -129,6 +154,21 @@ def load_results(runs_dir: str | Path) -> Results:
     }
     write_json(path, {"key": key, "results": _packed(computed)})
     return Results(runs, ablations, **computed)
+
+
+def grade_baselines(runs: pd.DataFrame) -> dict[str, Graded]:
+    """The baselines on the test galaxies of all folds of the first run; none without runs, or without their galaxies.
+
+    runs: those of :func:`galutils.study.collect.collect_runs` that learnt from labels.
+    """
+    if runs.empty:
+        return {}
+    try:
+        galaxies = runs["run"].iloc[0].galaxies()
+    except DataError:  # runs that were copied without them still have results
+        return {}
+    found = [baselines_once(galaxies, fold.split) for fold in runs["run"].iloc[0].folds]
+    return {title: join([own[title] for own in found]) for title in found[0]}
 
 
 def temperature_table(runs: pd.DataFrame) -> pd.DataFrame:

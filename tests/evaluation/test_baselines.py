@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from galutils.data.splits import Split
+from galutils.data.check import measure_once
+from galutils.data.splits import Split, split_rows
 from galutils.evaluation import baselines as base
 from galutils.evaluation.bootstrap import estimate
 
@@ -17,6 +18,22 @@ def survey(count=300, told=True):
     known = labels if told else rng.integers(0, 3, count)
     measured = pd.DataFrame(known[:, None] + rng.normal(0, 0.1, (count, 5)), columns=[*base.MEASURED])
     return labels, split, measured, known * 100.0 + rng.uniform(0, 20, count), rng.uniform(-5, 5, count)
+
+
+def test_baselines_of_a_file_and_a_split_are_fitted_once(simulated, monkeypatch, tmp_path):
+    monkeypatch.setenv("GALUTILS_DATA", str(tmp_path))
+    split, other = split_rows(simulated), split_rows(simulated, seed=1)
+    first = base.baselines_once(simulated, split)
+    direct = base.baselines(
+        simulated.labels, split, simulated.classes, measure_once(simulated), simulated.ra, simulated.dec
+    )
+    monkeypatch.setattr(base, "_forest", None)  # whatever fits again fails
+    for found in (direct, base.baselines_once(simulated, split)):
+        assert found.keys() == first.keys()
+        for title, own in found.items():
+            np.testing.assert_equal(vars(own), vars(first[title]))
+    with pytest.raises(TypeError):
+        base.baselines_once(simulated, other)
 
 
 def test_the_largest_class_by_hand():

@@ -1,11 +1,15 @@
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 from fakes import write_run
 
-from galutils.evaluation.conclusion import conclude
+from galutils.data.galaxies import open_galaxies
+from galutils.data.splits import split_rows
+from galutils.evaluation.baselines import FIVE, LARGEST, POSITION, baselines_once
+from galutils.evaluation.conclusion import conclude, describe_beaten
 from galutils.report import tables
 from galutils.study import results
 from galutils.study.results import load_results
@@ -40,6 +44,42 @@ def test_folds_of_a_seed_are_one_run_on_all_galaxies(tmp_path):
     assert predictions["row"].tolist() == list(range(80))
     right = np.flatnonzero(predictions["y_true"] == predictions["y_pred"])
     assert right.tolist() == [*range(30), *range(40, 50)]
+
+
+def test_baselines_stand_in_the_table_and_what_does_not_beat_them_is_said(tmp_path, simulated_path):
+    galaxies = open_galaxies(shutil.copy(simulated_path, tmp_path / "sky.h5"))
+    folds = [split_rows(galaxies, fold=fold) for fold in range(2)]
+    truth = galaxies.labels
+    for name, seed in (("custom_cnn", 0), ("custom_cnn", 1), ("custom_cnn", 2), ("vgg_scratch", 0)):
+        for fold, split in enumerate(folds):
+            data = {"sha256": galaxies.sha256, "file": "sky.h5"}
+            write_run(tmp_path, name, seed, 0, n_test=20, fold=fold, data=data, classes=galaxies.classes)
+            run_dir = tmp_path / name / (f"seed{seed}" + "_fold1" * fold)
+            split.write(run_dir / "split.csv")
+            rows = {"row": split.test, "y_true": truth[split.test]}
+            right = (truth[split.test] + (0 if name == "custom_cnn" else 1)) % 10
+            table = pd.read_csv(run_dir / "predictions.csv").assign(**rows, y_pred=right)
+            table.to_csv(run_dir / "predictions.csv", index=False)
+    found = load_results(tmp_path)
+    expected = [baselines_once(galaxies, split) for split in folds]
+    shown = tables.format_table(found.shown, "these").set_index("Approach")
+    assert [*shown.index[2:]] == [f"Baseline: {title}" for title in (LARGEST, POSITION, FIVE)]
+    for title in expected[0]:
+        row = shown.loc[f"Baseline: {title}"]
+        right = np.concatenate([own[title].correct for own in expected]).mean()
+        assert row["Accuracy: these"].startswith(f"{right:.1%} ± ")
+        assert [row["Seeds"], row["SD of seeds"], row["Trained parameters"]] == [tables.DASH] * 3
+    assert shown["Seeds"].tolist()[:2] == ["1", "3"]
+    assert found.against["galaxies"].tolist() == [40, 40]
+    assert describe_beaten(found.against) == (
+        "Held against a random forest on five measured numbers: VGG, 32 channels, from scratch (worse, of these "
+        "trained networks); Custom CNN, average pooling first (better)."
+    )
+    assert len(found.comparisons) == 1
+    (tmp_path / "results.json").unlink()
+    (tmp_path / "sky.h5").unlink()
+    assert describe_beaten(load_results(tmp_path).against) == ""
+    assert load_results(tmp_path).shown["approach"].tolist() == found.table["approach"].tolist()
 
 
 @pytest.mark.parametrize(

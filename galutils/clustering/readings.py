@@ -15,7 +15,7 @@ from galutils.clustering.diagnostics import assess_clusters, drift
 from galutils.clustering.methods import reduce_dimensions
 from galutils.data.galaxies import Galaxies
 from galutils.models.attention import cls_attention, map_distance
-from galutils.models.embedding import Embedding, Preprocessing, raw_pixels
+from galutils.models.embedding import Embedding, Preprocessing
 from galutils.models.lora import drop_adapters, started_from
 from galutils.models.vit import Backbone, load_backbone
 
@@ -30,8 +30,9 @@ def references(
         seed: of the weights of a transformer of the same kind that was never trained.
     """
     untrained = load_backbone("random", frozen.arch, frozen.normalization, seed)
+    images = galaxies.read_images(np.arange(len(galaxies)), pixels)
     return {
-        f"raw pixels, {pixels} by {pixels}": raw_pixels(galaxies, pixels),
+        f"raw pixels, {pixels} by {pixels}": images.reshape(len(images), -1).astype(np.float32) / 255,
         "untrained transformer": embed(untrained).values,
         "frozen transformer": embed(frozen).values,
     }

@@ -191,11 +191,10 @@ def deletion_effects(network: GalaxyNet | Backbone, images: torch.Tensor, masks:
     return pd.DataFrame({"galaxy": effects[0], "sky": effects[1]}).where(np.repeat(usable[:, None], 2, axis=1))
 
 
-def grad_cam(network: GalaxyNet, images: torch.Tensor, classes: Sequence[int] | None = None) -> np.ndarray:
+def grad_cam(network: GalaxyNet, images: torch.Tensor) -> np.ndarray:
     """Grad-CAM at the last convolution: (N, H, W) float32 from 0 to 1, each image on its own scale.
 
-    Selvaraju et al. 2017, equations 1 and 2. ``classes`` (N,) says whose evidence is shown; the predicted ones'
-    if None. The network stays as it is.
+    Selvaraju et al. 2017, equations 1 and 2, for the predicted classes. The network stays as it is.
     """
     layers = [*network.frozen, *network.trained]
     last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
@@ -208,8 +207,7 @@ def grad_cam(network: GalaxyNet, images: torch.Tensor, classes: Sequence[int] | 
         maps = nn.Sequential(*layers[: last + 1])(images)
     with torch.enable_grad():
         logits = nn.Sequential(*layers[last + 1 :])(maps.requires_grad_())
-        chosen = logits.argmax(1) if classes is None else torch.as_tensor(classes, device=logits.device)
-        (gradients,) = torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), maps)
+        (gradients,) = torch.autograd.grad(logits.amax(1).sum(), maps)
     network.train(was_training)
     cam = (gradients.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True).relu()
     cam = nn.functional.interpolate(cam, images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]

@@ -137,9 +137,3 @@ def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Ten
         backbone.train(was_training).to(home)
     embedding = torch.cat(tokens).float()
     return nn.functional.normalize(embedding, dim=1) if preprocessing.l2 else embedding
-
-
-def raw_pixels(galaxies: Galaxies, size: int = 32) -> np.ndarray:
-    """The images themselves as (N, 3 * size * size) float32 between 0 and 1: what an embedding must beat."""
-    images = galaxies.read_images(np.arange(len(galaxies)), size)
-    return images.reshape(len(images), -1).astype(np.float32) / 255

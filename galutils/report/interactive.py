@@ -52,7 +52,7 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
         features = Classifier(supervised["run"].iloc[0]).of_rows(galaxies, rows)
     data = {
         "classes": galaxies.classes,
-        "colours": None if galaxies.classes == GALAXY10 else _colours(len(galaxies.classes)),
+        "colours": None if galaxies.classes == GALAXY10 else [*map(to_hex, class_palette(len(galaxies.classes)))],
         "rows": rows.tolist(),
         "tested": bool(len(supervised)),
         "true": galaxies.labels[rows].tolist(),
@@ -90,11 +90,6 @@ def _places(features: np.ndarray) -> dict:
     scaled = {title: 1000 * (places - places.min(0)) / (np.ptp(places) or 1) for title, places in maps.items()}
     maps = {title: dict(zip("xy", places.round(1).T.tolist(), strict=True)) for title, places in scaled.items()}
     return {"maps": maps, "neighbours": near.tolist()}
-
-
-def _colours(count: int) -> list[str]:
-    """A colour for each class, #rrggbb."""
-    return [to_hex(colour) for colour in class_palette(count)]
 
 
 def _opinion(entry, rows: np.ndarray) -> dict:

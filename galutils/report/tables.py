@@ -85,8 +85,6 @@ ABLATIONS = {
     "Verdict": "{told}",
     "Seeds": "{seeds}",
 }
-
-
 TRANSFER = {
     "Approach": "{approach}",
     "At home": "{at_home:.1%}",
@@ -194,20 +192,14 @@ def interval_table(estimates: dict[str, pd.DataFrame], scores: dict[str, str]) -
     return pd.DataFrame(found).T.rename(columns=scores)
 
 
-def confusable_table(estimates: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """For each approach the share of the galaxies of two similar classes that it takes for the other one."""
-    return interval_table(estimates, _starting(estimates, "confused "))
-
-
 def class_table(estimates: dict[str, pd.DataFrame], score: str) -> pd.DataFrame:
-    """ "recall" or "precision" by class (rows) and approach (columns), with intervals."""
-    return interval_table(estimates, _starting(estimates, f"{score} ")).T
+    """ "recall" or "precision" by class (rows) and approach (columns), with intervals.
 
-
-def _starting(estimates: dict[str, pd.DataFrame], start: str) -> dict[str, str]:
-    """Scores whose names start so, and what follows."""
+    Or, by two similar classes, "confused": the share of their galaxies that is taken for the other one.
+    """
     known = next(iter(estimates.values())).index
-    return {name: name.removeprefix(start) for name in known if name.startswith(start)}
+    scores = {name: name.removeprefix(f"{score} ") for name in known if name.startswith(f"{score} ")}
+    return interval_table(estimates, scores).T
 
 
 def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:

@@ -25,18 +25,8 @@ from galutils.models.embedding import Preprocessing, prepare_images
 from galutils.models.lora import add_lora, merge_lora, trainable
 from galutils.models.vit import Backbone
 from galutils.progress import Steps
+from galutils.training import dino_loss as objective
 from galutils.training.checkpoints import Checkpoint, run_identity
-from galutils.training.dino_loss import (
-    DinoNetwork,
-    Head,
-    collapse_signs,
-    dino_loss,
-    drop_paths,
-    effective_rank,
-    entropy,
-    update_center,
-    update_teacher,
-)
 from galutils.training.multicrop import MultiCrop
 from galutils.training.schedule import cosine, epoch_batches
 from galutils.training.settings import DinoSettings
@@ -91,11 +81,11 @@ def distill(
 
     adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
     with seeded(settings.seed):
-        head = Head(backbone.dim, settings.prototypes, settings.head_width).requires_grad_(settings.train_head)
-    if settings.train_biases:
-        head.train_biases()
-    student = DinoNetwork(drop_paths(adapted, settings.drop_path), head).to(device)
-    teacher = DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
+        head = objective.Head(backbone.dim, settings.prototypes, settings.head_width)
+    for name, parameter in head.named_parameters():
+        parameter.requires_grad_(settings.train_head or (settings.train_biases and name.endswith("bias")))
+    student = objective.DinoNetwork(objective.drop_paths(adapted, settings.drop_path), head).to(device)
+    teacher = objective.DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
     center = torch.zeros(settings.prototypes, device=device)
     trained = list(trainable(student).values())
     # Biases and norms are not decayed, as in DINO.
@@ -111,7 +101,7 @@ def distill(
         if state["optimizer"]:
             optimizer.load_state_dict(state["optimizer"])
         history = state["history"]
-    signs = collapse_signs(history, start_rank, settings.prototypes)
+    signs = objective.collapse_signs(history, start_rank, settings.prototypes)
     setup_seconds = time.perf_counter() - started
 
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
@@ -129,7 +119,7 @@ def distill(
             optimizer=optimizer.state_dict() if epoch + 1 < settings.epochs else None,
             history=history,
         )
-        before, signs = signs, collapse_signs(history, start_rank, settings.prototypes)
+        before, signs = signs, objective.collapse_signs(history, start_rank, settings.prototypes)
         for sign in signs[len(before) :]:
             warnings.warn(sign, stacklevel=2)
         entropies = f"entropy {row['teacher_entropy']:.2f} of {math.log(settings.prototypes):.2f}"
@@ -171,7 +161,7 @@ def _train_epoch(student, teacher, center, optimizer, crops, source, rows, preci
             with torch.no_grad():
                 target = teacher(views[0]).float().unflatten(0, (2, -1))
             logits = torch.cat([student(view).float().unflatten(0, (-1, len(images))) for view in views])
-        loss = dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
+        loss = objective.dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
         optimizer.zero_grad()
         loss.backward()
         if epoch < settings.freeze_prototypes:
@@ -179,17 +169,17 @@ def _train_epoch(student, teacher, center, optimizer, crops, source, rows, preci
         norms.append(nn.utils.clip_grad_norm_(student.parameters(), settings.clip_gradient))
         optimizer.step()
         log_target = ((target - center) / settings.teacher_temperature).log_softmax(-1)
-        entropies.append(entropy(log_target.exp()).mean())
+        entropies.append(objective.entropy(log_target.exp()).mean())
         marginal += log_target.exp().mean((0, 1)) * len(images) / len(rows)
-        update_center(center, target, settings.center_momentum)
-        update_teacher(teacher, student, at_step["momentum"])
+        center.lerp_(target.mean((0, 1)), 1 - settings.center_momentum)  # equation 4
+        objective.update_teacher(teacher, student, at_step["momentum"])
         losses.append(loss.detach())
     return {
         "loss": mean_loss(torch.stack(losses), batches, epoch),
         **at_step,
         "gradient_norm": torch.stack(norms).mean().item(),
         "teacher_entropy": torch.stack(entropies).mean().item(),
-        "marginal_entropy": entropy(marginal).item(),
+        "marginal_entropy": objective.entropy(marginal).item(),
     }
 
 
@@ -198,4 +188,4 @@ def _watch_rank(backbone: Backbone, source, watched: np.ndarray, settings: DinoS
     batches = np.array_split(watched, math.ceil(len(watched) / 64))
     with torch.inference_mode():
         tokens = [backbone(prepare_images(images, preprocessing)) for images in source.batches(batches)]
-    return effective_rank(torch.cat(tokens).cpu())
+    return objective.effective_rank(torch.cat(tokens).cpu())

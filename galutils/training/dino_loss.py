@@ -1,4 +1,4 @@
-"""DINO's objective (Caron et al. 2021, section 3.1): head, loss, center, teacher, and signs of their collapse."""
+"""DINO's objective (Caron et al. 2021, section 3.1): head, loss, teacher, and signs of collapse."""
 
 import math
 from collections import OrderedDict
@@ -24,11 +24,6 @@ class Head(nn.Module):
             nn.init.trunc_normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
         self.prototypes = nn.Parameter(torch.randn(prototypes, bottleneck))
-
-    def train_biases(self) -> None:
-        """Let the biases be trained, whether the weights are or not."""
-        for layer in self.mlp[::2]:
-            layer.bias.requires_grad_(True)
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """tokens: (N, dim); returns logits (N, prototypes) between -1 and 1."""
@@ -79,12 +74,6 @@ def dino_loss(
 
 
 @torch.no_grad()
-def update_center(center: torch.Tensor, teacher: torch.Tensor, momentum: float = 0.9) -> None:
-    """Move the center (K,) in place towards the mean of the teacher's logits (G, B, K) (equation 4)."""
-    center.lerp_(teacher.mean((0, 1)), 1 - momentum)
-
-
-@torch.no_grad()
 def update_teacher(teacher: DinoNetwork, student: DinoNetwork, momentum: float) -> None:
     """Move the teacher in place towards the student: teacher = m * teacher + (1 - m) * merged student."""
     merged = plain_state(student.backbone)
@@ -121,22 +110,18 @@ def collapse_signs(history: list[dict], start_rank: float, prototypes: int) -> l
     same one each time; or if its embedding has lost most of its directions.
     """
     largest = math.log(prototypes)
-    signs: dict[str, str] = {}
+    signs: dict[int, str] = {}
     for row in history:
-        found = {
-            "uniform": row["teacher_entropy"] > 0.99 * largest,
-            "constant": row["marginal_entropy"] < 0.05 * largest,
-            "rank": row["embedding_rank"] < 0.25 * start_rank,
-        }
-        words = {
-            "uniform": f"the teacher's outputs are all but uniform (entropy {row['teacher_entropy']:.3f} "
-            f"of at most {largest:.3f}); lower teacher_temperature",
-            "constant": f"the teacher prefers the same prototypes for all images (entropy of its mean output "
-            f"{row['marginal_entropy']:.3f} of at most {largest:.3f}); raise teacher_temperature",
-            "rank": f"the embedding's rank fell from {start_rank:.1f} to {row['embedding_rank']:.1f}; "
-            "lower learning_rate",
-        }
-        for kind in found:
-            if found[kind] and kind not in signs:
-                signs[kind] = f"Collapse in epoch {row['epoch']}: {words[kind]}."
+        of_output, of_mean, rank = row["teacher_entropy"], row["marginal_entropy"], row["embedding_rank"]
+        kinds = (
+            (of_output > 0.99 * largest, f"the teacher's outputs are all but uniform (entropy {of_output:.3f} of at "
+             f"most {largest:.3f}); lower teacher_temperature"),
+            (of_mean < 0.05 * largest, "the teacher prefers the same prototypes for all images (entropy of its mean "
+             f"output {of_mean:.3f} of at most {largest:.3f}); raise teacher_temperature"),
+            (rank < 0.25 * start_rank, f"the embedding's rank fell from {start_rank:.1f} to {rank:.1f}; "
+             "lower learning_rate"),
+        )  # fmt: skip
+        for kind, (collapsed, words) in enumerate(kinds):
+            if collapsed:
+                signs.setdefault(kind, f"Collapse in epoch {row['epoch']}: {words}.")
     return list(signs.values())

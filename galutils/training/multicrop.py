@@ -43,15 +43,15 @@ class MultiCrop:
                 data_keys=["input"],
             )
 
-        small, count = max(1, round(settings.local_size / patch)) * patch, settings.local_crops
-        large, scales = settings.image_size, (settings.global_scale, settings.local_scale)
+        large, small = settings.image_size, max(1, round(settings.local_size / patch)) * patch
+        of_large, of_small = settings.global_scale, settings.local_scale
         # For large and small crops: what makes them, and how many of it.
         if settings.augmentation == "galaxy":
-            self.large, self.small = [(view(large, scales[0]), 2)], [(view(small, scales[1]), count)]
+            makers = [[(view(large, of_large), 2)], [(view(small, of_small), settings.local_crops)]]
         else:
-            self.large = [(dino_view(large, scales[0], 1.0, 0.0), 1), (dino_view(large, scales[0], 0.1, 0.2), 1)]
-            self.small = [(dino_view(small, scales[1], 0.5, 0.0), count)]
-        self.crop, self.local_crops = settings.crop, count
+            pair = [(dino_view(large, of_large, 1.0, 0.0), 1), (dino_view(large, of_large, 0.1, 0.2), 1)]
+            makers = [pair, [(dino_view(small, of_small, 0.5, 0.0), settings.local_crops)]]
+        self.makers, self.crop = makers if settings.local_crops else makers[:1], settings.crop
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor) -> list[torch.Tensor]:
@@ -61,6 +61,5 @@ class MultiCrop:
         after another; the second is missing where there are no small crops.
         """
         images = central(images, self.crop).float() / 255
-        makers = [self.large, self.small] if self.local_crops else [self.large]
-        views = [torch.cat([make(images.repeat(count, 1, 1, 1)) for make, count in makes]) for makes in makers]
+        views = [torch.cat([make(images.repeat(count, 1, 1, 1)) for make, count in makes]) for makes in self.makers]
         return [view.clamp(0, 1) * 255 for view in views]

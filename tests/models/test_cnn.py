@@ -48,18 +48,15 @@ def test_vgg11_agrees_with_torchvision(tmp_path):
         torch.testing.assert_close(network.frozen(images), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_parameter_counts_of_networks_built_from_scratch(scratch):
+def test_widths_and_parameter_counts_of_networks_built_from_scratch(scratch):
     # VGG: 896 + 7 * 9248 convolutions, 1568 * 4096 + 4096, 4096 * 4096 + 4096, 4096 * 10 + 10.
     # Custom: 896 + 5 * 9248 convolutions, 6 * 64 batch normalisations, 32 * 10 + 10.
     assert scratch.count_parameters() == (23_314_538, 23_314_538)
     assert cnn.build("custom_cnn").count_parameters() == (47_850, 47_850)
-
-
-def test_doubling_widths_are_half_of_vgg11s():
-    network = cnn.vgg_scratch(widths="doubling")
-    convolutions = [layer.out_channels for layer in network.modules() if isinstance(layer, nn.Conv2d)]
-    assert convolutions == [width // 2 for width in cfgs["A"] if width != "M"]
-    assert network.eval()(grey_levels(4, 32)).shape == (4, 10)
+    doubling = cnn.vgg_scratch(widths="doubling")
+    convolutions = [layer.out_channels for layer in doubling.modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions == [width // 2 for width in cfgs["A"] if width != "M"], "half of VGG11's"
+    assert doubling.eval()(grey_levels(4, 32)).shape == (4, 10)
 
 
 def test_paper_initialisation_is_normal_with_variance_one_hundredth(scratch):
@@ -176,12 +173,3 @@ def test_diagram_shows_the_module_itself():
     assert len(figure.axes[0].patches) == len(trace)
     frozen = trace_layers(cnn.vgg_finetuned("vgg11", "random", "all"), 64)
     assert [step["frozen"] for step in frozen] == [True] * 13 + [False] * (len(frozen) - 13)
-
-
-def test_gradients_reach_the_input_layer_of_the_scratch_network(scratch):
-    """The paper's wide initialisation may train badly, but its loss must be finite from the start."""
-    loss = nn.functional.cross_entropy(scratch.train()(grey_levels(4, 64)), torch.arange(4))
-    (gradient,) = torch.autograd.grad(loss, scratch.trained[0].weight)
-    assert loss.isfinite()
-    assert gradient.isfinite().all()
-    assert gradient.abs().min() > 0

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import h5py
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from safetensors.torch import save_file
 
 from galutils.data.galaxies import open_galaxies
 from galutils.models import embedding
-from galutils.models.embedding import Preprocessing, central, embed, prepare_images, raw_pixels, read_prepared
+from galutils.models.embedding import Preprocessing, central, embed, prepare_images, read_prepared
 from galutils.models.vit import load_backbone, save_backbone
 from galutils.models.weights import DINO_ARCH
 
@@ -33,8 +35,7 @@ def test_normalisation_is_imagenets():
 
 def test_dinos_own_preprocessing_takes_the_central_pixels_of_a_galaxy10_image_as_they_are():
     image = grey_levels(1, 256)
-    prepared = prepare_images(image, Preprocessing())
-    assert torch.equal(prepared, image[:, :, 16:240, 16:240].float())
+    assert torch.equal(prepare_images(image, Preprocessing()), image[:, :, 16:240, 16:240].float())
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
@@ -63,10 +64,7 @@ REFUSED = [
     ("interpolation is 'nearest' but must be bicubic or bilinear.", lambda _: Preprocessing(interpolation="nearest")),
     ("34 pixels are not whole patches of 8; set image_size to 32.", lambda sky: embed(TINY, sky, Preprocessing(34))),
     ("tiny has 4 blocks; blocks must not be 5.", lambda _: TINY.cls_tokens(grey_levels(), 5)),
-    (
-        "normalization is 'sky'; choose imagenet, galaxy, unit, none.",
-        lambda _: load_backbone("random", "test_vit", "sky"),
-    ),
+    (NO_NORM, lambda _: load_backbone("random", "test_vit", "sky")),
     (NO_VIT, lambda _: load_backbone("random", "resnet18")),
     (NO_CLS, lambda _: load_backbone("random", "test_vit2")),
 ]
@@ -78,15 +76,13 @@ def test_what_cannot_embed_is_refused_with_a_remedy(simulated, sentence, refused
 
 
 def test_embeddings_stand_in_the_order_of_the_file(simulated):
-    backbone = tiny_backbone()
-    values = embed(backbone, simulated, SMALL, batch_size=7).values
-    assert values.shape == (100, 128)
-    assert values.dtype == np.float32
+    values = embed(TINY, simulated, SMALL, batch_size=7).values
+    assert (values.shape, values.dtype) == ((100, 128), np.float32)
     images = torch.from_numpy(simulated.read_images([41])).permute(0, 3, 1, 2)
     with torch.inference_mode():
-        assert values[41] == pytest.approx(backbone.cls_tokens(images)[0].numpy(), abs=1e-4)
+        assert values[41] == pytest.approx(TINY.cls_tokens(images)[0].numpy(), abs=1e-4)
     assert torch.equal(read_prepared(simulated, [41], SMALL), images.float())
-    unit = embed(backbone, simulated, Preprocessing(image_size=32, crop=1.0, l2=True)).values
+    unit = embed(TINY, simulated, replace(SMALL, l2=True)).values
     assert unit == pytest.approx(values / np.linalg.norm(values, axis=1, keepdims=True), abs=1e-5)
 
 
@@ -109,23 +105,15 @@ def test_anything_that_changes_an_embedding_changes_its_key(simulated, tmp_path)
     other.write_bytes(simulated.path.read_bytes())
     with h5py.File(other, "r+") as file:
         file["images"][0] = 255 - file["images"][0]
-    normalized = tiny_backbone()
-    normalized.normalization = "galaxy"
     for backbone, galaxies, preprocessing in (
-        (tiny_backbone(), simulated, SMALL),
+        (TINY, simulated, SMALL),
         (tiny_backbone(seed=1), simulated, SMALL),
-        (tiny_backbone(), simulated, Preprocessing(image_size=32, crop=0.5)),
-        (tiny_backbone(), open_galaxies(other), SMALL),
-        (normalized, simulated, SMALL),
+        (TINY.normalized("galaxy"), simulated, SMALL),
+        (TINY, open_galaxies(other), SMALL),
+        (TINY, simulated, replace(SMALL, crop=0.5)),
     ):
         embed(backbone, galaxies, preprocessing, cache_dir=tmp_path)
     assert len(list(tmp_path.glob("embedding-*"))) == 5
-
-
-def test_raw_pixels(simulated):
-    pixels = raw_pixels(simulated, size=16)
-    assert pixels.shape == (100, 768)
-    assert 0 <= pixels.min() < pixels.max() <= 1
 
 
 def test_random_weights_follow_the_seed_and_leave_the_generator_alone():

@@ -1,5 +1,7 @@
 """The whole graph with the smoke profile, and the report that it makes."""
 
+import base64
+import io
 import json
 import os
 import re
@@ -7,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-from html.parser import HTMLParser
 
 import nbformat
 import numpy as np
@@ -15,13 +16,16 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from checkout import copy_checkout, make_report, start_report
 from conftest import ROOT
+from PIL import Image
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import load_images
 from galutils.models.embedding import embed
+from galutils.report import interactive
 from galutils.report.build import build_report
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.execute import execute
@@ -30,58 +34,30 @@ from galutils.study.runs import Run
 from galutils.training.supervised import predict_probabilities
 
 
-class Page(HTMLParser):
-    def __init__(self, path):
-        super().__init__()
-        self.requests, self.links, self.images, self.headings = [], [], [], []
-        self.feed(path.read_text())
-
-    def handle_starttag(self, tag, attrs):
-        attributes = dict(attrs)
-        if tag in ("script", "img", "iframe", "source", "video"):
-            self.requests.append(attributes.get("src") or "")
-        if tag == "link":
-            self.requests.append(attributes.get("href"))
-        if tag == "a":
-            self.links.append(attributes.get("href"))
-        if tag == "img":
-            self.images.append(attributes.get("alt"))
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
-
-
 def report_pages(checkout):
     return sorted((checkout / "reports" / "smoke").glob("*.html"))
 
 
-def test_every_page_is_there(checkout):
-    expected = {f"{page.slug}.html" for page in load_study(checkout, "smoke").pages} | {"index.html", "explorer.html"}
-    assert {path.name for path in report_pages(checkout)} == expected
-
-
-def test_pages_open_anywhere(checkout):
+def test_every_page_is_there_and_opens_anywhere(checkout):
     names = {path.name for path in report_pages(checkout)}
+    expected = {f"{page.slug}.html" for page in load_study(checkout, "smoke").pages}
+    assert names == expected | {"index.html", "explorer.html"}
     for path in report_pages(checkout):
-        page, text = Page(path), path.read_text()
-        assert all(source == "" or source.startswith("data:") for source in page.requests), path.name
+        text = path.read_text()
+        page = BeautifulSoup(text, "html.parser")
+        sources = [element.get("src", "") for element in page(["script", "img", "iframe", "source", "video"])]
+        sources += [element["href"] for element in page("link")]
+        assert all(source == "" or source.startswith("data:") for source in sources), path.name
         assert not re.search(r"@import|url\(\s*['\"]?https?:", text), path.name
-        assert all(link.startswith("#") or link in names for link in page.links), path.name
-        assert all(page.images), f"{path.name} has an image without alternative text"
-        assert page.headings[0] == 1
-        assert page.headings.count(1) == 1
+        assert all(link["href"].startswith("#") or link["href"] in names for link in page("a")), path.name
+        assert all(image.get("alt") for image in page("img")), f"{path.name} has an image without alternative text"
+        headings = [heading.name for heading in page(re.compile("^h[1-6]$"))]
+        assert (headings[0], headings.count("h1")) == ("h1", 1), path.name
         assert path.stat().st_size < (15e6 if path.stem == "explorer" else 3e6)
-
-
-def test_simulated_data_and_controls_are_marked_on_every_page(checkout):
-    for path in report_pages(checkout):
-        assert "Simulated galaxies: these numbers show that the study runs" in path.read_text(), path.name
-        assert "random-initialisation control" in path.read_text(), path.name
-
-
-def test_no_page_shows_an_error_or_a_progress_bar(checkout):
-    for path in report_pages(checkout):
-        assert "Traceback (most recent" not in path.read_text()
-        assert "it/s]" not in path.read_text()
+        # Simulated data and controls are marked on every page; none shows an error or a progress bar.
+        assert "Simulated galaxies: these numbers show that the study runs" in text, path.name
+        assert "random-initialisation control" in text, path.name
+        assert not re.search(r"Traceback \(most recent|it/s\]", text), path.name
 
 
 def test_runs_hold_what_they_promise(checkout):
@@ -93,7 +69,8 @@ def test_runs_hold_what_they_promise(checkout):
         run, predictions = entry.run, entry.run.predictions
         np.testing.assert_allclose(predictions[class_columns(GALAXY10)].sum(axis=1), 1, rtol=1e-6)
         right = (predictions["y_true"] == predictions["y_pred"]).mean()
-        assert run.metrics["scores"]["accuracy"] == pytest.approx(right)
+        scores = run.metrics["scores"]
+        assert scores["accuracy"] == pytest.approx(right)
         assert len(run.metrics["data"]["sha256"]) == 64
         assert run.metrics["environment"]["device"] == "cpu"
         if run.supervised:
@@ -102,6 +79,10 @@ def test_runs_hold_what_they_promise(checkout):
             assert predictions["row"].tolist() == list(range(120))
             assert predictions.groupby("cluster")["y_pred"].nunique().max() == 1
             assert run.seeds.loc[run.seeds["reported"], "accuracy"].tolist() == [pytest.approx(right)]
+            assert scores["roc_auc"] == scores["roc_auc_hard"]
+            assert run.metrics["over_seeds"]["nmi"]["mean"] == pytest.approx(run.seeds["nmi"].mean())
+            assert (run.metrics["trained_parameters"] > 0) == (run.experiment == "dino_lora_kmeans")
+            assert run.metrics["weights"]["source"] == "random"
         if run.experiment != "dino_kmeans":
             assert len(run.history) == run.metrics["settings"]["epochs"] == 2
 
@@ -126,6 +107,18 @@ def test_saved_transformer_gives_the_embedding_that_was_clustered(checkout):
         again = embed(run.network(), galaxies, run.preprocessing)
         assert again.seconds > 0
         np.testing.assert_allclose(again.values, found.values, atol=1e-5)
+
+
+def test_thumbnails_of_the_explorer_shrink_until_they_fit(checkout, monkeypatch):
+    smoke = checkout / "runs" / "smoke"
+    given = collect_runs(smoke), open_galaxies(smoke / "simulated.h5"), smoke / "embeddings"
+    monkeypatch.setattr(interactive, "SIDES", (48, 32, 16))
+    widths = []
+    for most in (10**9, sum(map(len, interactive.explorer_data(*given)[1])) - 1, 1):
+        monkeypatch.setattr(interactive, "MOST_BYTES", most)
+        sheet = interactive.explorer_data(*given)[1][0]
+        widths.append(Image.open(io.BytesIO(base64.b64decode(sheet.partition(",")[2]))).width)
+    assert widths == [480, 320, 160]
 
 
 def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
@@ -160,8 +153,7 @@ def test_a_finished_study_is_not_run_again_and_a_changed_notebook_is(checkout):
     notebook.cells[0].source += "\n\nOne more sentence."
     nbformat.write(notebook, source)
     assert make_report(checkout).returncode == 0
-    after = executed_at()
-    assert [slug for slug in after if after[slug] != before[slug]] == ["10_results"]
+    assert {slug for slug, _ in executed_at().items() ^ before.items()} == {"10_results"}
 
 
 def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
@@ -179,22 +171,30 @@ def test_a_failing_notebook_is_named_and_no_report_is_made(checkout, tmp_path):
     assert not (broken / "runs" / "smoke" / "10_results" / "notebook.ipynb").exists()
 
 
+def refused(done, sentence):
+    """Nothing was made, and why is said without a traceback."""
+    assert done.returncode != 0
+    assert sentence in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+NO_WEIGHTS = "page.txt: is no weights file, or not a whole one; get it again."
+
+
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
         ("data=absent.h5", "DATA=absent.h5: there is no such file"),
         ("data=page.txt", "page.txt: is not an HDF5 file"),
-        ("vgg_weights=page.txt", "page.txt: is no weights file, or not a whole one; get it again."),
-        ("dino_weights=page.txt", "page.txt: is no weights file, or not a whole one; get it again."),
+        ("vgg_weights=page.txt", NO_WEIGHTS),
+        ("dino_weights=page.txt", NO_WEIGHTS),
     ],
 )
 def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, message):
     checkout = copy_checkout(tmp_path)
     (checkout / "page.txt").write_text("<html>Sign in to go on</html>")
     done = make_report(checkout, choice)
-    assert done.returncode != 0
-    assert message in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    refused(done, message)
     assert not (checkout / "runs").exists()
 
 
@@ -202,12 +202,11 @@ def test_a_second_run_at_once_says_so_and_stops(checkout):
     lock = load_study(checkout, "smoke").start()
     done = make_report(checkout)
     lock.release()
-    assert done.returncode != 0
-    assert (
+    refused(
+        done,
         f"make report: profile smoke is being run in this checkout by process {os.getpid()}; wait for it, or stop it "
-        f"(kill {os.getpid()}).\n"
-    ) in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+        f"(kill {os.getpid()}).\n",
+    )
     assert make_report(checkout).returncode == 0
 
 
@@ -251,9 +250,7 @@ def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path, fold
         done = make_report(checkout, powerless=True)
     finally:
         (checkout / folder).chmod(0o755)
-    assert done.returncode != 0
-    assert f"{checkout / folder}: cannot be written to".replace("/.:", ":") in done.stdout + done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
+    refused(done, f"{checkout / folder}: cannot be written to".replace("/.:", ":"))
     assert [path for path in (checkout / "runs").rglob("*") if path.is_file() and path != kept] == []
     assert kept.read_text() == "{}"
 

@@ -109,11 +109,11 @@ def test_interrupted_and_resumed_equals_uninterrupted(simulated, split, tmp_path
     epochs = []
     monkeypatch.setattr(supervised, "_train_epoch", lambda *args: epochs.append(args[-1]) or original(*args))
     resumed = train(build(), simulated, split, settings, tmp_path / "cut.pt")
-    assert epochs == [2]  # finished epochs are not repeated
+    assert epochs == [2], "finished epochs were repeated"
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
     train(build(), simulated, split, replace(settings, learning_rate=1e-3, epochs=1), tmp_path / "cut.pt")
-    assert epochs == [2, 0]  # a checkpoint of another run is not used
+    assert epochs == [2, 0], "another run's checkpoint was used"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
@@ -130,10 +130,8 @@ def test_frozen_layers_computed_once_give_the_plain_result(simulated, split, pre
 def test_augmentation_runs_the_frozen_layers_on_the_augmented_images(simulated, split):
     """Frozen layers computed once would not see the turned images: with augmentation they never are."""
     plain, augmented = QUICK, replace(QUICK, augment=True)
-    cpu = torch.device("cpu")
-    assert supervised._caching_pays(half_frozen(), plain, 100, cpu)
-    assert not supervised._caching_pays(half_frozen(), augmented, 100, cpu)
-    assert not supervised._caching_pays(fresh(), plain, 100, cpu), "normalisation alone"
+    cases = ((half_frozen(), plain), (half_frozen(), augmented), (fresh(), plain))  # the last's is normalisation alone
+    assert [supervised._caching_pays(*case, 100, torch.device("cpu")) for case in cases] == [True, False, False]
     results = [
         train(half_frozen(), simulated, split, settings)
         for settings in (replace(plain, cache_frozen=False), augmented, replace(augmented, cache_frozen=False))

@@ -1,7 +1,7 @@
 """Galleries of attention and Grad-CAM maps, each on its own scale from zero."""
 
-import textwrap
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ def attention_gallery(
         for ax, own in zip(column, values, strict=True):
             ax.imshow(own, cmap="inferno", vmin=0)
     for ax, title in zip(axes[0], ["image", *maps], strict=True):
-        ax.set_title(_wrapped(title), fontsize=7)
+        ax.set_title(fill(title, 18), fontsize=7)
     return figure
 
 
@@ -42,9 +42,5 @@ def _gallery(images: torch.Tensor, titles: Iterable[str], columns: int) -> tuple
     pictures = images.round().byte().permute(0, 2, 3, 1).cpu().numpy()
     for ax, picture, title in zip(axes[:, 0], pictures, titles, strict=True):
         ax.imshow(picture)
-        ax.set_ylabel(_wrapped(title), fontsize=8, rotation=0, ha="right", va="center")
+        ax.set_ylabel(fill(title, 18), fontsize=8, rotation=0, ha="right", va="center")
     return figure, axes
-
-
-def _wrapped(title: str) -> str:
-    return textwrap.fill(title, 18)

@@ -168,7 +168,8 @@ def test_diagram_shows_the_module_itself():
     trace = trace_layers(network, 64)
     assert isinstance(trace[0]["layer"], nn.AvgPool2d)
     assert trace[0]["shape"] == (3, 32, 32)
-    assert sum(step["parameters"] for step in trace) == network.count_parameters()[0]
+    drawn = sum(parameter.numel() for step in trace for parameter in step["layer"].parameters())
+    assert drawn == network.count_parameters()[0]
     figure = network_diagram(network, 64)
     assert len(figure.axes[0].patches) == len(trace)
     frozen = trace_layers(cnn.vgg_finetuned("vgg11", "random", "all"), 64)

@@ -12,8 +12,14 @@ from galutils.data.classes import GALAXY10, numbered, short_names
 from galutils.report.figures import display, plots, statistics
 
 
+@pytest.fixture(autouse=True)
+def no_figure_is_in_the_registry_of_pyplot():
+    yield
+    assert plt.get_fignums() == []
+
+
 def texts(figure):
-    return [text.get_text() for ax in figure.axes for text in ax.texts]
+    return [word for ax in figure.axes for word in words_of(ax.texts)]
 
 
 def counts_of(classes):
@@ -22,7 +28,11 @@ def counts_of(classes):
 
 def legend_of(figure):
     (legend,) = figure.legends
-    return [text.get_text() for text in legend.get_texts()]
+    return words_of(legend.get_texts())
+
+
+def words_of(labels):
+    return [label.get_text() for label in labels]
 
 
 def drawn(ax):
@@ -38,25 +48,20 @@ def drawn(ax):
     return intervals, points
 
 
-@pytest.mark.parametrize("classes", [2, 10, 12])
+@pytest.mark.parametrize("classes", [numbered(2), GALAXY10])
 def test_every_cell_of_a_matrix_has_its_count_to_read_and_to_click(classes):
-    table = counts_of(classes)
-    names = short_names(GALAXY10 if classes == 10 else numbered(classes))
-    figure = plots.confusion_matrices({"A": table, "B": table.T}, GALAXY10 if classes == 10 else numbered(classes))
-    svg = display.draw_svg(figure)
-    for part, own in zip(svg.split("data-matrix=")[1:], (table, table.T), strict=True):
+    table = counts_of(len(classes))
+    figure = plots.confusion_matrices({"A": table, "B": table.T}, classes)
+    parts = display.draw_svg(figure).split("data-matrix=")[1:]
+    for part, ax, own in zip(parts, figure.axes, (table, table.T), strict=True):
         cells = re.findall(r'<g data-cell="(\d+) (\d+) (\d+)">\s*<path [^>]*style="([^"]*)"', part)
-        assert [tuple(map(int, cell[:3])) for cell in cells] == [
-            (*place, own[place]) for place in np.ndindex(own.shape)
-        ]
+        numbers = [tuple(map(int, cell[:3])) for cell in cells]
+        assert numbers == [(*place, own[place]) for place in np.ndindex(own.shape)]
         # A pointer feels only what is filled, and the page's style sheet may draw a frame only where there is none.
         assert {style for *_, style in cells} == {"fill-opacity: 0.004"}
-    for ax, own in zip(figure.axes, (table, table.T), strict=True):
         words = {text.get_position(): text.get_text() for text in ax.texts}
         assert words == {(j + 0.5, i + 0.5): str(own[i, j]) for i, j in np.ndindex(own.shape) if own[i, j]}
-        assert [[label.get_text() for label in labels] for labels in (ax.get_xticklabels(), ax.get_yticklabels())] == [
-            names, names,
-        ]  # fmt: skip
+        assert words_of(ax.get_xticklabels()) == words_of(ax.get_yticklabels()) == short_names(classes)
 
 
 def test_a_matrix_is_clear_where_empty_and_never_hides_its_words():
@@ -87,25 +92,17 @@ def test_a_drawing_takes_the_colours_of_its_page():
     assert svg.count("fill: var(--paper, #ffffff)") == 1  # the marker that is hollow
 
 
-def test_no_figure_is_in_the_registry_of_pyplot():
-    plots.class_counts(np.arange(10), GALAXY10)
-    plots.confusion_matrices({"A": counts_of(3)}, numbered(3))
-    plots.class_distributions(pd.DataFrame({"class": [0, 0, 1], "size": [1.0, 2, 3]}), {"size": "Size"}, GALAXY10)
-    statistics.ablation_chart(ABLATIONS)
-    statistics.accuracy_against_cost(COSTS)
-    assert plt.get_fignums() == []
-
-
 @pytest.mark.parametrize("classes", [1, 8, 10, 11, 25])
 def test_there_are_as_many_colours_as_classes(classes):
     assert len(set(display.class_palette(classes))) == classes
 
 
 def test_of_hundreds_of_classes_a_matrix_marks_what_occurs():
-    table = np.zeros((150, 150), int)
-    table[3, 120] = 7
-    figure = plots.confusion_matrices({"A": table}, numbered(150))
-    assert re.findall('data-cell="(.*?)"', display.draw_svg(figure)) == ["3 120 7"]
+    table = np.zeros((110, 110), int)
+    table[3, 100] = 7
+    figure = plots.confusion_matrices({"A": table}, numbered(110))
+    assert re.findall('data-cell="(.*?)"', display.draw_svg(figure)) == ["3 100 7"]
+    assert words_of(figure.axes[0].get_xticklabels()) == [*numbered(110)[::3]]
     assert max(figure.get_size_inches()) < 12
 
 
@@ -119,8 +116,8 @@ def test_bars_are_the_galaxies_of_each_class():
     labels = np.array([0, 0, 0, 4, 9])
     (ax,) = plots.class_counts(labels, GALAXY10).axes
     assert [bar.get_width() for bar in ax.patches] == np.bincount(labels).tolist()
-    assert [label.get_text() for label in ax.get_yticklabels()] == short_names(GALAXY10)
-    assert [text.get_text() for text in ax.texts] == [str(count) for count in np.bincount(labels)]
+    assert words_of(ax.get_yticklabels()) == short_names(GALAXY10)
+    assert words_of(ax.texts) == [str(count) for count in np.bincount(labels)]
 
 
 def test_boxes_stand_at_their_classes_medians():
@@ -129,7 +126,7 @@ def test_boxes_stand_at_their_classes_medians():
     for ax, expected in zip(figure.axes, ([(1, 2), (7, 4.5)], [(1, 1), (7, 4)]), strict=True):
         medians = [line for line in ax.lines if line.get_color() == display.PALETTE[3]]
         assert [(line.get_ydata().mean(), line.get_xdata()[0]) for line in medians] == expected
-    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == short_names(GALAXY10)
+    assert words_of(figure.axes[0].get_yticklabels()) == short_names(GALAXY10)
 
 
 def test_matrix_says_both_ways_what_is_told_apart_and_what_is_open():
@@ -149,14 +146,10 @@ COSTS = pd.DataFrame({"approach": ["A", "B", "C"], "accuracy": [0.5, 0.4, 0.7], 
 )
 
 
-def test_cost_figure_joins_only_what_nobody_beats():
+def test_cost_figure_joins_what_nobody_beats_and_shows_every_known_cost_with_its_interval():
     figure = statistics.accuracy_against_cost(COSTS)
     fronts = [ax.lines[0].get_xydata().tolist() for ax in figure.axes]
     assert fronts == [[[1, 0.5], [3, 0.7]], [[1, 0.5], [3, 0.7]], [[2, 0.7], [5, 0.4]], [[3, 0.7]]]
-
-
-def test_cost_figure_shows_every_cost_that_is_known_with_its_interval():
-    figure = statistics.accuracy_against_cost(COSTS)
     for ax, column in zip(figure.axes, COSTS.columns[4:], strict=True):
         intervals, points = drawn(ax)
         known = COSTS.dropna(subset=column)
@@ -164,7 +157,8 @@ def test_cost_figure_shows_every_cost_that_is_known_with_its_interval():
         np.testing.assert_allclose([*points], known[[column, "accuracy"]])
         assert ax.get_xscale() == "log"
     assert legend_of(figure) == ["A", "B", "C"]
-    display.draw_svg(statistics.accuracy_against_cost(COSTS.assign(train_images_per_second=None)))
+    unknown = statistics.accuracy_against_cost(COSTS.assign(train_images_per_second=None))
+    assert [ax.get_xscale() for ax in unknown.axes] == ["log", "log", "linear", "log"]
 
 
 ABLATIONS = pd.DataFrame(
@@ -179,7 +173,7 @@ def test_changes_that_are_undecided_are_hollow():
     intervals, points = drawn(ax)
     np.testing.assert_allclose(intervals, [[(20, 0), (40, 0)], [(-5, 1), (7, 1)]])
     assert points == {(30, 0): True, (1, 1): False}
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["init = kaiming", "widths = doubling"]
+    assert words_of(ax.get_yticklabels()) == ["init = kaiming", "widths = doubling"]
     assert legend_of(figure) == ["X", "Y"]
 
 
@@ -195,7 +189,7 @@ def test_curves_show_their_tables(log):
     )
     assert set(points) == {(10, 0.5), (1000, 0.6), (20, 0.6)}
     np.testing.assert_allclose([line.get_xydata() for line in ax.lines], [[(10, 0.5), (x, 0.6)] for x in (1000, 20)])
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "20", "1,000"]
+    assert words_of(ax.get_xticklabels()) == ["10", "20", "1,000"]
     assert legend_of(figure) == ["X", "Y"]
 
 
@@ -212,17 +206,15 @@ def test_the_plane_has_chance_the_papers_box_and_each_case_twice():
     figure = plots.accuracy_plane(plane, cases, "row 6")
     (ax,) = figure.axes
     assert legend_of(figure) == ["chance, equal", "chance, one", "reference", "tuned", "lost"]
-    filled = {
-        point
-        for line in ax.lines
-        if not line.get_label().startswith(("_", "chance"))
-        for point in zip(*line.get_data(), strict=True)
-    }
+
+    def points(lines):
+        return {point for line in lines for point in zip(*line.get_data(), strict=True)}
+
     kept = cases.iloc[:4]
-    assert filled == set(zip(kept["accuracy_full"], kept["roc_auc_full"], strict=True))
+    named = [line for line in ax.lines if not line.get_label().startswith(("_", "chance"))]
+    assert points(named) == set(zip(kept["accuracy_full"], kept["roc_auc_full"], strict=True))
     hollow = [line for line in ax.lines if line.get_markerfacecolor() == "none"]
-    drawn = {point for line in hollow for point in zip(*line.get_data(), strict=True)}
-    assert drawn == set(zip(kept["accuracy"], kept["roc_auc_hard"], strict=True))
+    assert points(hollow) == set(zip(kept["accuracy"], kept["roc_auc_hard"], strict=True))
     (box,) = ax.patches
     assert box.get_bbox().extents.tolist() == pytest.approx([0.155, 0.5205, 0.165, 0.5225])
     assert texts(figure) == ["500", "17,736", "the paper"]
@@ -236,4 +228,4 @@ def test_the_papers_accuracy_is_drawn_where_it_is_about_these_classes(paper):
     shown = ["reference", "row 6", "permuted labels, same matching", "the paper's 16%"]
     assert legend_of(figure) == (shown if paper else shown[:-1])
     (ax,) = figure.axes
-    assert max(len(line) for label in ax.get_yticklabels() for line in label.get_text().split("\n")) <= 64
+    assert max(len(line) for label in words_of(ax.get_yticklabels()) for line in label.split("\n")) <= 64

@@ -25,16 +25,14 @@ _LAYER_COLORS = {
 def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
     """What happens to one image in a :class:`galutils.models.cnn.GalaxyNet`, for each layer that is drawn.
 
-    ``layer`` (the module), ``shape`` of its output without the batch, ``frozen``, and ``parameters``.
+    ``layer`` (the module), ``shape`` of its output without the batch, and whether it is ``frozen``.
     """
     trace: list[dict] = []
     frozen = set(network.frozen.modules())
 
     def record(module, _inputs, output):
         if type(module) in _LAYER_COLORS:
-            parameters = sum(p.numel() for p in module.parameters())
-            shape = tuple(output.shape[1:])
-            trace.append({"layer": module, "shape": shape, "frozen": module in frozen, "parameters": parameters})
+            trace.append({"layer": module, "shape": tuple(output.shape[1:]), "frozen": module in frozen})
 
     was_training = network.training
     hooks = [module.register_forward_hook(record) for module in network.modules()]

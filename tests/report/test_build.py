@@ -3,11 +3,8 @@
 import base64
 import io
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 
 import nbformat
@@ -18,7 +15,6 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from checkout import copy_checkout, make_report, start_report
-from conftest import ROOT
 from PIL import Image
 
 from galutils.data.classes import GALAXY10, class_columns
@@ -200,18 +196,6 @@ def test_a_wrong_choice_is_one_sentence_before_anything_runs(tmp_path, choice, m
     assert not (checkout / "runs").exists()
 
 
-def test_a_second_run_at_once_says_so_and_stops(checkout):
-    lock = load_study(checkout, "smoke").start()
-    done = make_report(checkout)
-    lock.release()
-    refused(
-        done,
-        f"make report: profile smoke is being run in this checkout by process {os.getpid()}; wait for it, or stop it "
-        f"(kill {os.getpid()}).\n",
-    )
-    assert make_report(checkout).returncode == 0
-
-
 def test_a_copied_checkout_runs_its_own_code(tmp_path):
     checkout = copy_checkout(tmp_path)
     with (checkout / "galutils" / "data" / "simulate" / "cutouts.py").open("a") as file:
@@ -255,29 +239,6 @@ def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path, fold
     refused(done, f"{checkout / folder}: cannot be written to".replace("/.:", ":"))
     assert [path for path in (checkout / "runs").rglob("*") if path.is_file() and path != kept] == []
     assert kept.read_text() == "{}"
-
-
-def test_a_killed_notebook_goes_on_where_it_was(checkout, tmp_path):
-    """kill -9 twice, at any moment; then the same numbers as undisturbed, and no finished epoch again."""
-    source = ROOT / "notebooks" / "05_custom_cnn.ipynb"
-    data = str(checkout / "runs" / "smoke" / "simulated.h5")
-    scores = {}
-    for name, kills in (("undisturbed", []), ("killed", [6.0, 8.0])):
-        given = {"data_path": data, "run_dir": str(tmp_path / name), "image_size": 32, "epochs": 40, "batch_size": 8}
-        command = [sys.executable, "-m", "galutils.cli", "execute", source, tmp_path / name / "n.ipynb"]
-        command += ["-p", json.dumps(given)]
-        for seconds in kills:
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            time.sleep(seconds)
-            assert process.poll() is None, "the run ended before it could be killed; give it more epochs"
-            process.kill()
-            process.wait()
-            assert not (tmp_path / name / "metrics.json").exists()
-        subprocess.run(command, check=True, capture_output=True)
-        scores[name] = (run := Run(tmp_path / name)).metrics["scores"], run.history
-    assert scores["killed"][0] == scores["undisturbed"][0]
-    numbers = [column for column in scores["killed"][1] if column not in ("seconds", "images_per_second")]
-    pd.testing.assert_frame_equal(scores["killed"][1][numbers], scores["undisturbed"][1][numbers])
 
 
 def test_nothing_from_a_file_becomes_markup(checkout, tmp_path):

@@ -24,6 +24,20 @@ def refusal(function, *arguments, **choices) -> str:
     return str(told.value)
 
 
+def interrupted_at(monkeypatch, module, epoch: int) -> list[int]:
+    """Make a training module stop before this epoch, once; the epochs that it trains, now and later."""
+    train_epoch, epochs, stops = module._train_epoch, [], [epoch]
+
+    def watched(*arguments):
+        if arguments[-1] in stops:
+            raise KeyboardInterrupt(stops.pop())
+        epochs.append(arguments[-1])
+        return train_epoch(*arguments)
+
+    monkeypatch.setattr(module, "_train_epoch", watched)
+    return epochs
+
+
 def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0, **changed):
     """A run as far as the results read it; its first ``right`` test galaxies are classified correctly.
 

@@ -136,8 +136,7 @@ def test_weights_from_a_path(tmp_path, suffix):
     else:
         save_file(backbone.vit.state_dict(), path)
     again = load_backbone(str(path), "test_vit")
-    assert again.digest() == backbone.digest()
-    assert again.source.source == path.name
+    assert (again.digest(), again.source.source) == (backbone.digest(), path.name)
     assert refusal(load_backbone, str(path)) == (
         f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224."
     )
@@ -146,14 +145,19 @@ def test_weights_from_a_path(tmp_path, suffix):
     )
 
 
-def test_a_saved_backbone_names_its_architecture_and_normalisation(tmp_path):
-    backbone, path = load_backbone("random", "test_vit", normalization="galaxy"), tmp_path / "model.safetensors"
-    save_backbone(backbone, path, adapted="yes")
+def test_a_saved_backbone_names_its_architecture_normalisation_and_what_it_stands_in_for(tmp_path):
+    """Other people's files may be in half precision."""
+    backbone = load_backbone("random", "test_vit")
+    theirs, path = tmp_path / "theirs.safetensors", tmp_path / "own.safetensors"
+    state = {name: tensor.half() for name, tensor in backbone.vit.state_dict().items()}
+    save_file(state, theirs, metadata={"architecture": "test_vit", "stand_in": "for DINO"})
+    found = load_backbone(theirs, normalization="galaxy")
+    assert all(torch.equal(tensor, state[name].float()) for name, tensor in found.vit.state_dict().items())
+    save_backbone(found, path, adapted="yes")
     again = load_backbone(path)
-    assert again.digest() == backbone.digest()
-    assert again.normalization == "galaxy"
-    assert torch.equal(again(grey_levels(2)), backbone(grey_levels(2)))
-    assert load_backbone("random", "test_vit").normalization == "imagenet"
+    assert (again.digest(), again.normalization, again.source.stand_in) == (found.digest(), "galaxy", "for DINO")
+    assert torch.equal(again(grey_levels(2)), found(grey_levels(2)))
+    assert backbone.normalization == "imagenet"
     assert refusal(load_backbone, path, "test_vit2") == (
         f"{path}: holds test_vit, but the network is test_vit2; set arch to match the file."
     )
@@ -185,15 +189,3 @@ def test_auto_uses_what_is_cached_and_whole_and_never_downloads(monkeypatch, tmp
     assert refusal(load_backbone, "dino", DINO_ARCH) == (
         f"{cached}: is damaged (its checksum is not 000000000000…); delete it and run again."
     )
-
-
-def test_a_stand_in_is_read_in_half_precision_and_keeps_its_name(tmp_path):
-    """A file as other people make it: float16, its network and what it stands in for in its metadata."""
-    backbone = load_backbone("random", "test_vit")
-    state = {name: tensor.half() for name, tensor in backbone.vit.state_dict().items()}
-    save_file(state, tmp_path / "w.safetensors", metadata={"architecture": "test_vit", "stand_in": "for DINO"})
-    found = load_backbone(tmp_path / "w.safetensors")
-    assert all(torch.equal(tensor, state[name].float()) for name, tensor in found.vit.state_dict().items())
-    assert found.source.stand_in == "for DINO"
-    save_backbone(found, tmp_path / "again.safetensors")
-    assert load_backbone(tmp_path / "again.safetensors").source.stand_in == "for DINO"

@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from fakes import grey_levels, refusal, tiny_backbone
+from fakes import grey_levels, interrupted_at, refusal, tiny_backbone
 from timm.layers import DropPath
 
 from galutils.data.galaxies import open_galaxies
@@ -193,27 +193,16 @@ def test_same_seed_same_numbers_also_without_labels_and_other_seed_others(traine
 
 
 def test_interrupted_training_goes_on_with_equal_numbers(trained, simulated, tmp_path, monkeypatch):
-    path, train_epoch = tmp_path / "checkpoint.pt", dino._train_epoch
-
-    def interrupted(*arguments):
-        if arguments[-1] == 1:
-            raise KeyboardInterrupt
-        return train_epoch(*arguments)
-
-    monkeypatch.setattr(dino, "_train_epoch", interrupted)
+    path, epochs = tmp_path / "checkpoint.pt", interrupted_at(monkeypatch, dino, 1)
     with pytest.raises(KeyboardInterrupt):
         distill(tiny_backbone(), simulated, QUICK, path)
-    epochs = []
-    monkeypatch.setattr(dino, "_train_epoch", lambda *a: epochs.append(a[-1]) or train_epoch(*a))
-    resumed = distill(tiny_backbone(), simulated, QUICK, path)
-    assert epochs == [1]
-    assert torch.equal(weights(resumed), weights(trained))
-    assert resumed.history["loss"].tolist() == trained.history["loss"].tolist()
-    finished = distill(tiny_backbone(), simulated, QUICK, path)
-    assert epochs == [1], "a finished run was trained again"
-    assert torch.equal(weights(finished), weights(trained))
+    for _ in "resumed", "finished already":
+        again = distill(tiny_backbone(), simulated, QUICK, path)
+        assert epochs == [0, 1], "a finished epoch was trained again"
+        assert torch.equal(weights(again), weights(trained))
+        assert again.history["loss"].tolist() == trained.history["loss"].tolist()
     distill(tiny_backbone(), simulated, replace(ONCE, alpha=1.0), path)
-    assert epochs == [1, 0], "another run's checkpoint was used"
+    assert epochs == [0, 1, 0], "another run's checkpoint was used"
 
 
 def test_the_last_layer_is_frozen_at_first_and_the_head_if_asked(simulated, monkeypatch):

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import SHARED
-from fakes import refusal, write_layout
+from fakes import interrupted_at, refusal, write_layout
 from PIL import Image
 from torch import nn
 
@@ -94,24 +94,15 @@ def test_rows_set_aside_are_predicted_and_not_learnt_from(simulated):
 def test_interrupted_and_resumed_equals_uninterrupted(simulated, split, tmp_path, monkeypatch, build, augment):
     settings = replace(QUICK, augment=augment)
     whole = train(build(), simulated, split, settings, tmp_path / "whole.pt")
-    original = supervised._train_epoch
-
-    def cut_at_epoch_2(*args):
-        if args[-1] == 2:
-            raise KeyboardInterrupt
-        return original(*args)
-
-    monkeypatch.setattr(supervised, "_train_epoch", cut_at_epoch_2)
+    epochs = interrupted_at(monkeypatch, supervised, 2)
     with pytest.raises(KeyboardInterrupt):
         train(build(), simulated, split, settings, tmp_path / "cut.pt")
-    epochs = []
-    monkeypatch.setattr(supervised, "_train_epoch", lambda *args: epochs.append(args[-1]) or original(*args))
     resumed = train(build(), simulated, split, settings, tmp_path / "cut.pt")
-    assert epochs == [2], "finished epochs were repeated"
+    assert epochs == [0, 1, 2], "finished epochs were repeated"
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
     train(build(), simulated, split, replace(settings, learning_rate=1e-3, epochs=1), tmp_path / "cut.pt")
-    assert epochs == [2, 0], "another run's checkpoint was used"
+    assert epochs == [0, 1, 2, 0], "another run's checkpoint was used"
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

@@ -10,6 +10,7 @@ import torch
 from fakes import small_layout
 from xdist.scheduler import LoadScopeScheduling
 
+from galutils import cli
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
 
@@ -71,6 +72,19 @@ def checkout(tmp_path_factory):
 @pytest.fixture
 def layout():
     return small_layout()
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``galutils`` with arguments: exit code, output and errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["galutils", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return stopped.value.code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture

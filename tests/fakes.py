@@ -1,5 +1,7 @@
 """Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
 
+import re
+
 import h5py
 import nbformat
 import numpy as np
@@ -36,6 +38,23 @@ def interrupted_at(monkeypatch, module, epoch: int) -> list[int]:
 
     monkeypatch.setattr(module, "_train_epoch", watched)
     return epochs
+
+
+def assert_said(text: str, sentence: str, path="") -> None:
+    """A text is a sentence, in which {path} stands for a file, and … for the words of another library."""
+    pattern = re.escape(sentence.replace("{path}", str(path))).replace("…", ".+")
+    assert re.fullmatch(pattern, text), f"said {text}, not {sentence}"
+
+
+def cut(write, share=0.5):
+    """A writer of the first part of what ``write`` writes."""
+
+    def write_part(path):
+        write(path)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: int(len(whole) * share)])
+
+    return write_part
 
 
 def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0, **changed):
@@ -87,12 +106,12 @@ def small_layout() -> dict[str, np.ndarray]:
     }
 
 
-def write_layout(path, datasets):
-    """Write datasets as an HDF5 file, those that are None left out; its path."""
+def write_layout(path, datasets, classes=None):
+    """Write datasets as an HDF5 file, those that are None left out, and names of classes; its path."""
     with h5py.File(path, "w") as file:
-        for name, values in datasets.items():
-            if values is not None:
-                file[name] = values
+        file.update({name: values for name, values in datasets.items() if values is not None})
+        if classes is not None:
+            file.attrs["classes"] = classes
     return path
 
 

@@ -5,19 +5,15 @@ In the sentences {path} stands for the file as it was named, and … for the wor
 
 import json
 import pickle
-import re
 import shlex
-import sys
 
 import h5py
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from fakes import small_layout, write_layout
+from fakes import assert_said, cut, small_layout, write_layout
 from safetensors.torch import save_file
-
-from galutils import cli
 
 PAGE = "<!doctype html><html><body>Sign in to go on</body></html>"
 
@@ -25,26 +21,11 @@ PAGE = "<!doctype html><html><body>Sign in to go on</body></html>"
 def hdf5(**changes):
     """A writer of a small valid file with some datasets changed; None leaves one out."""
 
-    def write(path):
-        write_layout(path, small_layout() | changes)
-
-    return write
-
-
-def cut(write, share):
-    """A writer of the first part of what ``write`` writes."""
-
-    def write_part(path):
-        write(path)
-        whole = path.read_bytes()
-        path.write_bytes(whole[: int(len(whole) * share)])
-
-    return write_part
+    return lambda path: write_layout(path, small_layout() | changes)
 
 
 def group_for_images(path):
-    hdf5(images=None)(path)
-    with h5py.File(path, "a") as file:
+    with h5py.File(hdf5(images=None)(path), "a") as file:
         file.create_group("images")
 
 
@@ -68,17 +49,14 @@ DEGREES = "{path}: '%s' goes from %s; give degrees from %s, or NaN where they ar
 GALAXIES = {
     "missing": (lambda path: None, "{path}: there is no such file; " + GET_IT),
     "directory": (lambda path: path.mkdir(), "{path}: is a folder, not an HDF5 file; name the file inside it."),
-    "empty": (lambda path: path.touch(), NO_HDF5),
     "HTML": (lambda path: path.write_text(PAGE), NO_HDF5),
     "a tenth": (cut(hdf5(), 0.1), CUT_SHORT),
-    "all but the end": (cut(hdf5(), 0.98), CUT_SHORT),
     "no images": (hdf5(images=None), NO_IMAGES),
     "a group for images": (group_for_images, NO_IMAGES),
     "no labels": (hdf5(ans=None), "{path}: has no dataset 'ans'; " + GET_IT),
     "float images": (hdf5(images=np.zeros((20, 16, 16, 3))), IMAGE_DTYPE % "float64"),
     "grey": (hdf5(images=np.zeros((20, 16, 16), np.uint8)), IMAGE_SHAPE % "(20, 16, 16)"),
     "one channel": (hdf5(images=np.zeros((20, 16, 16, 1), np.uint8)), IMAGE_SHAPE % "(20, 16, 16, 1)"),
-    "channels first": (hdf5(images=np.zeros((20, 3, 16, 16), np.uint8)), IMAGE_SHAPE % "(20, 3, 16, 16)"),
     "oblong": (hdf5(images=np.zeros((20, 16, 12, 3), np.uint8)), IMAGE_SHAPE % "(20, 16, 12, 3)"),
     "too small": (hdf5(images=np.zeros((20, 4, 4, 3), np.uint8)), IMAGE_SHAPE % "(20, 4, 4, 3)"),
     "no rows": (
@@ -88,16 +66,12 @@ GALAXIES = {
     "label 1000": (hdf5(ans=np.full(20, 1000)), LABEL_RANGE % (1000, 1000)),
     "label -1": (hdf5(ans=np.full(20, -1)), LABEL_RANGE % (-1, -1)),
     "float labels": (hdf5(ans=np.zeros(20)), LABEL_DTYPE % "float64"),
-    "text labels": (hdf5(ans=np.array([b"spiral"] * 20)), LABEL_DTYPE % "|S6"),
     "one-hot labels": (hdf5(ans=np.eye(20, 10, dtype=np.uint8)), LABEL_SHAPE % "(20, 10)"),
-    "fewer labels": (hdf5(ans=np.zeros(19, np.uint8)), LABEL_SHAPE % "(19,)"),
-    "more labels": (hdf5(ans=np.zeros(21, np.uint8)), LABEL_SHAPE % "(21,)"),
     "short ra": (hdf5(ra=np.zeros(3)), NO_COLUMN % "ra"),
     "ra 400": (hdf5(ra=np.r_[np.nan, np.arange(19), 400][:20] * 1.0 + 382), DEGREES % ("ra", "382 to 400", "0 to 360")),
     "dec -91": (hdf5(dec=np.r_[-91.0, np.zeros(19)]), DEGREES % ("dec", "-91 to 0", "-90 to 90")),
     "votes of one class": (hdf5(votes=np.ones((20, 1), np.float32)), VOTES),
     "counts of votes": (hdf5(votes=np.full((20, 10), 3)), VOTES),
-    "votes in words": (hdf5(votes=np.full((20, 10), b"many")), VOTES),
     "text dec": (hdf5(dec=np.array([b"north"] * 20)), NO_COLUMN % "dec"),
 }
 
@@ -134,8 +108,6 @@ WEIGHTS = {
     "missing": ("w.pth", lambda path: None, NO_WEIGHTS),
     "directory": ("w.pth", lambda path: path.mkdir(), "{path}: is a folder; give the path of the weights file."),
     "empty": ("w.safetensors", lambda path: path.touch(), UNREADABLE),
-    "empty pth": ("w.pth", lambda path: path.touch(), UNREADABLE),
-    "HTML": ("w.pth", lambda path: path.write_text(PAGE), UNREADABLE),
     "truncated": ("w.safetensors", cut(tensors(a=torch.zeros(999)), 0.5), UNREADABLE),
     "truncated pth": ("w.pth", cut(lambda path: torch.save({"a": torch.zeros(999)}, path), 0.5), UNREADABLE),
     "a pickle with code": ("w.pth", lambda path: path.write_bytes(pickle.dumps(Evil())), UNREADABLE),
@@ -171,27 +143,19 @@ COMMANDS = {
 }
 
 
-def run(monkeypatch, capsys, folder, arguments):
-    """What the command in ``folder`` says on standard output and error, and its exit status."""
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["galutils", *arguments])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    return *capsys.readouterr(), stopped.value.code
+@pytest.fixture
+def refused(command, monkeypatch, tmp_path):
+    """Run the command in a folder: it must fail with this sentence alone and write nothing."""
+    monkeypatch.chdir(tmp_path)
 
+    def refused(arguments, sentence, path=""):
+        before = sorted(tmp_path.rglob("*"))
+        code, out, err = command(*arguments)
+        assert_said(err, f"galutils: {sentence}\n", path)
+        assert (out, code) == ("", 1)
+        assert [path for path in sorted(tmp_path.rglob("*")) if path.suffix != ".lock" and path.name != "d"] == before
 
-def assert_said(err, sentence, path=""):
-    pattern = re.escape(f"galutils: {sentence}\n".replace("{path}", str(path))).replace("…", ".+")
-    assert re.fullmatch(pattern, err), f"said {err}, not {sentence}"
-
-
-def refuse(monkeypatch, capsys, folder, arguments, sentence, path=""):
-    """Run the command in ``folder``: it must fail with this sentence alone and write nothing."""
-    before = sorted(folder.rglob("*"))
-    out, err, status = run(monkeypatch, capsys, folder, arguments)
-    assert_said(err, sentence, path)
-    assert (out, status) == ("", 1)
-    assert [path for path in sorted(folder.rglob("*")) if path.suffix != ".lock" and path.name != "d"] == before
+    return refused
 
 
 def execution(notebook, **given):
@@ -199,15 +163,15 @@ def execution(notebook, **given):
 
 
 @pytest.mark.parametrize(("write", "sentence"), GALAXIES.values(), ids=GALAXIES)
-def test_galaxies(monkeypatch, capsys, tmp_path, write, sentence):
+def test_galaxies(refused, tmp_path, write, sentence):
     write(tmp_path / "sky.h5")
-    refuse(monkeypatch, capsys, tmp_path, ["check", "sky.h5"], sentence, "sky.h5")
+    refused(["check", "sky.h5"], sentence, "sky.h5")
 
 
 @pytest.mark.parametrize(("name", "write", "sentence"), WEIGHTS.values(), ids=WEIGHTS)
-def test_weights(monkeypatch, capsys, tmp_path, name, write, sentence):
+def test_weights(refused, tmp_path, name, write, sentence):
     write(tmp_path / name)
-    refuse(monkeypatch, capsys, tmp_path, ["check", name], sentence, name)
+    refused(["check", name], sentence, name)
 
 
 READERS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb") if "data_path = " in path.read_text())
@@ -218,10 +182,10 @@ def test_there_are_notebooks_that_read_galaxies():
 
 
 @pytest.mark.parametrize("notebook", READERS)
-def test_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook):
+def test_galaxies_for_a_notebook(refused, tmp_path, notebook):
     path, (write, sentence) = tmp_path / "sky.h5", GALAXIES["label 1000"]
     write(path)
-    refuse(monkeypatch, capsys, tmp_path, execution(notebook, data_path=str(path)), sentence, path)
+    refused(execution(notebook, data_path=str(path)), sentence, path)
 
 
 VGG, VIT = ("03_vgg11_deep", "04_vgg11_shallow"), ("06_dino_kmeans", "07_dino_lora_kmeans")
@@ -234,11 +198,10 @@ WEIGHTS_FOR_A_NOTEBOOK = [
 
 
 @pytest.mark.parametrize(("notebook", "case", "sentence"), WEIGHTS_FOR_A_NOTEBOOK)
-def test_weights_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, case, sentence):
+def test_weights_for_a_notebook(refused, tmp_path, notebook, case, sentence):
     name, write, _ = WEIGHTS[case]
-    write(tmp_path / name)
-    path = tmp_path / name
-    refuse(monkeypatch, capsys, tmp_path, execution(notebook, weights=str(path)), sentence, path)
+    write(path := tmp_path / name)
+    refused(execution(notebook, weights=str(path)), sentence, path)
 
 
 TOO_FEW = "05_custom_cnn.ipynb, cell …: DataError: {path}: has 1 class of two or more usable galaxies; "
@@ -252,35 +215,31 @@ NO_CLUSTERS += "set clusters to fewer."
     [("05_custom_cnn", np.arange(20) // 19, TOO_FEW), ("06_dino_kmeans", np.arange(6), NO_CLUSTERS)],
     ids=["one class", "fewer rows than clusters"],
 )
-def test_too_few_galaxies_for_a_notebook(monkeypatch, capsys, tmp_path, notebook, labels, sentence):
+def test_too_few_galaxies_for_a_notebook(command, monkeypatch, tmp_path, notebook, labels, sentence):
     """Only the notebook itself can tell. What it had run stays to be looked at, under another name."""
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(path := tmp_path / "sky.h5")
     given = {"data_path": str(path), "run_dir": str(tmp_path / "run"), "image_size": 32}
     if notebook == "06_dino_kmeans":
-        given |= {
-            "clusters": 10,
-            "weights": "random",
-            "arch": "vit_tiny_patch16_224",
-            "cache_dir": str(tmp_path / "cache"),
-        }
-    _, err, status = run(monkeypatch, capsys, tmp_path, execution(notebook, **given))
-    assert_said(err, sentence, path)
-    assert status == 1
+        given |= {"clusters": 10, "weights": "random", "arch": TINY, "cache_dir": str(tmp_path / "cache")}
+    monkeypatch.chdir(tmp_path)
+    code, _, err = command(*execution(notebook, **given))
+    assert_said(err, f"galutils: {sentence}\n", path)
+    assert code == 1
     assert not (tmp_path / "out.ipynb").exists()
     assert (tmp_path / "out.failed.ipynb").exists()
     assert not list(tmp_path.glob("run/metrics.json"))
 
 
-@pytest.mark.parametrize(("command", "sentence"), COMMANDS.items(), ids=COMMANDS)
-def test_commands(monkeypatch, capsys, tmp_path, command, sentence):
-    command = command.replace("{notebook}", "{root}/notebooks/05_custom_cnn.ipynb").replace("{root}", str(ROOT))
-    refuse(monkeypatch, capsys, tmp_path, shlex.split(command), sentence.replace("{root}", str(ROOT)))
+@pytest.mark.parametrize(("line", "sentence"), COMMANDS.items(), ids=COMMANDS)
+def test_commands(refused, line, sentence):
+    line = line.replace("{notebook}", "{root}/notebooks/05_custom_cnn.ipynb").replace("{root}", str(ROOT))
+    refused(shlex.split(line), sentence.replace("{root}", str(ROOT)))
 
 
-def test_odd_but_usable_files_are_read(monkeypatch, capsys, tmp_path):
+def test_odd_but_usable_files_are_read(command, tmp_path):
     hdf5(ra=np.full(20, np.nan), ans=np.full(20, 3, np.uint8))(tmp_path / "sky.h5")
-    out, _, status = run(monkeypatch, capsys, tmp_path, ["check", "sky.h5"])
-    assert status == 0
+    code, out, _ = command("check", tmp_path / "sky.h5")
+    assert code == 0
     assert "3 class 3: 20" in out
     assert "Pairs of rows at the same position: 0" in out

@@ -152,25 +152,21 @@ def open_galaxies(path: str | Path, labelled: bool = True) -> Galaxies:
             return _read_checked(file, path, labelled)
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
-    except OSError as error:
-        if error.errno is None:  # of the file, not of the system
-            raise DataError(_damage(path, error)) from error
-        raise DataError(f"{path}: cannot be read here ({os.strerror(error.errno)}); the file may be sound.") from error
     except DAMAGE as error:
-        raise DataError(_damage(path, error)) from error
-
-
-def _damage(path: Path, error: Exception) -> str:
-    return f"{path}: cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
+        if number := getattr(error, "errno", None):  # the system's, not the file's
+            raise DataError(f"{path}: cannot be read here ({os.strerror(number)}); the file may be sound.") from error
+        reason = f"cannot be read as HDF5, perhaps cut short ({first_line(error)}); get it again."
+        raise DataError(f"{path}: {reason}") from error
 
 
 def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
     """The galaxies of a file in the layout; a DataError that does not name the file says what is not in it."""
-    for name in ("images", "ans") if labelled or "ans" in file else ("images",):
+    labelled |= "ans" in file
+    for name in ("images", "ans") if labelled else ("images",):
         if not isinstance(file.get(name), h5py.Dataset):
             raise DataError(f"has no dataset '{name}'; {_GET_IT}.")
     images = file["images"]
-    ans = file["ans"] if "ans" in file else np.full(images.shape[:1], -1)
+    ans = file["ans"] if labelled else np.full(images.shape[:1], -1)
     if images.dtype != np.uint8:
         raise DataError(f"'images' has dtype {images.dtype}, not uint8; store grey levels from 0 to 255 as uint8.")
     if images.ndim != 4 or images.shape[3] != 3 or images.shape[1] != images.shape[2] or images.shape[1] < 8:
@@ -189,50 +185,49 @@ def _read_checked(file: h5py.File, path: Path, labelled: bool) -> Galaxies:
     labels = ans[:].astype(np.int64)
     columns = {}
     for name in [name for name in ("ra", "dec", "redshift", "pxscale") if name in file]:
-        column = file[name]
-        numeric = isinstance(column, h5py.Dataset) and np.issubdtype(column.dtype, np.number)
-        if not numeric or column.shape != ans.shape:
+        values = _read_numbers(file[name], ans.shape)
+        if values is None:
             raise DataError(f"'{name}' is not a column of {len(ans)} numbers; give one for each image or leave it out.")
-        columns[name] = column[:].astype(np.float64)
-    for name, (low, high) in DEGREES.items():
-        degrees = columns.get(name, np.empty(0))
-        if np.any((degrees < low) | (degrees > high)):  # NaN is neither
+        low, high = DEGREES.get(name, (-np.inf, np.inf))
+        if np.any((values < low) | (values > high)):  # NaN is neither
             raise DataError(
-                f"'{name}' goes from {np.nanmin(degrees):g} to {np.nanmax(degrees):g}; "
+                f"'{name}' goes from {np.nanmin(values):g} to {np.nanmax(values):g}; "
                 f"give degrees from {low} to {high}, or NaN where they are unknown."
             )
-    simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
-    classes = _named_classes(file) or ()
-    if "ans" in file:
+        columns[name] = values
+    classes = _named_classes(file)
+    if labelled:
         most = len(classes) or MOST_CLASSES
         if labels.min() < 0 or labels.max() >= most:
             named = f"though '{CLASSES_ATTRIBUTE}' names {len(classes)} classes" if classes else f"not 0 to {most - 1}"
             raise DataError(
                 f"'ans' has labels from {labels.min()} to {labels.max()}, {named}; number the classes from 0."
             )
-        scale = None if "pxscale" not in columns or np.isnan(columns["pxscale"]).all() else columns["pxscale"]
-        scale = None if scale is None else float(np.nanmedian(scale))
+        scales = columns.get("pxscale", np.full(1, np.nan))
+        scale = float(np.median(scales[np.isfinite(scales)])) if np.isfinite(scales).any() else None
         classes = classes or recognise(labels, images.shape[1], scale) or numbered(int(labels.max()) + 1)
     if "votes" in file and classes:
-        columns["votes"] = _read_votes(file["votes"], (len(labels), len(classes)))
+        votes = _read_numbers(file["votes"], (len(labels), len(classes)))
+        if votes is None or np.any((votes < 0) | (votes > 1 + 1e-6)):
+            raise DataError(
+                f"'votes' is not a table of {len(labels)} rows and {len(classes)} shares from 0 to 1; "
+                "give one for each image and class, or leave it out."
+            )
+        columns["votes"] = votes.astype(np.float32)
+    simulated = bool(file.attrs.get(SIMULATED_ATTRIBUTE, False))
     return Galaxies(path, labels, images.shape[1], simulated, classes, **columns)
 
 
-def _read_votes(votes: h5py.Dataset, shape: tuple[int, int]) -> np.ndarray:
-    numeric = isinstance(votes, h5py.Dataset) and np.issubdtype(votes.dtype, np.number)
-    shares = votes[:].astype(np.float32) if numeric and votes.shape == shape else None
-    if shares is None or np.any((shares < 0) | (shares > 1)):  # NaN is neither
-        raise DataError(
-            f"'votes' is not a table of {shape[0]} rows and {shape[1]} shares from 0 to 1; "
-            "give one for each image and class, or leave it out."
-        )
-    return shares
+def _read_numbers(column: h5py.Dataset, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Float64 of this shape; None where there is something else."""
+    numeric = isinstance(column, h5py.Dataset) and np.issubdtype(column.dtype, np.number)
+    return column[:].astype(np.float64) if numeric and column.shape == shape else None
 
 
-def _named_classes(file: h5py.File) -> tuple[str, ...] | None:
-    """What the attribute of a file says, None where there is none."""
+def _named_classes(file: h5py.File) -> tuple[str, ...]:
+    """What the attribute of a file says, nothing where there is none."""
     if CLASSES_ATTRIBUTE not in file.attrs:
-        return None
+        return ()
     given = np.atleast_1d(file.attrs[CLASSES_ATTRIBUTE]).tolist()
     names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in given)
     if not 2 <= len(names) <= MOST_CLASSES or len(set(names)) < len(names) or not all(map(str.strip, names)):

@@ -1,4 +1,3 @@
-import h5py
 import numpy as np
 from fakes import write_layout
 
@@ -24,19 +23,14 @@ def test_survey_says_what_the_file_holds(tmp_path, layout):
 
 
 def test_known_classes_are_named_and_hundreds_are_not_listed(tmp_path, layout):
-    names = {"a": GALAXY10, "b": [f"kind {number}" for number in range(100)]}
-    said = {}
-    for name, classes in names.items():
-        path = write_layout(tmp_path / f"{name}.h5", layout)
-        with h5py.File(path, "a") as file:
-            file.attrs["classes"] = classes
-        said[name] = survey_file(path).splitlines()
-    assert said["a"][11] == "These are the classes of Galaxy10 DECaLS, the paper's."
-    assert said["b"][41:43] == [
+    kinds = [f"kind {number}" for number in range(100)]
+    known, many = (
+        survey_file(write_layout(tmp_path / "a.h5", layout, names)).splitlines() for names in (GALAXY10, kinds)
+    )
+    assert known[11] == "These are the classes of Galaxy10 DECaLS, the paper's."
+    assert many[41:43] == [
         "  and 60 more",
-        "Too few galaxies to train and test on: "
-        + "; ".join(f"kind {number}" for number in range(10, 20))
-        + " and 80 more",
+        f"Too few galaxies to train and test on: {'; '.join(kinds[10:20])} and 80 more",
     ]
 
 

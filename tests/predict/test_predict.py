@@ -1,24 +1,24 @@
 """``galutils predict``, ``similar`` and ``runs``, through the command line."""
 
+import io
 import json
 import re
-import sys
+import shutil
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from astropy.io import fits
+from fakes import assert_said, cut, write_layout
 from PIL import Image
 
-from galutils import cli
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
 from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
-from galutils.data.stretch import BAND_SCALES, FIELD, combine
+from galutils.data.stretch import FIELD
 from galutils.models import cnn
 from galutils.study.runs import Run, write_run
 from galutils.training.settings import Settings
@@ -51,18 +51,20 @@ def run_dir(folder):
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Run the command; returns exit code, output and errors, without the line on what the run is worth unless asked."""
+def call(command):
+    """Run the command; returns exit code, output and errors, without the line on what the run is worth."""
 
-    def call(*arguments, standing=False):
-        monkeypatch.setattr(sys, "argv", ["galutils", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        said = capsys.readouterr()
-        err = said.err if standing else re.sub(r"galutils: .*, trained on .* classes\.\n", "", said.err)
-        return stopped.value.code, said.out, err
+    def call(*arguments):
+        code, out, err = command(*arguments)
+        return code, out, re.sub(r"galutils: .*, trained on .* classes\.\n", "", err)
 
     return call
+
+
+@pytest.fixture
+def records(call, run_dir):
+    """What ``predict --json`` says of each galaxy."""
+    return lambda *arguments: json.loads(call("predict", run_dir, *arguments, "--json")[1])
 
 
 def save_rows(folder, galaxies, rows):
@@ -73,50 +75,35 @@ def save_rows(folder, galaxies, rows):
     return paths
 
 
-def test_test_rows_get_the_probabilities_of_the_run(call, folder, run_dir, tmp_path):
+def test_test_rows_get_the_probabilities_of_the_run(call, records, folder, run_dir, tmp_path):
+    """As files, and as rows of a file without labels."""
     known = Run(run_dir).predictions
     paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"])
-    code, out, _ = call("predict", run_dir, *paths, "--json")
-    found = json.loads(out)
-    assert code == 0
+    found = records(*paths)
     assert [one["path"] for one in found] == list(map(str, paths))
     np.testing.assert_allclose([one["probabilities"] for one in found], known[class_columns(GALAXY10)], atol=1e-5)
     assert [one["class_id"] for one in found] == known["y_pred"].tolist()
     assert [one["class_name"] for one in found] == [GALAXY10[label] for label in known["y_pred"]]
 
-
-def test_a_file_without_labels_is_predicted_row_by_row(call, folder, run_dir, tmp_path):
-    known = Run(run_dir).predictions
-    with h5py.File(tmp_path / "new.h5", "w") as file:
-        file["images"] = open_galaxies(folder / "sky.h5").read_images(known["row"])
-    code, out, _ = call("predict", run_dir, tmp_path / "new.h5", "--csv")
-    (tmp_path / "out.csv").write_text(out)
-    table = pd.read_csv(tmp_path / "out.csv")
+    path = write_layout(tmp_path / "new.h5", {"images": open_galaxies(folder / "sky.h5").read_images(known["row"])})
+    code, out, _ = call("predict", run_dir, path, "--csv")
+    table = pd.read_csv(io.StringIO(out))
     assert code == 0
-    assert table["path"].tolist() == [f"{tmp_path / 'new.h5'}[{i}]" for i in range(len(known))]
+    assert table["path"].tolist() == [f"{path}[{i}]" for i in range(len(known))]
     np.testing.assert_allclose(table[class_columns(GALAXY10)], known[class_columns(GALAXY10)], atol=1e-5)
 
 
-def test_what_is_no_galaxy_is_marked_and_training_galaxies_are_not(call, folder, run_dir, tmp_path):
+def test_what_is_unlike_and_what_is_unsure_is_marked(records, folder, run_dir, tmp_path):
     Image.fromarray(np.indices((48, 48)).sum(0) // 6 % 2 == 1).save(tmp_path / "board.png")  # of chess
-    rows = Run(run_dir).split.train
-    paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), rows)
-    _, out, _ = call("predict", run_dir, tmp_path / "board.png", *paths, "--json")
-    board, *known = json.loads(out)
+    run, galaxies = Run(run_dir), open_galaxies(folder / "sky.h5")
+    board, *known = records(tmp_path / "board.png", *save_rows(tmp_path, galaxies, run.split.train))
     assert "unlike the training galaxies" in board["warning"]
     marked = np.mean(["unlike" in (one["warning"] or "") for one in known])
     assert marked <= 0.03  # one in a hundred by construction, and each has itself as its nearest
     assert not any(np.isnan(one["distance"]) for one in known)
-
-
-def test_a_low_probability_is_marked(call, folder, run_dir, tmp_path, monkeypatch):
-    known = Run(run_dir).predictions
-    top = known[class_columns(GALAXY10)].max(axis=1)
-    lowest = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"][[top.idxmin(), top.idxmax()]])
-    _, out, _ = call("predict", run_dir, *lowest, "--json")
-    low, high = ((one["warning"] or "") for one in json.loads(out))
-    assert "low probability" in low
-    assert "low probability" not in high
+    top = run.predictions[class_columns(GALAXY10)].max(axis=1)
+    ends = save_rows(tmp_path, galaxies, run.predictions["row"][[top.idxmin(), top.idxmax()]])
+    assert ["low probability" in (one["warning"] or "") for one in records(*ends)] == [True, False]
 
 
 def test_without_the_data_it_classifies_and_says_what_was_not_checked(call, run_dir, folder, tmp_path):
@@ -147,82 +134,62 @@ def test_the_table_names_class_and_runner_up(call, folder, run_dir, tmp_path):
     assert sum(name in line for name in GALAXY10) >= 2
 
 
-def test_fits_is_stretched_as_the_simulator_does_it(tmp_path):
-    rng = np.random.default_rng(0)
-    native = rng.normal(0.02, 0.02, (3, 40, 40)).astype(np.float32)
-    fits.writeto(tmp_path / "cutout.fits", native)
-    expected = np.rint(combine(native * BAND_SCALES[:, None, None])).astype(np.uint8)[::-1]
-    np.testing.assert_array_equal(read_picture(tmp_path / "cutout.fits").image, expected)
-
-
 def header(scale):
     stated = {"BANDS": "grz", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
     return fits.Header(stated | {"CD1_1": -scale / 3600, "CD1_2": 0.0, "CD2_1": 0.0, "CD2_2": scale / 3600})
 
 
 def test_inputs_are_named_in_every_way_and_bad_ones_cost_only_themselves(call, folder, run_dir, tmp_path, monkeypatch):
-    rows = [3, 5, 7, 9, 11]
+    monkeypatch.chdir(tmp_path)
     deep = tmp_path / "all" / "deep"
     deep.mkdir(parents=True)
-    paths = save_rows(deep, open_galaxies(folder / "sky.h5"), rows)
+    paths = save_rows(deep, open_galaxies(folder / "sky.h5"), [3, 5, 7, 9, 11])
     paths[0].rename(tmp_path / "all" / "a.png")
-    (deep / "labels.csv").write_text("file,label")
-    (deep / ".hidden.png").write_text("no image")
+    for name in ("all/deep/labels.csv", "all/deep/.hidden.png", "empty"):
+        (tmp_path / name).touch()
     (tmp_path / "list.txt").write_text("all/a.png\n\nall/deep/11.png\n")
-    cut_jpeg(bad := tmp_path / "all" / "b.jpg")
-
-    def classified(*names):
-        code, out, err = call("predict", run_dir, *names, "--json", "--field", FIELD)
-        return code, [one["path"].removeprefix(f"{tmp_path}/") for one in json.loads(out)], err
-
-    inside = ["all/a.png", "all/deep/11.png", "all/deep/5.png", "all/deep/7.png", "all/deep/9.png"]
-    code, found, err = classified(tmp_path / "all")
-    assert (code, found) == (1, inside)
-    assert re.fullmatch(rf"galutils: {re.escape(str(bad))}: is a damaged image \(.+\); get it again\.\n", err)
-    assert classified(deep) == (0, inside[1:], "")
-    assert classified(tmp_path / "*" / "*.png") == (0, inside[:1], "")
-    assert classified(tmp_path / "**" / "*.png")[1] == inside
-    assert classified(f"@{tmp_path}/list.txt", deep / "5.png")[1] == ["all/a.png", "all/deep/11.png", "all/deep/5.png"]
-    monkeypatch.chdir(tmp_path)
-    lists = tmp_path / "elsewhere" / "list.txt"
-    lists.parent.mkdir()
-    lists.write_text("all/a.png\nall/gone.png\n")
-    gone = "galutils: all/gone.png: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
-    assert classified(f"@{lists}") == (1, ["all/a.png"], gone)
-
     (tmp_path / "none").mkdir()
-    no_files = "x.png, y.png: there are no such files; give JPEG, PNG or FITS images, or an HDF5 file."
-    refused(call("predict", run_dir, "x.png", paths[1], "y.png"), no_files)
-    empty = "none: is a folder without images; name one that holds some, at any depth."
-    refused(call("predict", run_dir, "none"), empty)
-    no_list = "@list: there is no such list; give a file with the name of an image on each line."
-    refused(call("predict", run_dir, "@list"), no_list)
-    (tmp_path / "list").touch()
-    refused(call("predict", run_dir, "@list"), "@list: is empty; write the name of an image on each line.")
-    no_names = f"@{paths[1]}: is no list of names; write the name of an image on each line."
-    refused(call("predict", run_dir, f"@{paths[1]}"), no_names)
-    refused(
-        call("similar", run_dir, "none"), "none: is a folder without images; name one that holds some, at any depth."
-    )
+    (tmp_path / "none" / "list.txt").write_text("all/a.png\nall/gone.png\n")
+    cut_jpeg(tmp_path / "all" / "b.jpg")
+    inside = ["all/a.png", "all/deep/11.png", "all/deep/5.png", "all/deep/7.png", "all/deep/9.png"]
+    damaged = "galutils: all/b.jpg: is a damaged image (…); get it again.\n"
+    gone = "galutils: all/gone.png: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
+    for named, found, said in (
+        (["all"], inside, damaged),
+        (["all/deep"], inside[1:], ""),
+        (["*/*.png"], inside[:1], ""),
+        (["**/*.png"], inside, ""),
+        (["@list.txt", "all/deep/5.png"], inside[:3], ""),
+        (["@none/list.txt"], inside[:1], gone),
+    ):
+        code, out, err = call("predict", run_dir, *named, "--json", "--field", FIELD)
+        assert (code, [one["path"] for one in json.loads(out)]) == (1 if said else 0, found)
+        assert_said(err, said)
+    (tmp_path / "none" / "list.txt").unlink()
+    for named, said in (
+        (["x.png", "list.txt", "y.png"],
+         "x.png, y.png: there are no such files; give JPEG, PNG or FITS images, or an HDF5 file."),
+        (["none"], "none: is a folder without images; name one that holds some, at any depth."),
+        (["@list"], "@list: there is no such list; give a file with the name of an image on each line."),
+        (["@empty"], "@empty: is empty; write the name of an image on each line."),
+        (["@all/a.png"], "@all/a.png: is no list of names; write the name of an image on each line."),
+    ):  # fmt: skip
+        refused(call("predict", run_dir, *named), said)
 
 
-def test_a_catalogue_names_its_images(call, folder, run_dir, tmp_path):
+def test_a_catalogue_names_its_images(call, records, folder, run_dir, tmp_path):
     (tmp_path / "images").mkdir()
     paths = save_rows(tmp_path / "images", open_galaxies(folder / "sky.h5"), [3, 5])
-    rows = "picture,pxscale,note\n3,{scale},a\n5,{scale},b\n7,{scale},gone\n"
-    (tmp_path / "cat.csv").write_text(rows.format(scale=FIELD / 48))
+    (tmp_path / "cat.csv").write_text("picture,pxscale\n3,{0}\n5,{0}\n7,{0}\n".format(FIELD / 48))
     table = fits.BinTableHDU.from_columns([fits.Column("file", "5A", array=["3.png", "5.png"])])
     table.writeto(tmp_path / "cat.fits")
-    probabilities = []
-    for name, said in (("cat.csv", "gone"), ("cat.fits", "unknown"), (paths[0], ""), (paths[1], "")):
+    expected = [one["probabilities"] for one in records(*paths)]
+    gone = "galutils: {path}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
+    for name, ending, said in (("cat.csv", 1, gone), ("cat.fits", 0, NO_FIELD % (2, 2))):
         code, out, err = call("predict", run_dir, tmp_path / name, "--json")
-        probabilities += [one["probabilities"] for one in json.loads(out)]
-        gone = "galutils: {}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
-        if said == "gone":
-            assert (code, err) == (1, gone.format(tmp_path / "images" / "7.png"))
-        elif said:
-            assert (code, err) == (0, NO_FIELD % (2, 2))
-    np.testing.assert_allclose(probabilities[:4], np.tile(probabilities[4:], (2, 1)), atol=1e-6)
+        np.testing.assert_allclose([one["probabilities"] for one in json.loads(out)], expected, atol=1e-6)
+        assert code == ending
+        assert_said(err, said, tmp_path / "images" / "7.png")
     (tmp_path / "none.csv").write_text("a,b\n3.png,2\n")
     none = "{path}: has no obvious image column; name it with --image-column, of a, b."
     refused(call("predict", run_dir, tmp_path / "none.csv"), none, tmp_path / "none.csv")
@@ -246,32 +213,24 @@ def test_what_is_odd_about_a_picture_is_said(call, folder, run_dir, tmp_path):
     assert [words[0] for words in said[1:]] == ["grey", "blank", "empty sky", "shows 33.5 of 67.1 arcsec"]
 
 
-def test_the_same_field_gives_the_same_answer_at_any_scale_and_in_any_file(call, folder, run_dir, tmp_path):
-    """A frame of twice the field, and FITS at three pixel scales, against the very picture of the file."""
-    sky = open_galaxies(folder / "sky.h5")
-    rows = np.arange(8)
-    images = sky.read_images(rows)
+def test_the_same_field_gives_the_same_answer_at_any_scale_and_in_any_file(records, folder, tmp_path):
+    """A frame of twice the field, and FITS at two pixel scales, against the very picture of the file."""
+    sky, rows = open_galaxies(folder / "sky.h5"), np.arange(8)
     wide = np.full((8, 96, 96, 3), 32, np.uint8)
-    wide[:, 24:72, 24:72] = images
-    with h5py.File(tmp_path / "wide.h5", "w") as file:
-        file["images"], file["pxscale"] = wide, sky.pxscale[rows]
-    expected = call("predict", run_dir, *save_rows(tmp_path, sky, rows), "--json", "--field", FIELD)
-    found = call("predict", run_dir, tmp_path / "wide.h5", "--json")
-    assert found[2] == ""
-    probabilities = [np.array([one["probabilities"] for one in json.loads(out)]) for _, out, _ in (expected, found)]
-    np.testing.assert_allclose(*probabilities, atol=1e-6)
-
+    wide[:, 24:72, 24:72] = sky.read_images(rows)
+    write_layout(tmp_path / "wide.h5", {"images": wide, "pxscale": sky.pxscale[rows]})
+    pairs = [(records(*save_rows(tmp_path, sky, rows), "--field", FIELD), records(tmp_path / "wide.h5"))]
     flux = np.random.default_rng(1).normal(0.02, 0.01, (3, 64, 64)).astype(np.float32)
     flux[:, 24:40, 20:44] += 0.3
-    for scale, part in ((FIELD / 64, 1), (FIELD / 128, 2)):
-        fits.writeto(tmp_path / f"{part}.fits", flux.repeat(part, axis=1).repeat(part, axis=2), header(scale))
-        Image.fromarray(read_picture(tmp_path / f"{part}.fits").image).save(tmp_path / f"{part}.fits.png")
-        named = (tmp_path / f"{part}.fits", tmp_path / f"{part}.fits.png")
-        cutout, image = json.loads(call("predict", run_dir, *named, "--json")[1])
-        np.testing.assert_allclose(cutout["probabilities"], image["probabilities"], atol=1e-6)
-        np.testing.assert_array_equal(
-            read_picture(named[0]).image[::part, ::part], read_picture(tmp_path / "1.fits").image
-        )
+    for part in (1, 2):
+        path = tmp_path / f"{part}.fits"
+        fits.writeto(path, flux.repeat(part, axis=1).repeat(part, axis=2), header(FIELD / 64 / part))
+        image = read_picture(path).image
+        np.testing.assert_array_equal(image[::part, ::part], read_picture(tmp_path / "1.fits").image)
+        Image.fromarray(image).save(tmp_path / f"{part}.png")
+        pairs.append((records(path), records(tmp_path / f"{part}.png")))
+    for pair in pairs:
+        np.testing.assert_allclose(*([one["probabilities"] for one in found] for found in pair), atol=1e-6)
 
 
 def test_similar_finds_the_galaxy_itself_and_draws_a_sheet(call, folder, run_dir, tmp_path):
@@ -300,19 +259,18 @@ def test_predictions_and_features_are_written_as_parquet(call, folder, run_dir, 
     assert np.stack(seen["features"]).shape == (120, 32)
 
 
-def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(call, folder, run_dir):
-    code, out, err = call("predict", run_dir, folder / "sky.h5", "--score", standing=True)
-    run, table = Run(run_dir), open_galaxies(folder / "sky.h5")
+def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(command, records, folder, run_dir):
+    code, out, err = command("predict", run_dir, folder / "sky.h5", "--score")
+    run, labels = Run(run_dir), open_galaxies(folder / "sky.h5").labels
+    right = np.mean([one["class_id"] for one in records(folder / "sky.h5")] == labels)
     said = re.fullmatch(
         r"120 galaxies: accuracy (\S+)% \(95% .*; the largest class alone would give 10.0%\.", out.split("\n")[0]
     )
-    records = json.loads(call("predict", run_dir, folder / "sky.h5", "--json")[1])
-    right = np.mean([one["class_id"] for one in records] == table.labels)
     assert code == 0
     assert float(said[1]) == pytest.approx(100 * right, abs=0.05)
     share = run.metrics["scores"]["accuracy"]
     trained = f"trained on {run.metrics['rows']['train']} of 120 simulated galaxies in sky.h5: accuracy {share:.1%}"
-    assert re.fullmatch(rf"galutils: .*, {trained} \(95% interval .* on 20 test galaxies, 10 classes\.\n", err), err
+    assert_said(err, f"galutils: …, {trained} (95% interval … on 20 test galaxies, 10 classes.\n")
 
 
 def test_runs_are_listed_with_their_scores(call, folder, run_dir):
@@ -323,36 +281,15 @@ def test_runs_are_listed_with_their_scores(call, folder, run_dir):
         assert f"{Run(run_dir).metrics['scores']['accuracy']:.3f}" in out
 
 
-def picture(mode="RGB", size=(48, 48), suffix="png"):
-    return lambda path: Image.new(mode, size).save(path, format=suffix)
+def picture(mode="RGB", size=(48, 48)):
+    return lambda path: Image.new(mode, size).save(path, format="png")
 
 
 def cut_jpeg(path):
-    Image.effect_noise((200, 200), 90).convert("RGB").save(path, format="jpeg")
-    path.write_bytes(path.read_bytes()[:3000])
-
-
-def hdf5(**datasets):
-    def write(path):
-        with h5py.File(path, "w") as file:
-            for name, content in datasets.items():
-                file[name] = content
-
-    return write
-
-
-def cut_fits(path):
-    cutout((3, 64, 64))(path)
-    path.write_bytes(path.read_bytes()[:9000])
-
-
-def cutout(shape, value=0.0, **header):
-    return lambda path: fits.writeto(path, np.full(shape, value, np.float32), fits.Header(header))
+    cut(lambda path: Image.effect_noise((200, 200), 90).convert("RGB").save(path, format="jpeg"))(path)
 
 
 NO_LAYOUT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout."
-GET_AGAIN = "{path}: cannot be read as FITS (…); get it again."
-
 BAD = {
     "missing": (
         "x.jpg", lambda path: None,
@@ -363,7 +300,6 @@ BAD = {
         "x.png", lambda path: path.write_text("<html>not found</html>"),
         "{path}: is not an image that can be read; give JPEG, PNG, FITS or HDF5.",
     ),
-    "cut short": ("x.jpg", cut_jpeg, "{path}: is a damaged image (…); get it again."),
     "too small": ("x.png", picture(size=(48, 5)), "{path}: is 48 by 5 pixels; 8 by 8 is the least."),
     "too large": (
         "x.png", picture("1", (20_000, 6_000)), "{path}: has 20000 by 6000 pixels; cut the galaxy out first.",
@@ -372,36 +308,28 @@ BAD = {
         "x.png", picture("1", (20_000, 20_000)),
         "{path}: has far more than 100,000,000 pixels; cut the galaxy out first.",
     ),
-    "text as FITS": ("x.fits", lambda path: path.write_text("SIMPLE"), GET_AGAIN),
-    "FITS cut short": ("x.fits", cut_fits, GET_AGAIN),
-    "FITS of NaN": (
-        "x.fits", cutout((3, 48, 48), np.nan),
-        "{path}: has no finite pixel; the survey may not have seen this place.",
-    ),
-    "HDF5 without images": ("x.h5", hdf5(ans=np.zeros(3, np.uint8)), "{path}: has no dataset 'images'; " + NO_LAYOUT),
-    "HDF5 of floats": (
-        "x.h5", hdf5(images=np.zeros((3, 16, 16, 3))),
-        "{path}: 'images' has dtype float64, not uint8; store grey levels from 0 to 255 as uint8.",
-    ),
     "HDF5 in name only": ("x.h5", lambda path: path.write_text("hello"), "{path}: is not an HDF5 file; " + NO_LAYOUT),
 }  # fmt: skip
 
 
 def refused(result, sentence, path=""):
-    """The command said this sentence alone and failed; … stands for the words of another library."""
+    """The command said this sentence alone and failed."""
     code, out, err = result
     assert (code, out) == (1, "")
-    pattern = re.escape(f"galutils: {sentence}\n".replace("{path}", str(path))).replace("…", ".+")
-    assert re.fullmatch(pattern, err), err
+    assert_said(err, f"galutils: {sentence}\n", path)
 
 
 @pytest.mark.parametrize(("name", "write", "sentence"), BAD.values(), ids=BAD)
 def test_bad_images(call, run_dir, tmp_path, name, write, sentence):
     write(path := tmp_path / name)
     refused(call("predict", run_dir, path), sentence, path)
-    if not name.endswith(".h5"):
-        refused(call("similar", run_dir, path, "--to", tmp_path / "s.png"), sentence, path)
-        assert not (tmp_path / "s.png").exists()
+
+
+def test_a_bad_image_has_no_sheet(call, run_dir, tmp_path):
+    (tmp_path / "x.jpg").touch()
+    said = call("similar", run_dir, tmp_path / "x.jpg", "--to", tmp_path / "s.png")
+    refused(said, "{path}: is empty; get it again.", tmp_path / "x.jpg")
+    assert not (tmp_path / "s.png").exists()
 
 
 def spoil(name, content):
@@ -443,27 +371,24 @@ RUNS = {
 
 @pytest.mark.parametrize(("damage", "sentence"), RUNS.values(), ids=RUNS)
 def test_bad_runs(call, run_dir, tmp_path, damage, sentence):
-    copy = tmp_path / "run"
-    copy.mkdir()
-    for path in run_dir.iterdir():
-        if path.is_file():
-            (copy / path.name).write_bytes(path.read_bytes())
+    copy = shutil.copytree(run_dir, tmp_path / "run")
     damage(copy)
-    Image.new("RGB", (48, 48)).save(tmp_path / "x.png")
+    picture()(tmp_path / "x.png")
     refused(call("predict", copy, tmp_path / "x.png"), sentence, copy)
 
 
-def test_other_wrong_choices(call, folder, run_dir, tmp_path):
-    Image.new("RGB", (48, 48)).save(tmp_path / "x.png")
-    write_simulated(tmp_path / "other.h5", 20, 16)
-    one, other, moved = tmp_path / "x.png", tmp_path / "other.h5", "{path}: is not sky.h5 as the run read it, by its "
-    refused(call("predict", run_dir, one, "--data", other), moved + "checksum; give that file.", other)
-    no_data = "absent.h5: there is no such file; give sky.h5, which the run read."
-    refused(call("predict", run_dir, one, "--data", "absent.h5"), no_data)
+def test_other_wrong_choices(call, run_dir, tmp_path):
+    picture()(one := tmp_path / "x.png")
+    write_simulated(other := tmp_path / "other.h5", 20, 16)
+    for arguments, said in (
+        (["--data", other], f"{other}: is not sky.h5 as the run read it, by its checksum; give that file."),
+        (["--data", "absent.h5"], "absent.h5: there is no such file; give sky.h5, which the run read."),
+        (["--field", 0], "field is 0.0; give arcsec above 0."),
+    ):
+        refused(call("predict", run_dir, one, *arguments), said)
     no_sheet = "sheet.txt: cannot be drawn; let its name end on .png, .jpg, .webp, .svg, .pdf."
     refused(call("similar", run_dir, one, "--to", "sheet.txt"), no_sheet)
     no_runs = "{path}: has no complete run; make report makes some, or name another folder."
     refused(call("runs", tmp_path), no_runs, tmp_path)
-    refused(call("predict", run_dir, one, "--field", 0), "field is 0.0; give arcsec above 0.")
-    assert call("predict", run_dir, tmp_path / "x.png", "--json", "--csv")[0] == 2
+    assert call("predict", run_dir, one, "--json", "--csv")[0] == 2
     assert call("predict", run_dir)[0] == 2

@@ -14,6 +14,7 @@ from galutils.clustering.diagnostics import (
 )
 from galutils.clustering.methods import METHODS, Clustering, counts_of, kmeans, reduce_dimensions, score_clustering
 from galutils.clustering.null import null_accuracies
+from galutils.clustering.readings import assess_components
 from galutils.clustering.scores import count_pairs, match_table, score_table
 
 RNG = np.random.default_rng(0)
@@ -144,3 +145,10 @@ def test_angles_of_shared_and_orthogonal_scores():
     # Of more than ten components the leading ones count.
     many = RNG.normal(size=(60, 12)) * [*[9] * 10, 0.1, 0.1]
     assert drift(many, many * [*[1] * 10, -1, 5])["largest_angle"] < 1
+
+
+def test_components_are_assessed_few_and_many():
+    table = assess_components(*blobs(per_class=2), 0.95)
+    names = ["components not centred", "first 2 components", "first 5 components", "first 10 components"]
+    assert table.index.tolist() == names
+    assert table["components"].tolist()[1:] == [2, 5, 10]

@@ -40,11 +40,9 @@ def survey_file(path: str | Path) -> str:
         names = ", ".join(galaxies.classes[label] for label in galaxies.labels[rows])
         lines.append(f"  rows {', '.join(map(str, rows))}: {names}")
     missing = "no redshifts in this file" if galaxies.redshift is None else np.isnan(galaxies.redshift).sum()
-    lines.append(f"Missing redshifts: {missing}")
     field = f"{galaxies.field:.1f} arcsec wide" if galaxies.field else "not said by this file"
-    lines.append(f"Field of view: {field}")
-    lines.append(f"Checksum: {f'that of the published {known.name}' if known else 'not that of a published file'}")
-    return "\n".join(lines)
+    checksum = f"that of the published {known.name}" if known else "not that of a published file"
+    return "\n".join([*lines, f"Missing redshifts: {missing}", f"Field of view: {field}", f"Checksum: {checksum}"])
 
 
 def _class_lines(classes: tuple[str, ...], counts: np.ndarray) -> list[str]:
@@ -115,11 +113,9 @@ def _axis_ratio(places: np.ndarray, light: np.ndarray) -> float:
 def measure_once(galaxies: Galaxies, block: int = 256) -> pd.DataFrame:
     """:func:`measure_images` of all rows, kept beside the files of galaxies for the next time."""
 
-    def measure() -> dict[str, np.ndarray]:
+    def measure() -> pd.DataFrame:
         count = len(galaxies)
         blocks = tracked(np.split(np.arange(count), range(block, count, block)), count, "image", weight=len)
-        return dict(
-            pd.concat([measure_images(galaxies.read_images(rows)) for rows in blocks], ignore_index=True).items()
-        )
+        return pd.concat([measure_images(galaxies.read_images(rows)) for rows in blocks], ignore_index=True)
 
     return pd.DataFrame(keep_arrays(galaxies, "measurements", measure, "data/check.py", "data/galaxies.py"))

@@ -105,26 +105,23 @@ def _read_images(content: bytes, label) -> list[tuple[np.ndarray, tuple[fits.Hea
     try:
         with fits.open(io.BytesIO(content), memmap=False) as file:
             for hdu in file:
-                if not hdu.is_image or len(hdu.shape) < 2 or _accompanies(hdu.header):
+                named = (str(hdu.header.get(key, "")).lower() for key in ("EXTNAME", "IMAGETYP", "EXTTYPE"))
+                companion = any(_COMPANION.match(name.replace("_", " ")) for name in named)
+                if not hdu.is_image or len(hdu.shape) < 2 or companion:
                     continue
                 if np.prod(hdu.shape) > 4 * MOST_PIXELS:
                     raise PictureError(f"{label}: has pixels {hdu.shape}; cut the galaxy out first.")
-                found.append((np.asarray(hdu.data), (hdu.header, file[0].header)))
+                if np.prod(hdu.shape[:-3]) > 1:
+                    raise PictureError(f"{label}: has shape {hdu.shape}; give one plane for each band.")
+                planes = np.asarray(hdu.data).reshape(-1, *hdu.shape[-2:])
+                found.append((planes, (hdu.header, file[0].header)))
     except (PictureError, MemoryError):
         raise
     except Exception as error:  # of astropy alone, whose decompressor raises a class that it does not export
         raise PictureError(f"{label}: cannot be read as FITS ({first_line(error)}); get it again.") from error
     if not found:
         raise PictureError(f"{label}: holds no image; give a cutout with the bands g, r and z.")
-    for pixels, _ in found:
-        if np.prod(pixels.shape[:-3]) > 1:
-            raise PictureError(f"{label}: has shape {pixels.shape}; give one plane for each band.")
-    return [(pixels.reshape(-1, *pixels.shape[-2:]), headers) for pixels, headers in found]
-
-
-def _accompanies(header: fits.Header) -> bool:
-    named = (str(header.get(key, "")).lower().replace("_", " ") for key in ("EXTNAME", "IMAGETYP", "EXTTYPE"))
-    return any(_COMPANION.match(name) for name in named)
+    return found
 
 
 def _stated(headers: tuple[fits.Header, ...], key: str) -> str:

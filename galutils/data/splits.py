@@ -6,7 +6,7 @@ stay on one side.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -86,7 +86,7 @@ def scan_once(galaxies: Galaxies) -> tuple[np.ndarray, np.ndarray]:
 
 
 def keep_arrays(
-    galaxies: Galaxies, kind: str, compute: Callable[[], dict[str, np.ndarray]], *code: str, of: Split | None = None
+    galaxies: Galaxies, kind: str, compute: Callable[[], Mapping[str, np.ndarray]], *code: str, of: Split | None = None
 ) -> dict[str, np.ndarray]:
     """What was computed from a file, and perhaps a split, kept in the folder of data files, a folder for each kind.
 

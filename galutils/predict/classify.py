@@ -135,21 +135,12 @@ def extract_features(
 
 
 def as_records(table: pd.DataFrame) -> list[dict]:
-    """What :func:`classify` gives as a list for JSON, one object per galaxy."""
-    return [
-        {
-            **{name: row[name] for name in ("path", "class_id", "class_name")},
-            "probabilities": [value for name, value in row.items() if name.startswith("p_")],
-            **{name: _or_none(row[name]) for name in ("ra", "dec") if name in row},
-            "distance": _or_none(row["distance"]),
-            "warning": row["warning"] or None,
-        }
-        for row in table.to_dict("records")
-    ]
-
-
-def _or_none(value: float) -> float | None:
-    return None if np.isnan(value) else value
+    """What :func:`classify` gives as a list for JSON, one object per galaxy; null where nothing is known."""
+    records = table.drop(columns=table.filter(regex="^p_").columns).to_dict("records")
+    for record, probabilities in zip(records, table.filter(regex="^p_").to_numpy().tolist(), strict=True):
+        record |= {name: None for name, value in record.items() if value != value or value == ""}  # NaN is not itself
+        record["probabilities"] = probabilities
+    return records
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -62,10 +62,8 @@ def measure_likeness(extractor: FeatureExtractor, galaxies: Galaxies, rows: np.n
     folder = extractor.run.directory
     code = code_digest("data", "models", "study/features.py", "predict/novelty.py")
     found = [sha256(path) for name in ("metrics.json", "model.safetensors") if (path := folder / name).exists()]
-    key = f"{found} {code} {extractor.device.type} {COMPONENTS}"
-    rows = rows.astype(np.int64)
-    digest = hashlib.sha256(key.encode() + rows.tobytes()).hexdigest()[:16]
-    path = folder / f"likeness-{digest}.safetensors"
+    key, rows = f"{found} {code} {extractor.device.type} {COMPONENTS}", rows.astype(np.int64)
+    path = folder / f"likeness-{hashlib.sha256(key.encode() + rows.tobytes()).hexdigest()[:16]}.safetensors"
     try:
         return Likeness(**load_file(path))
     except (OSError, SafetensorError, TypeError):

@@ -131,13 +131,11 @@ def describe_score(graded: Graded, distance: pd.Series) -> str:
     """
     table = estimate([graded])
     scores = [
-        f"{name} {table.loc[score, 'mean']:.1%} (95% interval {table.loc[score, 'low']:.1%} to "
-        f"{table.loc[score, 'high']:.1%})"
+        "{} {mean:.1%} (95% interval {low:.1%} to {high:.1%})".format(name, **table.loc[score])
         for score, name in (("accuracy", "accuracy"), ("balanced_accuracy", "mean recall"))
     ]
     largest = np.bincount(graded.labels).max() / len(graded.labels)
-    shown = pd.DataFrame(confusion_of(graded), index=graded.classes, columns=range(len(graded.classes)))
-    shown.index = [f"{number} {name}" for number, name in enumerate(graded.classes)]
+    shown = pd.DataFrame(confusion_of(graded), [f"{number} {name}" for number, name in enumerate(graded.classes)])
     own, strange = distance.iloc[graded.row], ""
     if own.notna().all():
         strange = f"{np.mean(own > 1):.0%} of them are unlike the training galaxies.\n"

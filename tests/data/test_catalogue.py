@@ -157,6 +157,12 @@ def hdf5(**datasets):
     return lambda path: write_layout(path, datasets)
 
 
+def shards(path):
+    path.mkdir()
+    for name, content in (("a", ROWS), ("b", ROWS | POSITIONS)):
+        write_parquet(path / f"{name}.parquet", content)
+
+
 def text(content):
     return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
@@ -212,6 +218,7 @@ BROKEN = {
         "f", folder("train/a/a.png", "test/a/b.png"), {},
         "{path}: has the subfolders test, train, which are parts of a split, not classes; give one of them.",
     ),
+    "two kinds": ("f", shards, {}, "{path}/b.parquet: has other columns than a.parquet; give one kind of files."),
     "no such column": (
         "t.csv", text("file,label\na,b\n"), {"label_column": "kind"},
         "{path}: has no column 'kind'; it has file, label.",

@@ -130,10 +130,10 @@ ANEW = "Labels are numbered anew: 1 becomes 0, 4 becomes 1, 9 becomes 2."
         ("smooth,disk\n.2,.8\n.7,.3\n", {"votes": ["smooth", "disk"]}, ("smooth", "disk"), [1, 0], ()),
         ("smooth,disk\n.2,.8\n.7,.3\n", {"votes": ["smooth", "disk"], "classes": ["E", "S"]}, ("E", "S"), [1, 0], ()),
         (
-            "smooth,disk\n.2,.8\n.55,.3\n.5,.5\n,.9\n0,0\n.3,.4\n",
+            "smooth,disk\n.2,.8\n.55,.3\n.5,.5\n,.9\n0,0\n.3,.4\n.4,.6\n",
             {"votes": ["smooth", "disk"], "min_votes": 0.6},
             ("smooth", "disk"),
-            [1, -1, -1, -1, -1, -1],
+            [1, -1, -1, -1, -1, -1, 1],
             (
                 "Left out: 2 without votes.",
                 "Left out: 1 without a largest share of votes.",

@@ -296,6 +296,7 @@ def test_deep_grey_and_further_pages(tmp_path):
     refused(tmp_path / "int.tif", beyond)
     Image.fromarray(ramp.astype(np.float32)).save(tmp_path / "float.tif")
     refused(tmp_path / "float.tif", "{path}: has pixels of kind F; save it with 8 or 16 bits, or as FITS.")
+    refused(np.zeros((16, 16, 4), np.uint8), "the image: has shape (16, 16, 4), not (height, width, 3).")
 
 
 def test_empty_sky_is_told_from_galaxies(tmp_path, simulated):

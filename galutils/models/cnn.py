@@ -4,7 +4,7 @@ Every network is a :class:`GalaxyNet`: normalisation first, then a frozen part, 
 and prediction cannot preprocess differently, and the trainer can compute the frozen part once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from inspect import signature
 from itertools import chain
 from typing import Any
@@ -84,8 +84,8 @@ class GalaxyNet(nn.Module):
 
     def count_parameters(self) -> tuple[int, int]:
         """(all, trained) numbers of parameters."""
-        trained = sum(p.numel() for p in self.trained.parameters())
-        return trained + sum(p.numel() for p in self.frozen.parameters()), trained
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        return sum(p.numel() for p in self.parameters()), trained
 
 
 def vgg_scratch(
@@ -195,14 +195,18 @@ def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
 
 
-BUILDERS = {constructor.__name__: constructor for constructor in (vgg_scratch, vgg_finetuned, custom_cnn)}
+def builders() -> dict[str, Callable[..., GalaxyNet]]:
+    """Every constructor by its name."""
+    from galutils.models.encoder import encoder  # which builds on this file
+
+    return {constructor.__name__: constructor for constructor in (vgg_scratch, vgg_finetuned, custom_cnn, encoder)}
 
 
 def build(name: str, **arguments) -> GalaxyNet:
     """Build a network by the name of its constructor and note how in its ``recipe``."""
-    if name not in BUILDERS:
-        raise GalutilsError(f"There is no network '{name}'; choose one of {', '.join(BUILDERS)}.")
-    network = BUILDERS[name](**arguments)
+    if name not in builders():
+        raise GalutilsError(f"There is no network '{name}'; choose one of {', '.join(builders())}.")
+    network = builders()[name](**arguments)
     # What the constructor decided itself ("auto") stands in the recipe as it was decided.
     network.recipe = {"name": name, **arguments, **network.recipe}
     return network
@@ -210,6 +214,6 @@ def build(name: str, **arguments) -> GalaxyNet:
 
 def build_from(name: str, names: Mapping[str, Any], num_classes: int) -> GalaxyNet:
     """:func:`build` with a notebook's ``globals()``: every argument of the constructor that has a name there."""
-    arguments = signature(BUILDERS[name]).parameters if name in BUILDERS else ()
+    arguments = signature(builders()[name]).parameters if name in builders() else ()
     given = {argument: names[argument] for argument in arguments if argument in names}
     return build(name, **given, num_classes=num_classes)

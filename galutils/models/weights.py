@@ -4,17 +4,19 @@
 
 - ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
 - ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
-- a path: a ``.safetensors`` or ``.pth`` file; its architecture is read from its metadata where given;
+- ``official``: for an encoder, what timm or Hugging Face has for it, as with ``dino``; see :func:`official_file`;
+- a path: a ``.safetensors``, ``.pth`` or ``.bin`` file; its architecture is read from its metadata where given;
 - ``random``: no pretraining, an explicit control;
 - ``auto``: the official file if it is already in the cache, else random. Never downloads.
 
-Nothing is unpickled: ``.pth`` files are read with ``weights_only``.
+Nothing is unpickled: ``.pth`` and ``.bin`` files are read with ``weights_only``.
 """
 
 import os
 import pickle
 import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -23,7 +25,7 @@ from torch import nn
 
 from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
-from galutils.files import sha256
+from galutils.files import PACKAGED, sha256
 
 #: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
 RANDOM_LABEL = "random-initialisation control"
@@ -34,6 +36,9 @@ VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 #: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
 DINO_ARCH = "vit_small_patch16_224.dino"
 
+#: Names of weights in Hugging Face's repositories; older ones have the second alone.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+
 State = dict[str, torch.Tensor]
 
 
@@ -43,12 +48,14 @@ class WeightsError(GalutilsError):
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """What a network started from: ``source`` is "imagenet", "dino", "random" or a file name."""
+    """What a network started from: ``source`` is "imagenet", "dino", "official", "random" or a file name."""
 
     source: str
     sha256: str | None = None
     stand_in: str | None = None
     on_purpose: bool = False  # whether it is random because that was asked for
+    may_know: str | None = None  # whose labels it learnt from, where the galaxies tested on may be among them
+    licence: str | None = None  # of the weights, where timm knows it
 
 
 def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, WeightsSource]:
@@ -59,7 +66,7 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
     official = weights in ("imagenet", "random", "auto")
     if not official:
         path = Path(weights)
-        state, metadata, arch = _read_given(path, arch)
+        state, metadata, arch = read_given(path, arch)
     arch = "vgg11" if arch == "auto" else arch
     if arch not in VGGS:
         raise WeightsError(f"'{arch}' is not a VGG; choose {', '.join(VGGS)}.")
@@ -70,7 +77,7 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
             return features, arch, WeightsSource("random", on_purpose=weights == "random")
         state, metadata = read_state(path)
     convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
-    _load_strictly(features, convolutions, path, arch)
+    load_strictly(features, convolutions, path, arch)
     source = "imagenet" if official else path.name
     return features, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
 
@@ -86,7 +93,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
         arch = DINO_ARCH if arch == "auto" else arch
     else:
         path = Path(weights)
-        state, metadata, arch = _read_given(path, arch)
+        state, metadata, arch = read_given(path, arch)
         if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
             raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
         if arch == "auto":
@@ -98,14 +105,16 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
             return vit, arch, WeightsSource("random", on_purpose=weights == "random"), {}
         state, metadata = read_state(path)
     state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
-    _load_strictly(vit, state, path, arch)
+    load_strictly(vit, state, path, arch)
     source = "dino" if official else path.name
     return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
 
 
 def check_weights(path: Path, arch: str, kind: str) -> None:
     """Load a file strictly into the network it is for: a VGG if ``kind`` is "imagenet", a transformer if "dino"."""
-    load = vgg_convolutions if kind == "imagenet" else vit_weights
+    from galutils.models.encoder import pretrained
+
+    load = {"imagenet": vgg_convolutions, "dino": vit_weights, "official": pretrained}[kind]
     load(arch, str(path))
 
 
@@ -114,7 +123,7 @@ def describe_weights(path: Path) -> str:
     state, metadata = read_state(path)
     arch = metadata.get("architecture")
     if arch is not None:
-        check_weights(path, arch, "imagenet" if arch in VGGS else "dino")
+        check_weights(path, arch, "imagenet" if arch in VGGS else "official")
     return (
         f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers\n"
         f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}\n"
@@ -124,8 +133,9 @@ def describe_weights(path: Path) -> str:
 
 
 def fetch_official() -> list[Path]:
-    """Paths of the paper's pretrained weights, VGG11 and DINO ViT-S/16, downloaded where they are not cached."""
-    return [_official_vgg_file("vgg11", download=True), _official_vit_file(DINO_ARCH, download=True)]
+    """Paths of the weights of VGG11, DINO ViT-S/16 and EfficientNet-Lite0, downloaded where they are not there."""
+    encoders = (DINO_ARCH, *PACKAGED)
+    return [_official_vgg_file("vgg11", download=True), *(official_file(arch, download=True) for arch in encoders)]
 
 
 def read_state(path: Path) -> tuple[State, dict[str, str]]:
@@ -156,7 +166,7 @@ def read_state(path: Path) -> tuple[State, dict[str, str]]:
     return {name: value.float() for name, value in state.items()}, metadata
 
 
-def _read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
+def read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
     """:func:`read_state` of a user's file, and the architecture that it says, or ``arch`` where it says none."""
     state, metadata = read_state(path)
     declared = metadata.get("architecture") or arch
@@ -166,7 +176,7 @@ def _read_given(path: Path, arch: str) -> tuple[State, dict[str, str], str]:
     return state, metadata, declared
 
 
-def _load_strictly(network: nn.Module, state: State, path: Path, arch: str) -> None:
+def load_strictly(network: nn.Module, state: State, path: Path, arch: str) -> None:
     own = network.state_dict()
     missing = len(own.keys() - state.keys())
     unknown = len(state.keys() - own.keys())
@@ -204,26 +214,49 @@ def _new_vit(arch: str) -> nn.Module:
 
 
 def _official_vit_file(arch: str, download: bool) -> Path | None:
-    """The file that timm names for ``arch`` in Hugging Face's cache; None if it is not there and may not be."""
+    """DINO's own file for ``arch`` in Hugging Face's cache; None if it is not there and may not be."""
+    # timm has weights of other origins too, for supervised classification say: those are not DINO's.
+    if "dino" in arch:
+        return official_file(arch, download)
+    if download:
+        raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
+    return None
+
+
+def official_file(arch: str, download: bool) -> Path | None:
+    """The weights that timm, or Hugging Face's ``hf_hub:owner/name``, has for ``arch``: of a package, or in the hub's
+    cache; None if they are not there and may not be downloaded.
+    """
     import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
     from timm.models import get_pretrained_cfg
 
-    # timm has weights of other origins too, for supervised classification say: those are not DINO's.
-    repository = getattr(get_pretrained_cfg(arch), "hf_hub_id", None) if "dino" in arch else None
-    cached = huggingface_hub.try_to_load_from_cache(repository, "model.safetensors") if repository else None
-    if not isinstance(cached, str):
-        if not download:
-            return None
-        if repository is None:
-            raise WeightsError(f"timm names no DINO weights for {arch}; give a path, or choose {DINO_ARCH}.")
+    package = PACKAGED.get(arch.split(".")[0])
+    if package and (found := find_spec(package)):
+        return next(Path(found.origin).parent.glob("models/*.pth"))
+    hub = arch.startswith("hf_hub:")
+    repository = arch.removeprefix("hf_hub:") if hub else getattr(get_pretrained_cfg(arch), "hf_hub_id", None)
+    if repository is None:
+        if download:
+            raise WeightsError(f"timm names no weights for {arch}; give a path, or choose another network.")
+        return None
+    found = [huggingface_hub.try_to_load_from_cache(repository, name) for name in HUB_FILES]
+    cached = next((path for path in found if isinstance(path, str)), None)
+    for name in HUB_FILES if download and cached is None else ():
         try:
-            cached = huggingface_hub.hf_hub_download(repository, "model.safetensors")
+            cached = huggingface_hub.hf_hub_download(repository, name)
+            break
         except Exception as error:
+            absent = isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError)
+            if absent and name != HUB_FILES[-1]:
+                continue
             # The hub and its transport raise many kinds of error; all mean the same to the user.
             raise WeightsError(
                 f"The official weights of {arch} could not be downloaded from Hugging Face's {repository} "
                 f"({first_line(error)[:120]}); give the path of model.safetensors from there, or choose auto or random."
             ) from error
+    if cached is None:
+        return None
     path = Path(cached)
     # The hub keeps large files under their SHA-256, so the name is the checksum that its server states.
     stated = path.resolve().name

@@ -51,6 +51,7 @@ def build_report(study: Study) -> Path:
     galaxies = runs["run"].iloc[0].galaxies()
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
     label, warnings = describe_sources(runs)
+    warnings += study.notes
     shared = {"navigation": navigation, "warnings": warnings, "profile": study.profile, "credit": _credit(galaxies)}
     environment = make_environment(**shared)
 

@@ -19,6 +19,7 @@ from galutils.models.attention import (
     galaxy_masks,
 )
 from galutils.models.cnn import GalaxyNet
+from galutils.models.encoder import ADAPT
 from galutils.models.vit import Backbone
 from galutils.models.weights import RANDOM_LABEL, WeightsSource
 from galutils.report.figures.display import ImageGrid, show
@@ -37,6 +38,23 @@ def show_network(network: GalaxyNet, image_size: int) -> None:
     if network.source:
         _tell_weights(network.source, network.recipe["arch"])
     show(network_diagram(network, image_size), f"Diagram of the network's layers, with {parameters:,} parameters.")
+
+
+def show_encoder(network: GalaxyNet) -> None:
+    """Architecture of an encoder, how much of it is trained, where it is from, and what it wants of images."""
+    (parameters, trained), recipe = network.count_parameters(), network.recipe
+    print(f"{recipe['arch']}, {ADAPT[recipe['adapt']]}: {parameters:,} parameters, {trained:,} of them trained")
+    _tell_weights(network.source, recipe["arch"])
+    if network.source.licence:
+        print(f"Licence of the weights: {network.source.licence}")
+    if network.source.may_know:
+        print(f"It learnt from the labels of {network.source.may_know}, which may be those of the galaxies tested on.")
+    mean, deviation = (", ".join(f"{value:g}" for value in values) for values in recipe["normalization"])
+    pooled = "" if recipe["pool"] == "auto" else f"; features from: {recipe['pool']}"
+    print(
+        f"It sees {recipe['input_size']} pixels, resized {recipe['interpolation']}; grey levels from 0 to 1 with mean "
+        f"{mean} and standard deviation {deviation}{pooled}"
+    )
 
 
 def show_backbone(backbone: Backbone) -> None:

@@ -63,6 +63,8 @@ def _row(run: Run) -> dict:
         title += f" ({RANDOM_LABEL})"
     elif weights.get("stand_in"):
         title += " (stand-in weights)"
+    elif weights.get("may_know"):
+        title += " (may know these labels)"
     return {
         "experiment": run.experiment,
         "seed": metrics["settings"]["seed"],
@@ -206,7 +208,7 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
         page: simulated galaxies, a file other than the full set, stand-in or random weights, collapsed runs.
     """
-    data, stand_in, random, small = set(), set(), set(), {}
+    data, stand_in, random, knowing, small = set(), set(), set(), set(), {}
     for run in runs["run"]:
         source, weights = run.metrics["data"], run.metrics["weights"] or {}
         if run.supervised:
@@ -223,6 +225,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
                 random.add(run.experiment)
         elif weights.get("stand_in"):
             stand_in.add(run.experiment)
+        elif weights.get("may_know"):
+            knowing.add(f"{run.experiment} ({weights['may_know']})")
     label, warnings = " and ".join(sorted(data)), []
     if any(run.metrics.get("split_by") == "sky" for run in runs["run"]):
         warnings.append("Tested on other cells of the sky (HEALPix, nside 8) than trained on.")
@@ -236,6 +240,11 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         warnings.append(f"Left out for want of galaxies: {'; '.join(small)}.")
     if stand_in:
         warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(stand_in))}.")
+    if knowing:
+        warnings.append(
+            f"Learnt from volunteers' labels, perhaps of the very galaxies tested on: {', '.join(sorted(knowing))}; "
+            "what such an encoder gives on galaxies new to it, its score does not say."
+        )
     if random:
         warnings.append(
             f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones "

@@ -19,8 +19,7 @@ from filelock import FileLock, Timeout
 from galutils.errors import GalutilsError, first_line
 from galutils.files import atomic_path, write_text
 from galutils.study.keys import describe_changes, notebook_key, read_key
-from galutils.study.parameters import check_files, check_parameters, declared_parameters, find_gpus
-from galutils.study.profile import StudyError
+from galutils.study.profile import StudyError, check_files, check_parameters, declared_parameters, find_gpus
 
 T = TypeVar("T")
 
@@ -192,7 +191,10 @@ def _run(source: Path, target: Path, parameters: dict, tries: int = 2) -> str | 
         if error.ename in _OUT_OF_MEMORY or "can't allocate memory" in error.evalue:
             said = (error.evalue.strip() or error.ename).splitlines()[0]
             return f"{source.name}, cell {cell}: the memory is full ({said[:160]}); {_LESS_MEMORY}."
-        return f"{source.name}, cell {cell}: {error.ename}: {error.evalue}"
+        told = f"{source.name}, cell {cell}: {error.ename}: {error.evalue}"
+        if error.ename == "WeightsError" and "experiment" in parameters:
+            told += f" To go on without this row, delete the line of {parameters['experiment']} from the profile."
+        return told
     except DeadKernelError:
         return f"{source.name}: its kernel died, most often because the memory was full; {_LESS_MEMORY}."
     except RuntimeError as error:  # what Jupyter raises for a kernel that dies before it answers, or does not answer

@@ -9,10 +9,12 @@ import json
 import os
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
-from galutils.files import code_digest, sha256
-from galutils.study.parameters import declared_parameters, find_gpus
+from galutils.evaluation.paper import starting_weights
+from galutils.files import PACKAGED, code_digest, sha256
+from galutils.study.profile import declared_parameters, find_gpus
 
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
 MANIFEST = "study.json"
@@ -43,8 +45,8 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
         "device": "cpu" if given.get("device") == "cpu" or not find_gpus() else "cuda",
         "threads": threads or os.environ.get("OMP_NUM_THREADS", "all"),
     }
-    if given.get("weights") in ("auto", "imagenet", "dino"):
-        key["pretrained weights at hand"] = _official_files()
+    if given.get("weights") == "auto":
+        key["pretrained weights at hand"] = weights_at_hand(starting_weights(source.stem), given["arch"])
     if "runs_dir" in given:
         key["runs"] = digest_runs(source.parent / given["runs_dir"])
     return key
@@ -127,13 +129,19 @@ def _checksum(path: Path) -> str:
     return sha256(path)
 
 
-def _official_files() -> list[str]:
-    """Names of the official weights in the caches of torch and Hugging Face."""
+def weights_at_hand(kind: str, arch: str) -> list[str]:
+    """What there is of an approach's official weights: a package, or files in the caches of torch and Hugging Face."""
+    if (package := PACKAGED.get(arch.split(".")[0])) and find_spec(package):
+        return [package]
     home = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     torch_home = Path(os.environ.get("TORCH_HOME", home / "torch"))
     hub = Path(os.environ.get("HF_HOME", home / "huggingface")) / "hub"
-    found = [*(torch_home / "hub" / "checkpoints").glob("vgg*.pth"), *hub.glob("models--timm--*dino*")]
-    return sorted(path.name for path in found)
+    if kind == "imagenet":
+        return sorted(path.name for path in (torch_home / "hub" / "checkpoints").glob("vgg*.pth"))
+    name = "timm--*dino*" if arch == "auto" else f"timm--{arch}*"
+    if arch.startswith("hf_hub:"):
+        name = arch.removeprefix("hf_hub:").replace("/", "--")
+    return sorted({path.parents[2].name for path in hub.glob(f"models--{name}/snapshots/*/*.[sb]*")})
 
 
 def _short(value: object) -> str:

@@ -3,22 +3,26 @@
 import os
 import re
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import psutil
 from filelock import BaseFileLock, FileLock, Timeout
 
-from galutils.data.galaxies import open_galaxies
-from galutils.evaluation.paper import starting_weights
+from galutils.evaluation.paper import APPROACHES, starting_weights
 from galutils.files import write_json, write_text
-from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key
-from galutils.study.parameters import check_files, check_parameters, declared_parameters
-from galutils.study.profile import Profile, StudyError, read_profile
+from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key, weights_at_hand
+from galutils.study.profile import (
+    Experiment,
+    Profile,
+    StudyError,
+    check_files,
+    check_parameters,
+    declared_parameters,
+    read_profile,
+)
 
 #: Notebooks that tell of all runs together; they run before and after the experiments.
 OPENING = "01_data_exploration"
@@ -34,6 +38,8 @@ CLOSING = (
 )
 #: That one on galaxies of other surveys, where the profile names some.
 OTHERS = "16_other_surveys"
+#: That one among them that is about runs without labels.
+ABOUT_CLUSTERS = "11_why_chance"
 #: Those among them that read the statistics, which come from all runs, ablations too.
 READ_RESULTS = ("10_results", "12_calibration", "14_ablations")
 
@@ -75,11 +81,23 @@ class Page:
 
 @dataclass(frozen=True)
 class Study:
-    """A profile with the user's choices applied. ``root`` is the checkout."""
+    """A profile with the user's choices applied.
+
+    ``root`` is the checkout; ``left_out`` are experiments that are not run for want of pretrained weights.
+    """
 
     root: Path
     profile: str
     config: Profile
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know who looks for a row in vain."""
+        if not self.left_out:
+            return []
+        titles = "; ".join(APPROACHES[name].title if name in APPROACHES else name for name in self.left_out)
+        return [f"Not run here, as there are no pretrained weights: {titles}. galutils fetch weights brings them."]
 
     @property
     def runs_dir(self) -> Path:
@@ -155,7 +173,9 @@ class Study:
         """The pages of the report, in the order in which it tells the story; :attr:`unshown` have none of their own."""
         shown = [page for page in self.experiments if not page.fold]
         experiments = sorted(shown, key=lambda page: (page.notebook, page.seed))
-        told = (OPENING, *CLOSING, *([OTHERS] if self.config.other_data else []))
+        told = [OPENING, *CLOSING, *([OTHERS] if self.config.other_data else [])]
+        if not any("dino" in page.notebook for page in experiments):
+            told.remove(ABOUT_CLUSTERS)
         opening, *closing = [Page(name, self.runs_dir / name, self._shared(name)) for name in told]
         return [opening, *experiments, *closing]
 
@@ -284,50 +304,25 @@ def load_study(
             given = _found(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
             for experiment in config.experiments.values():
                 on_purpose = experiment.model_extra.get("weights") == "random"
-                if starting_weights(experiment.notebook) == kind and not on_purpose:
+                takes = kind in (starting_weights(experiment.notebook), experiment.model_extra.get("weights"))
+                if takes and not on_purpose:
                     experiment.model_extra["weights"] = given
     for place, other in enumerate(config.other_data):
         config.other_data[place] = _found("other_data", str(root / Path(other).expanduser()), advice="mend its path")
     if device:
         config.common["device"] = device
-    study = Study(root, profile, config)
+    left_out = [name for name, own in config.experiments.items() if config.only_with_weights and _lacks_weights(own)]
+    config.leave_out(left_out)
+    study = Study(root, profile, config, tuple(left_out))
     study.check_parameters()
     return study
 
 
-def plan_run(
-    root: str | Path,
-    data: str,
-    approach: str,
-    run_dir: str | Path,
-    weights: str = "",
-    device: str = "",
-    seed: int = 0,
-    changed: Mapping[str, Any] | None = None,
-) -> tuple[Path, Page]:
-    """One run on a file of galaxies, as the profile ``own`` has it: its notebook's path, and where and how it runs.
-
-    changed: parameters of the notebook that are to be others than the profile's.
-
-    Raises:
-        StudyError: the profile has no such approach, or it does not take what it is given.
-        DataError: the file cannot be used.
-    """
-    study = load_study(root, "own", data, device=device)
-    if approach not in study.config.experiments:
-        raise StudyError(f"There is no approach '{approach}'; choose one of {', '.join(study.config.experiments)}.")
-    page = study.run_pages(approach)[0]
-    run_dir, notebook = Path(run_dir).resolve(), study.source(page.notebook)
-    given = page.parameters | {"run_dir": str(run_dir), "seed": seed}
-    if "cache_dir" in given:
-        given["cache_dir"] = str(run_dir / "embeddings")
-    # Enlarged images show no more than they have.
-    given["image_size"] = max(32, min(given["image_size"], open_galaxies(study.data_path).image_size))
-    if weights:
-        if "weights" not in declared_parameters(notebook):
-            raise StudyError(f"{approach} starts from no weights; leave --weights out.")
-        given["weights"] = weights if not Path(weights).is_file() else str(Path(weights).resolve())
-    return notebook, replace(page, directory=run_dir, parameters=given | dict(changed or {}), seed=seed)
+def _lacks_weights(experiment: Experiment) -> bool:
+    """Whether an experiment starts from official weights that are not here."""
+    given, kind = experiment.model_extra, starting_weights(experiment.notebook)
+    named = given.get("weights") in ("auto", kind, "dino")
+    return bool(kind) and named and not weights_at_hand(kind, given.get("arch", "auto"))
 
 
 def _check_text(name: str, text: object) -> None:

@@ -51,6 +51,9 @@ class Settings(Common):
     image_size: int = 256  # height and width in pixels
     augment: bool = False  # turn and flip each training image anew in every epoch
     cache_frozen: bool | None = None  # compute the frozen layers once; if None, where that pays and fits
+    warmup: float = 0.0  # share of the epochs in which the learning rate rises from zero
+    encoder_rate: float = 1.0  # an encoder's learning rate as a share of the head's
+    layer_decay: float = 1.0  # of that from one block of an encoder to the one before
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,10 +61,14 @@ class Settings(Common):
             raise GalutilsError("image_size must be at least 32.")
         if self.augment and self.cache_frozen:
             raise GalutilsError("Augmented images differ in every epoch; cache_frozen must not be true with augment.")
+        if not (0 <= self.warmup < 1 and 0 < self.encoder_rate <= 1 and 0 < self.layer_decay <= 1):
+            raise GalutilsError(
+                "warmup must be at least 0 and below 1; encoder_rate and layer_decay above 0, at most 1."
+            )
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""
-        return cosine(self.learning_rate, self.min_learning_rate, epoch, self.epochs)
+        return cosine(self.learning_rate, self.min_learning_rate, epoch, self.epochs, round(self.warmup * self.epochs))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from galutils.data.splits import Split
 from galutils.device import autocast, device_name, pick_device, pick_precision
 from galutils.memory import freed_memory_kept
 from galutils.models.cnn import GalaxyNet
+from galutils.models.encoder import rate_groups
 from galutils.progress import Steps
 from galutils.training.checkpoints import Checkpoint, run_identity
 from galutils.training.schedule import epoch_batches
@@ -87,9 +88,8 @@ def _fit(network, images, labels, split, settings, checkpoint, started) -> Train
     if _caching_pays(network, settings, len(seen), device):
         source, stage = compute_frozen(network, images, seen, precision), network.trained
 
-    optimizer = torch.optim.AdamW(
-        network.trained.parameters(), settings.learning_rate, weight_decay=settings.weight_decay, fused=True
-    )
+    groups = rate_groups(network, settings.weight_decay, settings.encoder_rate, settings.layer_decay)
+    optimizer = torch.optim.AdamW(groups, settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
     history = []
     if state := checkpoint.load():
         network.trained.load_state_dict(state["trained"])
@@ -138,7 +138,7 @@ def _train_epoch(stage, optimizer, source, labels, rows, precision, settings, ep
     """One pass over the training rows; returns (mean loss, share classified correctly)."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
     for group in optimizer.param_groups:
-        group["lr"] = settings.rate(epoch)
+        group["lr"] = settings.rate(epoch) * group["lr_scale"]
     stage.train()
     batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     targets = labels[torch.from_numpy(np.concatenate(batches)).to(labels.device)].split([len(b) for b in batches])
@@ -212,7 +212,7 @@ def compute_frozen(network: GalaxyNet, images: Source, rows: np.ndarray, precisi
     kept = None
     with torch.no_grad(), autocast(next(network.parameters()).device, precision):
         for start, inputs in zip(np.cumsum([0, *map(len, batches)]), images.batches(batches), strict=False):
-            outputs = network.frozen(inputs).permute(0, 2, 3, 1)
+            outputs = network.frozen(inputs).movedim(1, -1)
             if kept is None:
                 kept = outputs.new_empty(len(rows), *outputs.shape[1:])
             kept[start : start + len(outputs)] = outputs

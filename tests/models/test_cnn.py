@@ -99,7 +99,7 @@ def test_frozen_convolutions_are_counted(frozen, expected):
 
 OTHER = "choose all, three-blocks or a number up to 8."
 REFUSED = {
-    "There is no network 'vgg'; choose one of vgg_scratch, vgg_finetuned, custom_cnn.": {"name": "vgg"},
+    "There is no network 'vgg'; choose one of vgg_scratch, vgg_finetuned, custom_cnn, encoder.": {"name": "vgg"},
     "widths is 'halving'; choose constant or doubling.": {"name": "vgg_scratch", "widths": "halving"},
     "init is 'zero'; choose paper or kaiming.": {"name": "vgg_scratch", "init": "zero"},
     f"frozen_convs is 9; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 9},

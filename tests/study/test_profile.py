@@ -4,16 +4,19 @@ import ast
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 from conftest import ROOT
 from fakes import refusal
 
-from galutils.study import parameters
+from galutils.study import plan
+from galutils.study import profile as parameters
 from galutils.study.keys import FORMAT, notebook_key
 from galutils.study.pages import load_study
-from galutils.study.parameters import check_parameters, declared_parameters
+from galutils.study.plan import describe_plan
+from galutils.study.profile import check_parameters, declared_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
@@ -42,9 +45,13 @@ def test_experiments_share_their_parameter_names():
     every = {"data_path", "run_dir", "seed", "image_size", "device"}
     trained = {"epochs", "batch_size", "learning_rate", "min_learning_rate", "test_size", "split_seed"}
     trained |= {"train_fraction", "calibration_fraction"}
-    for path in NOTEBOOKS[1:7]:
+    for path in NOTEBOOKS[1:8]:
         kind = path.stem.split("_")[1]
-        common = every | (set() if kind == "dino" else trained) | ({"weights"} if kind in ("dino", "vgg11") else set())
+        common = (
+            every
+            | (set() if kind == "dino" else trained)
+            | ({"weights"} if kind in ("dino", "vgg11", "encoder") else set())
+        )
         assert common <= declared_parameters(path).keys(), path.stem
 
 
@@ -53,7 +60,7 @@ def test_every_profile_is_accepted(profile):
     study = load_study(ROOT, profile)
     assert len({page.slug for page in study.pages}) == len(study.pages)
     uses_auto = any(page.parameters.get("weights") == "auto" for page in study.pages)
-    assert uses_auto == (profile in ("quick", "smoke"))
+    assert uses_auto == (profile == "smoke")
 
 
 def test_paper_profile_is_the_papers_protocol():
@@ -121,7 +128,7 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
 COUNT = f"{ROOT}/config/small.yaml: does not say how many galaxies to simulate; "
 PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
-    ({"profile": "huge"}, "There is no profile 'huge'; choose one of full, own, paper, quick, small, smoke."),
+    ({"profile": "huge"}, "There is no profile 'huge'; choose one of encoders, full, own, paper, quick, small, smoke."),
     ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces (a{{b}}.h5), {PATTERN}"),
@@ -218,9 +225,68 @@ def test_weights_go_to_the_notebooks_that_they_are_for(tmp_path):
     (tmp_path / "w.safetensors").touch()
     given = str(tmp_path / "w.safetensors")
     for page in load_study(ROOT, "small", vgg_weights=given, dino_weights=given).experiments:
-        expected = given if page.notebook.split("_")[1] in ("vgg11", "dino") else None
+        expected = given if page.notebook.split("_")[1] in ("vgg11", "dino") or "vit" in page.experiment else None
+        expected = "official" if "lite0" in page.experiment else expected
         # A control that starts from random weights on purpose does so with any others, too.
         assert page.parameters.get("weights") == ("random" if page.experiment == "dino_lora_random_base" else expected)
+
+
+@pytest.fixture
+def no_caches(tmp_path, monkeypatch):
+    for name in ("TORCH_HOME", "HF_HOME", "GALUTILS_DATA"):
+        monkeypatch.setenv(name, str(tmp_path / "empty"))
+
+
+VGG_ROWS = "VGG11, deep fine-tuning, new later layers; VGG11, deep fine-tuning, pretrained later layers; "
+DINO_ROWS = "DINO and k-means; DINO with LoRA, scale 1/32, and k-means; DINO with LoRA, scale 1, and k-means"
+
+
+@pytest.mark.usefixtures("no_caches")
+def test_rows_without_their_weights_are_left_out_of_quick_and_said(tmp_path):
+    """So the default run draws no figure of random numbers; weights that are given bring their rows back."""
+    bare, given = load_study(ROOT, "quick"), load_study(ROOT, "quick", vgg_weights=str(ROOT / "README.md"))
+    assert [*bare.config.experiments] == ["vgg_scratch", "custom_cnn", "lite0_frozen", "lite0_all"]
+    assert "11_why_chance" not in {page.notebook for page in bare.pages}
+    said = "Not run here, as there are no pretrained weights: {}. galutils fetch weights brings them."
+    assert bare.notes == [said.format(f"{VGG_ROWS}VGG11, shallow fine-tuning; {DINO_ROWS}")]
+    assert given.notes == [said.format(DINO_ROWS)]
+    config = bare.config.model_copy(
+        update={"ablations": {"custom_cnn": {}}, "contrasts": [["custom_cnn", "lite0_all"]]}
+    )
+    config.leave_out(["custom_cnn"])
+    assert (config.ablations, config.contrasts) == ({}, [])
+    assert load_study(ROOT, "smoke").notes == []
+
+
+@pytest.mark.usefixtures("no_caches")
+def test_the_plan_says_what_there_is_and_what_it_takes(tmp_path, monkeypatch):
+    """Of 17,736 galaxies all take 0.1 s once, four fifths 1/8.2 s in each of 100 epochs, here twice as long."""
+    for name in ("notebooks", "config"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    row = "{notebook: 03_vgg11_deep, weights: imagenet}"
+    own = 'notebook: 05b_encoder, weights: official, arch: "hf_hub:a/b"'
+    (tmp_path / "config/two.yaml").write_text(
+        "data: galaxy10\nseeds: [0, 1]\nthreads: 1\ncommon: {image_size: 256, epochs: 100}\n"
+        f"experiments:\n  deep: {row}\n  other: {{{own}}}\n"
+    )
+    study = load_study(tmp_path, "two")
+    monkeypatch.setattr(plan, "find_gpus", list)
+    monkeypatch.setattr(plan.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(plan, "_relative_speed", lambda device, threads: 0.5)
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: SimpleNamespace(free=7e9))
+    study.runs_dir.joinpath("deep/seed0").mkdir(parents=True)
+    study.runs_dir.joinpath("deep/seed0/done").touch()
+    hours = (17736 * 0.1 + 0.8 * 17736 * 100 / 8.2) / 0.5 / 2 / 3600
+    assert hours > 10
+    assert [*describe_plan(study)] == [
+        "4 runs of 2 rows and their ablations, 1 of them finished.",
+        "Downloads: Galaxy10_DECals.h5 (2,735 MB, to be brought); vgg11 (531 MB, to be brought); "
+        "hf_hub:a/b (size not known, to be brought).",
+        "Disk: about 0.2 GB for what runs leave, 7 GB free.",
+        f"Time: about {hours:.0f} hours for 1 runs, 2 side by side on the CPU: an estimate, good to a factor of two or "
+        "three, from seconds measured on two CPU cores, where the custom network trained at 2 times the speed that it "
+        "has here just now. Not in it: other.",
+    ]
 
 
 def test_the_full_profile_is_the_papers_with_further_readings():

@@ -294,7 +294,7 @@ def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such 
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
     """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
-    if path.suffix in (".safetensors", ".pth", ".pt"):
+    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
         from galutils.models.weights import describe_weights
 
         typer.echo(describe_weights(path))

@@ -56,12 +56,13 @@ class Resize(nn.Module):
 class Encoder(nn.Module):
     """A network of timm without classifier: float images (N, 3, H, H) in, features (N, D) out.
 
-    Layers of which nothing is trained stay in evaluation mode, so that batch statistics do not move there.
+    Layers of which nothing is trained stay in evaluation mode. So does batch normalisation, unless ``fresh``: a few
+    hundred galaxies give no better statistics than those that the encoder was trained with.
     """
 
-    def __init__(self, net: nn.Module):
+    def __init__(self, net: nn.Module, fresh: bool = False):
         super().__init__()
-        self.net = net
+        self.net, self.fresh = net, fresh
 
     def maps(self, images: torch.Tensor) -> torch.Tensor:
         """What is pooled: (N, C, h, w) of a convolutional network, (N, tokens, D) of a transformer."""
@@ -78,7 +79,8 @@ class Encoder(nn.Module):
         super().train(mode)
         for module in self.modules():
             own = list(module.parameters(recurse=False))
-            if own and not any(parameter.requires_grad for parameter in own):
+            kept = isinstance(module, nn.BatchNorm2d) and not self.fresh
+            if kept or (own and not any(parameter.requires_grad for parameter in own)):
                 module.eval()
         return self
 
@@ -127,8 +129,9 @@ def encoder(
         net = _with_lora(net, arch, source, lora_rank)
     for name in _last_block(net) if adapt == "last" else ():
         net.get_parameter(name).requires_grad_(True)
-    seen, head = [Normalize(*normalization), Resize(size, interpolation)], nn.Linear(net.num_features, num_classes)
-    parts = ([*seen, Encoder(net)], [head]) if adapt == "none" else (seen, [Encoder(net), head])
+    trunk, head = Encoder(net, fresh=source.source == "random"), nn.Linear(net.num_features, num_classes)
+    seen = [Normalize(*normalization), Resize(size, interpolation)]
+    parts = ([*seen, trunk], [head]) if adapt == "none" else (seen, [trunk, head])
     network = GalaxyNet(*(nn.Sequential(*part) for part in parts), source)
     network.recipe = {
         "arch": arch,

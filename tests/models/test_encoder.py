@@ -92,6 +92,13 @@ def test_the_packaged_encoder_is_timms_network():
     assert (wants["mean"], wants["interpolation"], wants["input_size"]) == ((0.5,) * 3, "bicubic", (3, 224, 224))
 
 
+def test_batch_statistics_of_pretraining_stay():
+    network = built("tf_efficientnet_lite0", weights="official", adapt="all").train()
+    norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert norms
+    assert all(layer.weight.requires_grad and not layer.training for layer in norms)
+
+
 def test_zoobots_configuration_is_not_believed_and_older_ones_have_a_bin_alone(hub):
     state = {name: tensor + 0.01 for name, tensor in built("test_convnext").frozen[-1].net.state_dict().items()}
     torch.save(state | {"head.fc.weight": torch.zeros(1)}, hub / "pytorch_model.bin")

@@ -101,6 +101,7 @@ def no_vit(arch):
 NO_WEIGHTS = "{path}: there is no such weights file; give imagenet, random, auto or a path."
 UNREADABLE = "{path}: is no weights file, or not a whole one; get it again."
 NO_TENSORS = "{path}: holds more than tensors; save the network's state_dict()."
+NO_NET = "'ARCH' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name."
 NO_VGG = "'ARCH' is not a VGG; choose vgg11, vgg13, vgg16, vgg19."
 TINY = "vit_tiny_patch16_224"
 
@@ -116,8 +117,12 @@ WEIGHTS = {
     "a checkpoint": ("w.pth", lambda path: torch.save({"epoch": 3}, path), NO_TENSORS),
     "another VGG": ("w.safetensors", tensors({"architecture": "vgg11"}), no_fit("vgg11", 16, 0)),
     "another ViT": ("w.safetensors", tensors({"architecture": TINY}), no_fit(TINY, 150, 1)),
-    "an unknown kind of ViT": ("w.safetensors", tensors({"architecture": TINY + ".no"}), no_vit(TINY + ".no")),
-    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), no_vit("resnet9000")),
+    "an unknown kind of ViT": (
+        "w.safetensors",
+        tensors({"architecture": TINY + ".no"}),
+        NO_NET.replace("ARCH", TINY + ".no"),
+    ),
+    "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), NO_NET.replace("ARCH", "resnet9000")),
 }
 
 EXAMPLE = "write for example '{\"epochs\": 2}'."
@@ -190,7 +195,7 @@ def test_galaxies_for_a_notebook(refused, tmp_path, notebook):
 
 VGG, VIT = ("03_vgg11_deep", "04_vgg11_shallow"), ("06_dino_kmeans", "07_dino_lora_kmeans")
 WEIGHTS_FOR_A_NOTEBOOK = [
-    *((notebook, "empty", UNREADABLE) for notebook in VGG + VIT),
+    *((notebook, "empty", UNREADABLE) for notebook in (*VGG, *VIT, "05b_encoder")),
     *((notebook, "another VGG", no_vit("vgg11")) for notebook in VIT),
     *((notebook, "another ViT", NO_VGG.replace("ARCH", TINY)) for notebook in VGG),
     *((notebook, "no such network", NO_VGG.replace("ARCH", "resnet9000")) for notebook in VGG),

@@ -170,6 +170,8 @@ def pretrained(
         if arch == "auto":
             raise WeightsError(f"{path}: does not say which network it holds; set arch, such as convnext_nano.")
     arch = DINO_ARCH if arch == "auto" else arch
+    if not arch.startswith("hf_hub:"):
+        _check_known(arch)
     if not given and weights != "random":
         path = official_file(arch, download=weights != "auto")
     wants, arch, options = _configuration(arch, path.name if path else "", dict(options))
@@ -193,10 +195,18 @@ def pretrained(
     )
 
 
+def _check_known(arch: str) -> None:
+    """Refuse what timm does not have, also if it is only what follows the dot."""
+    from timm.models import is_model, is_model_pretrained
+
+    if not is_model(arch) or ("." in arch and not is_model_pretrained(arch)):
+        raise WeightsError(f"'{arch}' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name.")
+
+
 def _configuration(named: str, file: str, options: dict) -> tuple[dict[str, Any], str, dict]:
     """What timm or Hugging Face says of an encoder, corrected; its plain name, and its constructor's options."""
     from timm.data import resolve_data_config
-    from timm.models import get_pretrained_cfg, is_model, load_model_config_from_hf
+    from timm.models import get_pretrained_cfg, load_model_config_from_hf
 
     arch = named.split(".")[0]
     if named.startswith("hf_hub:"):
@@ -210,10 +220,8 @@ def _configuration(named: str, file: str, options: dict) -> tuple[dict[str, Any]
             ) from error
         options = {name: value for name, value in own.items() if name != "num_classes"} | options
     else:
-        found = get_pretrained_cfg(named, allow_unregistered=True) if is_model(arch) else None
-        given = found.to_dict() if found else {}
-    if not is_model(arch):
-        raise WeightsError(f"'{arch}' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name.")
+        given = {"architecture": arch} | get_pretrained_cfg(named).to_dict()
+    _check_known(arch)
     wants = {"pool": "auto", "may_know": None} | {name: given.get(name) for name in _KEPT}
     wants |= resolve_data_config(pretrained_cfg=given)
     for part, changed in CORRECTIONS.items():

@@ -149,8 +149,8 @@ REFUSED = {
         "adapt": "lora"
     },
     NO_NET: {"arch": "resnet9000"},
-    "timm names no weights for test_vit4x; give a path, or choose another network.": {
-        "arch": "test_vit4x",
+    "timm names no weights for efficientnet_b6; give a path, or choose another network.": {
+        "arch": "efficientnet_b6",
         "weights": "official",
     },
     f"The official weights of {HUB} {OFFLINE} mwalmsley/zoobot-encoder-test (there is none); "

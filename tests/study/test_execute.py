@@ -48,6 +48,15 @@ def test_a_failure_is_one_sentence_and_leaves_no_notebook_that_looks_executed(tm
     assert left == {"metrics.json", f"out{module.FAILURE_SUFFIX}"} | looked_at
 
 
+def test_a_row_whose_weights_cannot_be_had_names_its_line(tmp_path):
+    cell = "from galutils.models.weights import read_state; from pathlib import Path; read_state(Path('/gone.pth'))"
+    source = write_notebook(tmp_path / "n.ipynb", cell, parameters="experiment = 'zoobot'  # a name")
+    assert refusal(execute, source, tmp_path / "out.ipynb", {"experiment": "zoobot_all"}) == (
+        "n.ipynb, cell 2: WeightsError: /gone.pth: there is no such weights file; give imagenet, random, auto or a "
+        "path. To go on without this row, delete the line of zoobot_all from the profile."
+    )
+
+
 def test_notebooks_run_in_the_python_of_the_study(tmp_path, monkeypatch):
     """With its parameters; a kernel named python3 that belongs to another, deleted Python is not asked."""
     other = tmp_path / "home" / "kernels" / "python3"

@@ -40,6 +40,7 @@ CHOSEN = {
     "the new head": ("vgg11_deep", "vgg11_deep_pretrained", "vgg11_shallow"),
     "batch normalisation in new layers": ("vgg11_deep",),
     "the custom network's layout": ("custom_cnn",),
+    "the encoders' learning rate and batch statistics": ("lite0_frozen", "lite0_last", "lite0_all"),
 }
 
 

@@ -13,7 +13,7 @@ from galutils.clustering.scores import count_pairs, match_table, one_hot, score_
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
-from galutils.evaluation.metrics import macro_roc_auc
+from galutils.evaluation.metrics import roc_auc
 
 FILES = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -85,7 +85,7 @@ def test_matching_is_the_best_and_a_table_has_the_scores_of_its_rows(pair, many_
     right = counts.max(1) if many_to_one else counts[linear_sum_assignment(-counts)]
     assert np.sum(predicted == labels) == right.sum()
     assert score_table(table, match) == pytest.approx(
-        (right.sum() / len(labels), macro_roc_auc(labels, one_hot(predicted, 5)))
+        (right.sum() / len(labels), roc_auc(labels, one_hot(predicted, 5)))
     )
 
 

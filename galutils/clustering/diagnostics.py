@@ -17,7 +17,7 @@ from galutils.clustering.null import null_accuracies, shuffle
 from galutils.clustering.scores import count_classes, match_table, one_hot, score_table
 from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import galaxy_draws, weighted_roc_auc
-from galutils.evaluation.metrics import macro_roc_auc
+from galutils.evaluation.metrics import roc_auc
 
 
 def compare_clusterers(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
@@ -159,7 +159,7 @@ def soft_gain(clustering: methods.Clustering, labels: np.ndarray, groups: np.nda
     (weights,) = galaxy_draws([groups], 200)
     gains = weighted_roc_auc(labels, soft, weights) - weighted_roc_auc(labels, hard, weights)
     low, high = np.nanquantile(gains, (0.025, 0.975))
-    found = {"soft": macro_roc_auc(labels, soft), "hard": macro_roc_auc(labels, hard)}
+    found = {"soft": roc_auc(labels, soft), "hard": roc_auc(labels, hard)}
     return found | {"gain": found["soft"] - found["hard"], "low": float(low), "high": float(high)}
 
 

@@ -14,7 +14,7 @@ from sklearn import metrics as sk
 
 from galutils.clustering.scores import count_classes, count_pairs, match_table, one_hot
 from galutils.errors import GalutilsError
-from galutils.evaluation.metrics import class_recall, macro_roc_auc
+from galutils.evaluation.metrics import class_recall, roc_auc
 
 #: Clusterers that :func:`cluster` knows.
 METHODS = ("kmeans", "gmm", "spherical", "ward", "spectral", "hdbscan")
@@ -156,8 +156,8 @@ def score_clustering(
         "accuracy": float(np.mean(predicted == labels)),
         "macro_f1": float(sk.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)),
         "recall": class_recall(labels, predicted, len(classes)),
-        "roc_auc_hard": macro_roc_auc(labels, one_hot(predicted, len(classes))),
-        "roc_auc_soft": None if clustering.soft is None else macro_roc_auc(labels, soft),
+        "roc_auc_hard": roc_auc(labels, one_hot(predicted, len(classes))),
+        "roc_auc_soft": None if clustering.soft is None else roc_auc(labels, soft),
         "nmi": float(sk.normalized_mutual_info_score(labels, clusters)),
         "ami": float(sk.adjusted_mutual_info_score(labels, clusters)),
         "ari": float(sk.adjusted_rand_score(labels, clusters)),

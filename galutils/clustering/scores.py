@@ -53,7 +53,7 @@ def score_table(table: np.ndarray, match: np.ndarray) -> tuple[float, float]:
     """Accuracy, and macro ROC AUC of hard assignments, of a table (K, C) whose rows stand for classes (K,).
 
     With one predicted class per row, a class's curve has one corner, and its area is the mean of recall and
-    specificity. As in :func:`galutils.evaluation.metrics.macro_roc_auc` classes that do not occur, or fill it, are
+    specificity. As in :func:`galutils.evaluation.metrics.roc_auc` classes that do not occur, or fill it, are
     left out.
     """
     totals, size = table.sum(axis=0), table.sum()

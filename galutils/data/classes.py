@@ -42,6 +42,14 @@ GALAXY10_SDSS = (
 )
 _SDSS_ROWS, _SDSS_SIZE, _SDSS_PIXEL = 21_785, 69, 0.396
 
+#: What Galaxy10's classes have in common, as far as anybody can tell them apart.
+COARSE = {
+    "merger": GALAXY10[:2],
+    "smooth": GALAXY10[2:5],
+    "face-on disk": GALAXY10[5:8],
+    "edge-on disk": GALAXY10[8:],
+}
+
 #: Pairs of classes that people confuse, too.
 CONFUSABLE = (
     ("Disturbed", "Merging"),

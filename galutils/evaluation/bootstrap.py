@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from galutils.data.classes import CONFUSABLE, GALAXY10
+from galutils.data.classes import COARSE, CONFUSABLE, GALAXY10
 
 DRAWS = 1000
 LEVEL = 0.95  # of every interval
@@ -68,6 +68,15 @@ def join(parts: Sequence[Graded]) -> Graded:
     return Graded(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields), parts[0].classes)
 
 
+def coarsen(graded: Graded) -> Graded:
+    """The same by the classes of :data:`galutils.data.classes.COARSE`, for Galaxy10's; probabilities are summed."""
+    coarse = np.array([[name in fine for name in GALAXY10] for fine in COARSE.values()])  # (coarse, fine)
+    numbers = np.append(coarse.argmax(axis=0), -1)  # what was not predicted stays so
+    probabilities = None if graded.probabilities is None else graded.probabilities @ coarse.T
+    predicted = numbers[graded.predicted] if probabilities is None else probabilities.argmax(axis=1)
+    return Graded(graded.row, graded.group, numbers[graded.labels], predicted, probabilities, tuple(COARSE))
+
+
 def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray]:
     """All scores, for several weightings of the rows at once: weights (B, n) say how often each row counts.
 
@@ -104,7 +113,7 @@ def weighted_scores(graded: Graded, weights: np.ndarray) -> dict[str, np.ndarray
 
 
 def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Macro one-versus-rest ROC AUC (B,) for weightings (B, n) of the rows; see :func:`metrics.macro_roc_auc`.
+    """Macro one-versus-rest ROC AUC (B,) for weightings (B, n) of the rows; see :func:`metrics.roc_auc`.
 
     The share of pairs, one galaxy of the class and one of another, in which the first scores higher; ties count half.
     NaN where one class alone is drawn.

@@ -7,7 +7,7 @@ from sklearn import metrics as sk
 def classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict:
     """The scores that every supervised run reports, from labels (N,) int and probabilities (N, C) float.
 
-    ``accuracy``, ``roc_auc`` (see :func:`macro_roc_auc`), ``macro_f1`` and ``recall`` (see :func:`class_recall`).
+    ``accuracy``, ``roc_auc`` (see :func:`roc_auc`), ``macro_f1`` and ``recall`` (see :func:`class_recall`).
 
     Raises:
         ValueError: shapes disagree, or a probability is not finite.
@@ -19,25 +19,23 @@ def classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict
     predicted = probabilities.argmax(axis=1)
     return {
         "accuracy": float(np.mean(predicted == labels)),
-        "roc_auc": macro_roc_auc(labels, probabilities),
+        "roc_auc": roc_auc(labels, probabilities),
         "macro_f1": float(sk.f1_score(labels, predicted, average="macro", zero_division=0)),
         "recall": class_recall(labels, predicted, probabilities.shape[1]),
     }
 
 
-def macro_roc_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+def roc_auc(labels: np.ndarray, scores: np.ndarray, average: str = "macro") -> float:
     """Mean over classes of the area under the one-versus-rest ROC curve, from scores (N, C) on any monotone scale.
 
-    Only classes that occur in ``labels``, and do not fill it, have a curve; the mean is over those.
+    Only classes that occur in ``labels``, and do not fill it, have a curve; the mean is over those. Other averages are
+    "weighted", by the galaxies of a class, and "micro", one curve of all pairs of a galaxy and a class.
     """
-    areas = [
-        sk.roc_auc_score(labels == label, scores[:, label])
-        for label in range(scores.shape[1])
-        if 0 < np.sum(labels == label) < len(labels)
-    ]
-    if not areas:
+    truth = labels[:, None] == np.arange(scores.shape[1])
+    known = (truth.sum(axis=0) > 0) & (truth.sum(axis=0) < len(labels))
+    if not known.any():
         raise ValueError("ROC AUC needs at least two classes among the labels.")
-    return float(np.mean(areas))
+    return float(sk.roc_auc_score(truth[:, known], scores[:, known], average=average))
 
 
 def class_recall(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> list[float | None]:

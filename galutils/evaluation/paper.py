@@ -19,6 +19,8 @@ APPROACHES = {
     "vgg11_deep": Approach("VGG11, deep fine-tuning, new later layers", "imagenet", accuracy=0.74, roc_auc=0.924),
     "vgg11_deep_pretrained": Approach("VGG11, deep fine-tuning, pretrained later layers", "imagenet"),
     "vgg11_shallow": Approach("VGG11, shallow fine-tuning", "imagenet", accuracy=0.58, roc_auc=0.880),
+    "vgg11_scratch": Approach("VGG11, full width, from scratch"),
+    "vgg11_random_frozen": Approach("VGG11, random frozen convolutions", "random"),
     "custom_cnn": Approach("Custom CNN, average pooling first", accuracy=0.76, roc_auc=0.929),
     "dino_kmeans": Approach("DINO and k-means", "dino", False, 0.16, 0.521),
     "dino_lora_kmeans": Approach("DINO with LoRA, scale 1/32, and k-means", "dino", False, 0.16, 0.522),

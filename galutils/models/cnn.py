@@ -32,6 +32,21 @@ VGG11_LAYOUTS = {
     "constant": (1, "M", 1, "M", 1, 1, "M", 1, 1, "M", 1, 1, "M"),
     "doubling": (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M"),
 }
+#: Standard deviations of weights by ``init``: the paper's variance of 1e-2, and what such a number often means.
+INITS = {"paper": 1e-2**0.5, "sd0.01": 1e-2}
+#: Heads of fine-tuned VGGs, in words.
+HEADS = {
+    "hidden": "one hidden layer on features averaged to 4x4",
+    "linear": "a linear layer on averaged features",
+    "vgg": "VGG's own two hidden layers of 4096, new",
+    "last": "VGG's own two hidden layers, pretrained, and a new last one",
+}
+#: What may stand first in the custom network, all of the same size.
+FIRST = {
+    "average": nn.AvgPool2d,
+    "max": nn.MaxPool2d,
+    "subsample": lambda side: nn.AvgPool2d(1, stride=side),
+}
 #: The custom network's convolutions: "slightly shorter" than VGG11's, six convolutions and four pools.
 CUSTOM_LAYOUT = (1, "M", 1, "M", 1, 1, "M", 1, 1, "M")
 
@@ -95,8 +110,8 @@ def vgg_scratch(
 
     ``widths="doubling"`` lets the channels grow from there as VGG11's do, to eight times as many. The paper draws
     the weights from N(0, variance 1e-2); it does not say of which layers. Here: of every convolution and linear
-    layer, biases zero, as the VGG paper did. ``init="kaiming"`` is torchvision's own initialisation. The
-    classifier is VGG's, with its first layer fitted to the smaller number of features.
+    layer, biases zero, as the VGG paper did. Other ``init`` are "sd0.01", see :data:`INITS`, and "kaiming",
+    torchvision's own. The classifier is VGG's, with its first layer fitted to the smaller number of features.
     """
     if widths not in VGG11_LAYOUTS:
         raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
@@ -105,12 +120,12 @@ def vgg_scratch(
     vgg.classifier[0] = nn.Linear(layout[-2] * 7 * 7, 4096)
     for layer in vgg.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
-            if init == "paper":
-                nn.init.normal_(layer.weight, 0, 1e-2**0.5)
+            if init in INITS:
+                nn.init.normal_(layer.weight, 0, INITS[init])
             elif init == "kaiming":
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             else:
-                raise GalutilsError(f"init is '{init}'; choose paper or kaiming.")
+                raise GalutilsError(f"init is '{init}'; choose {', '.join(INITS)} or kaiming.")
             nn.init.zeros_(layer.bias)
     trained = nn.Sequential(*vgg.features, vgg.avgpool, nn.Flatten(), *vgg.classifier)
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), trained)
@@ -121,6 +136,7 @@ def vgg_finetuned(
     weights: str = "imagenet",
     frozen_convs: int | str = "all",
     later_layers: str = "new",
+    head: str = "hidden",
     head_width: int = 512,
     num_classes: int = NUM_CLASSES,
 ) -> GalaxyNet:
@@ -134,10 +150,14 @@ def vgg_finetuned(
         later_layers: what follows the frozen convolutions. "new": layers of the same shape, each
             convolution with batch normalisation before its ReLU (without it they do not learn at the
             paper's learning rate); "pretrained": the original ones, trained on.
-        head_width: units of the new head's hidden layer. VGG's own 4096 twice make 120 million
+        head: one of :data:`HEADS`. The paper reinitialises "the classifier head", which may be each of them. The
+            pretrained layers of "last" are frozen where all convolutions are.
+        head_width: units of the hidden layer of "hidden". VGG's own 4096 twice make 120 million
             parameters; see the README's assumptions.
     """
-    features, arch, source = vgg_convolutions(arch, weights)
+    if head not in HEADS:
+        raise GalutilsError(f"head is '{head}'; choose {', '.join(HEADS)}.")
+    features, arch, source = vgg_convolutions(arch, weights, classifier=head == "last")
     convolutions = [i for i, layer in enumerate(features) if isinstance(layer, nn.Conv2d)]
     pools = [i for i, layer in enumerate(features) if isinstance(layer, nn.MaxPool2d)]
     named = {"all": len(convolutions), "three-blocks": sum(i < pools[2] for i in convolutions)}
@@ -158,32 +178,42 @@ def vgg_finetuned(
         else:
             later.append(layer)
     width = features[convolutions[-1]].out_channels
-    trained = nn.Sequential(
-        *later,
-        nn.AdaptiveAvgPool2d(4),
-        nn.Flatten(),
-        nn.Linear(width * 4 * 4, head_width),
-        nn.ReLU(inplace=True),
-        nn.BatchNorm1d(head_width),
-        nn.Dropout(0.5),
-        nn.Linear(head_width, num_classes),
-    )
+    trained = nn.Sequential(*later, *_head(head, width, head_width, num_classes))
     frozen = nn.Sequential(Normalize(IMAGENET_MEAN, IMAGENET_STD), *features[:cut])
     network = GalaxyNet(frozen, trained, source)
     network.recipe = {"arch": arch, "weights": source.source, "frozen_convs": frozen_convs}
     return network
 
 
-def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM_CLASSES) -> GalaxyNet:
+def _head(head: str, width: int, head_width: int, num_classes: int) -> list[nn.Module]:
+    """The new layers of a head, from features of so many channels to logits."""
+    if head == "last":
+        return [nn.Linear(4096, num_classes)]
+    if head == "linear":
+        return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes)]
+    if head == "vgg":
+        own = VGG(nn.Identity(), num_classes=num_classes).classifier  # for 512 channels, as all VGGs have
+        return [nn.AdaptiveAvgPool2d(7), nn.Flatten(), *own]
+    hidden = [nn.Linear(width * 4 * 4, head_width), nn.ReLU(inplace=True), nn.BatchNorm1d(head_width)]
+    return [nn.AdaptiveAvgPool2d(4), nn.Flatten(), *hidden, nn.Dropout(0.5), nn.Linear(head_width, num_classes)]
+
+
+def custom_cnn(
+    channels: int = 32, average_pool: int = 2, first: str = "average", hidden: int = 0, num_classes: int = NUM_CLASSES
+) -> GalaxyNet:
     """Row 4: average pooling first, then six convolutions of 32 channels (section 4.4, figure A.3).
 
     The pooling averages detector noise away and widens what each convolution sees; ``average_pool`` is its side,
     and 1 leaves it out. Each convolution is followed by ReLU and batch normalisation, in the paper's order. The
     paper does not say how many layers there are, nor the pooling's size: here six convolutions ("slightly
     shorter" than VGG11's eight), 2x2 pooling, and one linear layer on the averaged features, which gives bare
-    logits. A hidden linear layer overfits small sets; see the README's assumptions.
+    logits. A hidden linear layer overfits small sets; see the README's assumptions. Figure A.3 says that linear layers
+    are followed by ReLU and batch normalisation, too: ``hidden`` units of one that is. ``first``, one of :data:`FIRST`,
+    takes the pooling's place, as large.
     """
-    layers: list[nn.Module] = [nn.AvgPool2d(average_pool)] if average_pool > 1 else []
+    if first not in FIRST:
+        raise GalutilsError(f"first is '{first}'; choose {', '.join(FIRST)}.")
+    layers: list[nn.Module] = [FIRST[first](average_pool)] if average_pool > 1 else []
     width = 3
     for entry in CUSTOM_LAYOUT:
         if entry == "M":
@@ -191,7 +221,10 @@ def custom_cnn(channels: int = 32, average_pool: int = 2, num_classes: int = NUM
         else:
             layers += [nn.Conv2d(width, channels, 3, padding=1), nn.ReLU(inplace=True), nn.BatchNorm2d(channels)]
             width = channels
-    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, num_classes)]
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+    if hidden:
+        layers += [nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.BatchNorm1d(hidden)]
+    layers.append(nn.Linear(hidden or channels, num_classes))
     return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
 
 

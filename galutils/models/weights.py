@@ -58,10 +58,11 @@ class WeightsSource:
     licence: str | None = None  # of the weights, where timm knows it
 
 
-def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, WeightsSource]:
+def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple[nn.Sequential, str, WeightsSource]:
     """The convolutional part (``features``) of one of :data:`VGGS`, its name, and where its weights came from.
 
-    ``arch`` "auto" is what the weights file says that it holds, else vgg11, the paper's.
+    ``arch`` "auto" is what the weights file says that it holds, else vgg11, the paper's. classifier: with all that
+    follows in it up to its last layer.
     """
     official = weights in ("imagenet", "random", "auto")
     if not official:
@@ -70,16 +71,21 @@ def vgg_convolutions(arch: str, weights: str) -> tuple[nn.Sequential, str, Weigh
     arch = "vgg11" if arch == "auto" else arch
     if arch not in VGGS:
         raise WeightsError(f"'{arch}' is not a VGG; choose {', '.join(VGGS)}.")
-    features = torchvision.models.get_model(arch, weights=None).features
+    vgg = torchvision.models.get_model(arch, weights=None)
+    parts = {"features": vgg.features} | ({"classifier": vgg.classifier[:-1]} if classifier else {})
+    layers = nn.Sequential(*vgg.features, *([vgg.avgpool, nn.Flatten(), *parts["classifier"]] if classifier else []))
     if official:
         path = None if weights == "random" else _official_vgg_file(arch, download=weights == "imagenet")
         if path is None:
-            return features, arch, WeightsSource("random", on_purpose=weights == "random")
+            return layers, arch, WeightsSource("random", on_purpose=weights == "random")
         state, metadata = read_state(path)
-    convolutions = {name.removeprefix("features."): t for name, t in state.items() if name.startswith("features.")}
-    load_strictly(features, convolutions, path, arch)
+    for name, part in parts.items():
+        own = {key.removeprefix(f"{name}."): tensor for key, tensor in state.items() if key.startswith(f"{name}.")}
+        if name == "classifier":
+            own = {key: tensor for key, tensor in own.items() if not key.startswith("6.")}  # the last layer
+        load_strictly(part, own, path, arch)
     source = "imagenet" if official else path.name
-    return features, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
+    return layers, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
 
 
 def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:

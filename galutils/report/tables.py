@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
 
+from galutils.data.classes import GALAXY10
+from galutils.evaluation.bootstrap import Graded, coarsen, estimate
 from galutils.evaluation.cost import COSTS, on_front
+from galutils.evaluation.metrics import roc_auc
 
 #: What stands where a number has no meaning or is not known.
 DASH = "–"  # noqa: RUF001
@@ -190,6 +193,25 @@ def interval_table(estimates: dict[str, pd.DataFrame], scores: dict[str, str]) -
     form = {"score": "{mean:.1%} ({low:.0p} to {high:.0p})"}
     found = {title: in_columns(table.loc[[*scores]], form)["score"] for title, table in estimates.items()}
     return pd.DataFrame(found).T.rename(columns=scores)
+
+
+def auc_table(graded: dict[str, dict[int, Graded]]) -> pd.DataFrame:
+    """ROC AUC in its three averages, means over seeds, one row per approach of those that give probabilities."""
+    kinds = ("macro", "weighted", "micro")
+    found = {
+        title: [np.mean([roc_auc(own.labels, own.probabilities, kind) for own in seeds.values()]) for kind in kinds]
+        for title, seeds in graded.items()
+        if all(own.probabilities is not None for own in seeds.values())
+    }
+    return pd.DataFrame(found, index=[heading(kind) for kind in kinds]).T
+
+
+def coarse_table(graded: dict[str, dict[int, Graded]]) -> pd.DataFrame:
+    """Scores by coarse classes with their intervals, one row per approach; empty where classes are not Galaxy10's."""
+    known = {title: seeds for title, seeds in graded.items() if next(iter(seeds.values())).classes == GALAXY10}
+    found = {title: estimate([coarsen(own) for own in seeds.values()]) for title, seeds in known.items()}
+    scores = {name: heading(name) for name in ("accuracy", "balanced_accuracy")}
+    return interval_table(found, scores) if found else pd.DataFrame()
 
 
 def class_table(estimates: dict[str, pd.DataFrame], score: str) -> pd.DataFrame:

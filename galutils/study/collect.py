@@ -17,6 +17,9 @@ from galutils.evaluation.paper import APPROACHES, CHOSEN, Approach
 from galutils.models.weights import RANDOM_LABEL
 from galutils.study.runs import Run, RunError, find_runs
 
+#: What stands first in the custom network, in words.
+POOLED = {"average": "average pooling", "max": "max pooling", "subsample": "subsampling"}
+
 #: Scores that stand in the table of runs.
 SHOWN = ("accuracy", "roc_auc", "macro_f1")
 
@@ -59,7 +62,8 @@ def _row(run: Run) -> dict:
     weights = metrics["weights"] or {}
     approach = APPROACHES.get(run.experiment, Approach(run.experiment, weights.get("source"), run.supervised))
     title = _title(approach, metrics["model"] | metrics["settings"])
-    if weights.get("source") == "random":
+    random = weights.get("source") == "random" and approach.weights is not None  # else it is built
+    if random:
         title += f" ({RANDOM_LABEL})"
     elif weights.get("stand_in"):
         title += " (stand-in weights)"
@@ -74,7 +78,7 @@ def _row(run: Run) -> dict:
         "built": approach.weights is None,
         "supervised": approach.supervised,
         "pretrained": bool(weights) and weights["source"] != "random",
-        "random": weights.get("source") == "random",
+        "random": random,
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
         "folds": len(run.folds),
@@ -93,8 +97,8 @@ def _title(approach: Approach, given: Mapping[str, Any]) -> str:
         "arch": ("VGG11", str.upper),
         "channels": (r"\d+ channels", "{} channels".format),
         "average_pool": (
-            "average pooling first",
-            lambda side: "average pooling first" if side > 1 else "no pooling first",
+            "average pooling",
+            lambda side: "no pooling" if side == 1 else POOLED[given.get("first", "average")],
         ),
         "later_layers": (r"\w+ later layers", "{} later layers".format),
         "alpha": (r"scale [\d/]+", lambda alpha: f"scale {Fraction(alpha).limit_denominator(1000) / given['rank']}"),

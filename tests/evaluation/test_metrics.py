@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from galutils.evaluation.metrics import class_recall, classification_scores, macro_roc_auc
+from galutils.evaluation.metrics import class_recall, classification_scores, roc_auc
 
 
 def test_scores_by_hand():
@@ -15,19 +15,23 @@ def test_scores_by_hand():
     assert scores["macro_f1"] == pytest.approx((1 / 2 + 4 / 5 + 0) / 3)
     # AUC: class 0 wins 5 of 6 pairs (0.3 < 0.5); class 1 6 of 6; class 2 4 of 4
     assert scores["roc_auc"] == pytest.approx((5 / 6 + 1 + 1) / 3)
+    # Weighted by 2, 2 and 1 galaxies. Of all 15 numbers the five true ones, .8 .3 .7 .8 .2, win 10, 7.5, 10, 10 and 6.5
+    # against the ten others, .1 .1 .6 .1 .2 .1 .1 .1 .5 .3.
+    assert roc_auc(labels, probabilities, "weighted") == pytest.approx((2 * 5 / 6 + 2 + 1) / 5)
+    assert roc_auc(labels, probabilities, "micro") == pytest.approx((10 + 7.5 + 10 + 10 + 6.5) / 50)
 
 
 def test_ties_count_half():
-    assert macro_roc_auc(np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]])) == pytest.approx(0.5)
+    assert roc_auc(np.array([0, 1]), np.array([[0.5, 0.5], [0.5, 0.5]])) == pytest.approx(0.5)
 
 
 def test_absent_classes_are_left_out_of_auc_and_have_no_recall():
     labels = np.array([0, 1, 0, 1])
     scores = np.array([[0.9, 0.1, 0], [0.2, 0.8, 0], [0.6, 0.4, 0], [0.7, 0.3, 0]])
-    assert macro_roc_auc(labels, scores) == pytest.approx(3 / 4)
+    assert roc_auc(labels, scores) == pytest.approx(3 / 4)
     assert class_recall(labels, scores.argmax(1), 3) == [1.0, 0.5, None]
     with pytest.raises(ValueError, match="two classes"):
-        macro_roc_auc(np.zeros(4, int), scores)
+        roc_auc(np.zeros(4, int), scores)
 
 
 def test_bad_probabilities_are_refused():

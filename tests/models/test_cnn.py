@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torchvision
@@ -101,7 +103,9 @@ OTHER = "choose all, three-blocks or a number up to 8."
 REFUSED = {
     "There is no network 'vgg'; choose one of vgg_scratch, vgg_finetuned, custom_cnn, encoder.": {"name": "vgg"},
     "widths is 'halving'; choose constant or doubling.": {"name": "vgg_scratch", "widths": "halving"},
-    "init is 'zero'; choose paper or kaiming.": {"name": "vgg_scratch", "init": "zero"},
+    "init is 'zero'; choose paper, sd0.01 or kaiming.": {"name": "vgg_scratch", "init": "zero"},
+    "first is 'min'; choose average, max, subsample.": {"name": "custom_cnn", "first": "min"},
+    "head is 'none'; choose hidden, linear, vgg, last.": {"name": "vgg_finetuned", "head": "none"},
     f"frozen_convs is 9; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 9},
     f"frozen_convs is 'some'; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "some"},
     "later_layers is 'x'; choose new or pretrained.": {
@@ -174,3 +178,65 @@ def test_diagram_shows_the_module_itself():
     assert len(figure.axes[0].patches) == len(trace)
     frozen = trace_layers(cnn.vgg_finetuned("vgg11", "random", "all"), 64)
     assert [step["frozen"] for step in frozen] == [True] * 13 + [False] * (len(frozen) - 13)
+
+
+@pytest.mark.parametrize(
+    ("head", "frozen", "trained"),
+    [
+        ("hidden", 9_220_480, 512 * 16 * 512 + 512 + 2 * 512 + 512 * 10 + 10),
+        ("linear", 9_220_480, 512 * 10 + 10),
+        ("vgg", 9_220_480, 25_088 * 4096 + 4096 + 4096 * 4096 + 4096 + 4096 * 10 + 10),
+        ("last", 9_220_480 + 25_088 * 4096 + 4096 + 4096 * 4096 + 4096, 4096 * 10 + 10),
+    ],
+)
+def test_heads_of_a_shallow_vgg(head, frozen, trained):
+    """From meta tensors, as nobody needs their hundred million numbers."""
+    with torch.device("meta"):
+        network = cnn.vgg_finetuned("vgg11", "random", head=head)
+    assert network.count_parameters() == (frozen + trained, trained)
+
+
+def test_the_head_that_keeps_its_layers_takes_them_from_the_file(tmp_path, monkeypatch):
+    """With 8 units for the first 4096, and one pixel of features for 7 by 7."""
+
+    def smaller():
+        layers = nn.Linear(512, 8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 4096), nn.ReLU(), nn.Dropout()
+        classifier = nn.Sequential(*layers, nn.Linear(4096, 1000))
+        parts = {"features": make_layers(cfgs["A"]), "avgpool": nn.AdaptiveAvgPool2d(1), "classifier": classifier}
+        return nn.ModuleDict(parts)
+
+    tiny = smaller()
+    save_file(tiny.state_dict(), tmp_path / "v.safetensors")
+    monkeypatch.setattr("torchvision.models.get_model", lambda arch, weights: SimpleNamespace(**smaller()))
+    network = cnn.vgg_finetuned("vgg11", str(tmp_path / "v.safetensors"), head="last").eval()
+    images = grey_levels(2, 32)
+    transform = torchvision.transforms.Normalize(cnn.IMAGENET_MEAN, cnn.IMAGENET_STD)
+    with torch.inference_mode():
+        inner = nn.Sequential(tiny["features"], tiny["avgpool"], nn.Flatten(), tiny["classifier"][:-1]).eval()
+        torch.testing.assert_close(network.frozen(images), inner(transform(images / 255)), rtol=1e-4, atol=1e-5)
+    assert network(images).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("given", "parameters"),
+    [
+        ({"average_pool": 4}, 47_850),
+        ({"first": "max"}, 47_850),
+        ({"first": "subsample"}, 47_850),
+        ({"hidden": 16}, 47_850 - 330 + 32 * 16 + 16 + 2 * 16 + 16 * 10 + 10),
+    ],
+)
+def test_readings_of_the_custom_network(given, parameters):
+    network = cnn.build("custom_cnn", **given).eval()
+    images = torch.arange(32 * 32 * 3).reshape(1, 32, 32, 3).permute(0, 3, 1, 2).contiguous() / 20
+    seen = network.trained[0](images)
+    assert seen.shape[-1] == 32 // given.get("average_pool", 2)
+    if given.get("first"):
+        corner = images[0, 0, :2, :2]
+        assert seen[0, 0, 0, 0] == (corner.max() if given["first"] == "max" else corner[0, 0])
+    assert network.count_parameters() == (parameters, parameters)
+
+
+def test_weights_of_another_spread():
+    layer = cnn.vgg_scratch(init="sd0.01").trained[-1]
+    assert layer.weight.std().item() == pytest.approx(0.01, rel=0.02)

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
+from galutils.evaluation.bootstrap import Graded, coarsen
+from galutils.evaluation.metrics import roc_auc
 from galutils.report import tables
 
 
@@ -20,3 +24,24 @@ def test_names_of_rows_are_shown_where_they_are_asked_for():
     table = pd.DataFrame({"nmi": [0.5]}, index=["raw pixels"])
     assert "raw pixels" in tables.in_words(table, index=True).to_html()
     assert "raw pixels" not in tables.in_words(table).to_html()
+
+
+def test_coarse_classes_and_averages_of_roc_auc():
+    """Of four galaxies one is right, two more by coarse classes; one was given no class."""
+    rows, labels = np.arange(5), np.array([0, 2, 5, 8, 9])
+    hard = Graded(rows, rows, labels, np.array([0, 4, 7, 0, -1]))
+    soft = Graded(rows, rows, labels, np.array([0, 4, 7, 0, 2]), np.eye(10)[[0, 4, 7, 0, 2]])
+    coarse = coarsen(hard)
+    assert coarse.classes == ("merger", "smooth", "face-on disk", "edge-on disk")
+    assert coarse.labels.tolist() == [0, 1, 2, 3, 3]
+    assert coarse.predicted.tolist() == [0, 1, 2, 0, -1]
+    assert coarsen(soft).predicted.tolist() == [0, 1, 2, 0, 1]
+    assert coarsen(soft).probabilities.tolist() == np.eye(4)[[0, 1, 2, 0, 1]].tolist()
+    graded = {"A": {0: hard}, "B": {0: soft}}
+    table = tables.coarse_table(graded)
+    assert table["Accuracy"].str.startswith("60.0% (").tolist() == [True, True]
+    assert tables.coarse_table({"A": {0: replace(hard, classes=tuple("abcdefghij"))}}).empty
+    averages = tables.auc_table(graded)
+    assert averages.index.tolist() == ["B"]
+    for name in ("macro", "weighted", "micro"):
+        assert averages.loc["B", name.capitalize()] == roc_auc(labels, soft.probabilities, name)

@@ -75,6 +75,7 @@ def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
         ("vgg_scratch", {"channels": 32, "widths": "doubling"}, "VGG, 32 channels at first, from scratch"),
         ("custom_cnn", {"average_pool": 1}, "Custom CNN, no pooling first"),
         ("custom_cnn", {"average_pool": 4}, "Custom CNN, average pooling first"),
+        ("custom_cnn", {"average_pool": 2, "first": "subsample"}, "Custom CNN, subsampling first"),
         ("vgg11_deep", {"later_layers": "pretrained"}, "VGG11, deep fine-tuning, pretrained later layers"),
         ("dino_lora_kmeans", {"alpha": 1.0, "rank": 32}, "DINO with LoRA, scale 1/32, and k-means"),
         ("dino_lora_kmeans", {"alpha": 2.0, "rank": 8}, "DINO with LoRA, scale 1/4, and k-means"),

@@ -292,8 +292,11 @@ def test_the_plan_says_what_there_is_and_what_it_takes(tmp_path, monkeypatch):
 def test_the_full_profile_is_the_papers_with_further_readings():
     paper, full = (load_study(ROOT, name).config for name in ("paper", "full"))
     further = full.experiments.keys() - paper.experiments.keys()
-    assert full.model_copy(update={"experiments": paper.experiments}) == paper
+    for name, varied in paper.ablations.items():
+        assert all(set(values) <= set(full.ablations[name][parameter]) for parameter, values in varied.items())
+    assert full.model_copy(update={"experiments": paper.experiments, "ablations": paper.ablations}) == paper
     assert {name: full.experiments[name] for name in paper.experiments} == paper.experiments
+    further -= {"vgg11_scratch", "vgg11_random_frozen"}
     described, changed = paper.experiments["dino_lora_kmeans"].model_extra, {}
     for name in further:
         own = full.experiments[name].model_extra

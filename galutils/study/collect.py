@@ -74,7 +74,7 @@ def _row(run: Run) -> dict:
         "seed": metrics["settings"]["seed"],
         "run": run,
         "approach": title,
-        "collapsed": grade(run).collapsed,
+        "collapsed": all(grade(fold).collapsed for fold in run.folds),
         "built": approach.weights is None,
         "supervised": approach.supervised,
         "pretrained": bool(weights) and weights["source"] != "random",

@@ -44,6 +44,10 @@ def test_folds_of_a_seed_are_one_run_on_all_galaxies(tmp_path):
     assert predictions["row"].tolist() == list(range(80))
     right = np.flatnonzero(predictions["y_true"] == predictions["y_pred"])
     assert right.tolist() == [*range(30), *range(40, 50)]
+    for fold in ("seed0", "seed0_fold1"):  # each gives one class, but not the same
+        path = tmp_path / "custom_cnn" / fold / "predictions.csv"
+        pd.read_csv(path).assign(y_pred=len(fold) % 10).to_csv(path, index=False)
+    assert load_results(tmp_path).runs["collapsed"].tolist() == [True, False, False]
 
 
 def test_baselines_stand_in_the_table_and_what_does_not_beat_them_is_said(tmp_path, simulated_path):

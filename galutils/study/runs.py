@@ -69,7 +69,7 @@ class Run:
             raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
         self.folds: list[Run] = [Run(each) for each in (directory, *further)] if further else [self]
         if further:
-            scores = classification_scores(self.predictions["y_true"], self.predictions[self.columns].to_numpy())
+            scores = classification_scores(*(self.predictions[name].to_numpy() for name in ("y_true", self.columns)))
             self.metrics |= {"scores": scores, "rows": self.metrics["rows"] | {"test": len(self.predictions)}}
 
     @property

@@ -48,6 +48,7 @@ class Settings(Common):
     """The hyperparameters of supervised training."""
 
     weight_decay: float = 0.01
+    last_weight_decay: float = 0.0  # at the last epoch, along a cosine; 0: the same throughout
     image_size: int = 256  # height and width in pixels
     augment: bool = False  # turn and flip each training image anew in every epoch
     cache_frozen: bool | None = None  # compute the frozen layers once; if None, where that pays and fits
@@ -61,6 +62,8 @@ class Settings(Common):
             raise GalutilsError("image_size must be at least 32.")
         if self.augment and self.cache_frozen:
             raise GalutilsError("Augmented images differ in every epoch; cache_frozen must not be true with augment.")
+        if self.last_weight_decay and not self.weight_decay:
+            raise GalutilsError("last_weight_decay wants a weight_decay above 0 to start from.")
         if not (0 <= self.warmup < 1 and 0 < self.encoder_rate <= 1 and 0 < self.layer_decay <= 1):
             raise GalutilsError(
                 "warmup must be at least 0 and below 1; encoder_rate and layer_decay above 0, at most 1."
@@ -69,6 +72,10 @@ class Settings(Common):
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from 0."""
         return cosine(self.learning_rate, self.min_learning_rate, epoch, self.epochs, round(self.warmup * self.epochs))
+
+    def decay(self, epoch: int) -> float:
+        """The weight decay of an epoch, from 0."""
+        return cosine(self.weight_decay, self.last_weight_decay or self.weight_decay, epoch, self.epochs)
 
 
 @dataclass(frozen=True)

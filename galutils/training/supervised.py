@@ -139,6 +139,7 @@ def _train_epoch(stage, optimizer, source, labels, rows, precision, settings, ep
     torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
     for group in optimizer.param_groups:
         group["lr"] = settings.rate(epoch) * group["lr_scale"]
+        group["weight_decay"] = settings.decay(epoch) if group["weight_decay"] else 0.0  # biases and norms have none
     stage.train()
     batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     targets = labels[torch.from_numpy(np.concatenate(batches)).to(labels.device)].split([len(b) for b in batches])

@@ -297,6 +297,10 @@ def test_the_full_profile_is_the_papers_with_further_readings():
     assert full.model_copy(update={"experiments": paper.experiments, "ablations": paper.ablations}) == paper
     assert {name: full.experiments[name] for name in paper.experiments} == paper.experiments
     further -= {"vgg11_scratch", "vgg11_random_frozen"}
+    for name in (name for name in further if name.endswith("_decay")):
+        own, base = (full.experiments[name].model_extra for name in (name, name.removesuffix("_decay")))
+        assert own == base | {"weight_decay": 0.04, "last_weight_decay": 0.4, "warmup": 0.1}
+    further = {name for name in further if not name.endswith("_decay")}
     described, changed = paper.experiments["dino_lora_kmeans"].model_extra, {}
     for name in further:
         own = full.experiments[name].model_extra

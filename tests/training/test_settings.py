@@ -52,6 +52,11 @@ REFUSED = [
     (Settings, {"crop": 0}, CROPS),
     (Settings, {"crop": 1.5}, CROPS),
     (Settings, {"augment": True, "cache_frozen": True}, AUGMENTED),
+    (
+        Settings,
+        {"weight_decay": 0.0, "last_weight_decay": 0.4},
+        "last_weight_decay wants a weight_decay above 0 to start from.",
+    ),
     (DinoSettings, {"epochs": 0}, "epochs must be at least 1 and batch_size at least 2."),
     (DinoSettings, {"min_learning_rate": 1.0}, RATES),
     (DinoSettings, {"momentum": 2.0}, STEPS),

@@ -42,6 +42,21 @@ def half_frozen(seed=0):
     return cnn.GalaxyNet(nn.Sequential(*frozen), nn.Sequential(*trained))
 
 
+@pytest.mark.parametrize(
+    ("given", "seen"), [({}, [0.01] * 3), ({"weight_decay": 0.04, "last_weight_decay": 0.4}, [0.04, 0.22, 0.4])]
+)
+def test_weight_decay_by_epoch(simulated, split, monkeypatch, given, seen):
+    decays, stepped = [], torch.optim.AdamW.step
+
+    def step(optimizer, *arguments):
+        decays.extend(group["weight_decay"] for group in optimizer.param_groups)
+        return stepped(optimizer, *arguments)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", step)
+    train(fresh(), simulated, split, replace(QUICK, batch_size=100, **given))
+    assert decays == pytest.approx(seen)
+
+
 def numbers(result):
     return result.history.drop(columns=["seconds", "images_per_second"])
 

@@ -25,12 +25,30 @@ def mock(
     size: Annotated[int, typer.Option(min=8, help="Height and width in pixels.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 0,
     proportions: Annotated[str, typer.Option(help="Of the classes: balanced or galaxy10.")] = "balanced",
+    version: Annotated[str, typer.Option(help="U, which no image of ours touched, or A, adapted to them.")] = "A",
 ) -> None:
     """Simulate galaxies in Galaxy10's layout, for example: galutils mock sky.h5 --count 2000 --size 64"""
     from galutils.data.simulate.cutouts import write_simulated
 
-    write_simulated(path, count, size, seed=seed, proportions=proportions)
+    write_simulated(path, count, size, seed, proportions, version=version)
     typer.echo(f"{path}: {count} simulated galaxies of {size} pixels")
+
+
+@app.command()
+def pretrain(
+    to: Annotated[Path, typer.Option("--to", help="The .safetensors file to write.")],
+    count: Annotated[int, typer.Option(min=20, help="How many simulated galaxies.")] = 60_000,
+    epochs: Annotated[int, typer.Option(min=1)] = 15,
+    version: Annotated[str, typer.Option(help="Of the simulator: U or A; see galutils mock.")] = "U",
+    control: Annotated[str, typer.Option(help="none; labels: shuffled; shapes: scrambled.")] = "none",
+    processes: Annotated[int, typer.Option(min=1, help="How many simulate side by side.")] = 1,
+) -> None:
+    """Train custom_cnn's weights on simulated galaxies, for example: galutils pretrain --to cnn.safetensors"""
+    from galutils.study.provenance import git_commit
+    from galutils.training.pretrain import pretrain as train_first
+
+    right = train_first(to, git_commit(), count, epochs, version, control, processes)
+    typer.echo(f"{to}: {right:.1%} of simulated galaxies that were held out are classified correctly")
 
 
 @app.command()
@@ -164,7 +182,7 @@ def predict(
     network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
     """
     from galutils.data.image_files import Reading
-    from galutils.predict.classify import as_records, as_text, classify
+    from galutils.predict.classify import as_records, as_text, classify, write_parquet
     from galutils.predict.score import describe_score, grade_file, read_links
     from galutils.study.collect import describe_run
 
@@ -181,8 +199,10 @@ def predict(
             typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
         elif json_:
             typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
+        elif parquet:
+            typer.echo(write_parquet(found.table, parquet))
         else:
-            _give(found.table, csv, parquet, as_text)
+            typer.echo(found.table.to_csv(index=False).rstrip() if csv else as_text(found.table))
     _end([*found.notes, *found.failures], found.failures)
 
 
@@ -200,14 +220,14 @@ def features(
 ) -> None:
     """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
     from galutils.data.image_files import Reading
-    from galutils.predict.classify import extract_features
+    from galutils.predict.classify import extract_features, write_parquet
     from galutils.study.features import open_features
     from galutils.study.runs import Run
 
     reading = Reading(pixel_scale, field, bands, grey)
     table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
     if len(table):
-        _give(table, False, to, str)
+        typer.echo(write_parquet(table, to))
     _end(failures, failures)
 
 
@@ -242,26 +262,13 @@ def similar(
     if json_ and len(table):
         typer.echo(table.to_json(orient="records", indent=2))
     elif len(table):
-        _give(table, csv, None, lambda table: table.to_string(index=False, float_format="{:.4f}".format))
+        words = {"index": False, "float_format": "{:.4f}".format}
+        typer.echo(table.to_csv(index=False).rstrip() if csv else table.to_string(**words))
         if not csv and Path(table["image"].iloc[0]).is_file():
-            own = table[table["image"] == table["image"].iloc[0]]
-            picture = read_picture(own["image"].iloc[0], reading, span)
-            write_sheet(to, picture.image, own, galaxies.read_images(own["row"]))
+            own = table[table["image"] == (first := table["image"].iloc[0])]
+            write_sheet(to, read_picture(first, reading, span).image, own, galaxies.read_images(own["row"]))
             typer.echo(to)
     _end(failures, failures)
-
-
-def _give(table, csv: bool, parquet: Path | None, as_text) -> None:
-    """Print a table in words or as CSV, or write it to a Parquet file."""
-    if parquet is None:
-        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
-        return
-    from galutils.files import atomic_path
-
-    table.attrs = {}
-    with atomic_path(parquet) as partial:
-        table.to_parquet(partial, index=False)
-    typer.echo(parquet)
 
 
 def _end(said: list[str], failures: list[str]) -> None:
@@ -294,14 +301,10 @@ def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such 
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
     """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
-    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
-        from galutils.models.weights import describe_weights
+    from galutils.data.check import survey_file
+    from galutils.models.weights import describe_weights
 
-        typer.echo(describe_weights(path))
-    else:
-        from galutils.data.check import survey_file
-
-        typer.echo(survey_file(path))
+    typer.echo((describe_weights if path.suffix in (".safetensors", ".pth", ".pt", ".bin") else survey_file)(path))
 
 
 fetch_app = typer.Typer(help="Download the real data or the pretrained weights.", no_args_is_help=True)
@@ -314,11 +317,9 @@ def fetch_data(
     to: Annotated[Path | None, typer.Option(help="The folder; else $GALUTILS_DATA or the platform's.")] = None,
 ) -> None:
     """Bring Galaxy10_DECals.h5 (2.7 GB) from Zenodo, resumed and checked, for example: galutils fetch data"""
-    from galutils.data.sources import GALAXY10
-    from galutils.download import fetch
-    from galutils.files import data_home
+    from galutils.data.sources import fetch_galaxy10
 
-    typer.echo(fetch(GALAXY10, to or data_home(), copy, check=True))
+    typer.echo(fetch_galaxy10(to, copy))
 
 
 @fetch_app.command("weights")
@@ -326,8 +327,7 @@ def fetch_weights() -> None:
     """Bring the official VGG11 and DINO ViT-S/16 into the caches of torch and Hugging Face."""
     from galutils.models.weights import fetch_official
 
-    for path in fetch_official():
-        typer.echo(path)
+    typer.echo("\n".join(map(str, fetch_official())))
 
 
 def main() -> None:

@@ -108,6 +108,10 @@ def code_digest(*parts: str) -> str:
     return digest.hexdigest()
 
 
+#: What ``weights: simulated`` means: the custom network trained on simulated galaxies by ``galutils pretrain``.
+SIMULATED_WEIGHTS = Path(__file__).parent / "weights" / "custom_cnn.safetensors"
+
+
 def data_home() -> Path:
     """Where data files are kept: ``$GALUTILS_DATA``, else the platform's folder for user data."""
     named = os.environ.get("GALUTILS_DATA")

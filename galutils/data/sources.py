@@ -4,10 +4,11 @@
 full set, downloaded once) or the path of a file in Galaxy10's layout.
 """
 
+import hashlib
 from pathlib import Path
 
 from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.simulate.cutouts import write_simulated
+from galutils.data.simulate.cutouts import Setup, write_simulated
 from galutils.download import RemoteFile, fetch, matches
 from galutils.files import code_digest, data_home
 
@@ -29,15 +30,27 @@ WITHOUT_DUPLICATES = RemoteFile(
 def load_galaxies(data_path: str | Path) -> Galaxies:
     """Open the galaxies that ``data_path`` names; see the module's docstring."""
     if str(data_path) == "simulated":
-        # Another version of the simulator makes other galaxies, so the name holds a digest of it.
-        version = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/classes.py")[:8]
-        path = data_home() / f"simulated-1000-64px-{version}.h5"
-        if not path.exists():
-            write_simulated(path, count=1000, size=64, seed=0)
-        return open_galaxies(path)
+        return load_simulated(1000)
     if str(data_path) == "galaxy10":
         return open_galaxies(fetch(GALAXY10, data_home()))
     return open_galaxies(Path(data_path).expanduser())
+
+
+def fetch_galaxy10(to: Path | None = None, copy: Path | None = None) -> Path:
+    """Bring the full set into a folder, that of data files by default, from Zenodo or a copy, and check it."""
+    return fetch(GALAXY10, to or data_home(), copy, check=True)
+
+
+def load_simulated(count: int, processes: int = 1, **setup) -> Galaxies:
+    """Simulated galaxies in equal numbers, made once; ``setup``: see :class:`galutils.data.simulate.cutouts.Setup`."""
+    # Another version of the simulator makes other galaxies, so the name holds a digest of it.
+    code = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/classes.py")
+    setup = Setup(**setup)
+    version = hashlib.sha256(f"{code} {setup}".encode()).hexdigest()[:8]
+    path = data_home() / f"simulated-{count}-{setup.size}px-{version}.h5"
+    if not path.exists():
+        write_simulated(path, count, processes=processes, **setup._asdict())
+    return open_galaxies(path)
 
 
 def published(path: str | Path) -> RemoteFile | None:

@@ -15,7 +15,7 @@ from torchvision.models.vgg import VGG, make_layers
 
 from galutils.data.classes import GALAXY10
 from galutils.errors import GalutilsError
-from galutils.models.weights import WeightsSource, vgg_convolutions
+from galutils.models.weights import WeightsSource, start_from, vgg_convolutions
 
 #: Classes of the paper, where nothing else is asked for.
 NUM_CLASSES = len(GALAXY10)
@@ -199,7 +199,13 @@ def _head(head: str, width: int, head_width: int, num_classes: int) -> list[nn.M
 
 
 def custom_cnn(
-    channels: int = 32, average_pool: int = 2, first: str = "average", hidden: int = 0, num_classes: int = NUM_CLASSES
+    channels: int = 32,
+    average_pool: int = 2,
+    first: str = "average",
+    hidden: int = 0,
+    weights: str = "random",
+    start: str = "whole",
+    num_classes: int = NUM_CLASSES,
 ) -> GalaxyNet:
     """Row 4: average pooling first, then six convolutions of 32 channels (section 4.4, figure A.3).
 
@@ -210,6 +216,9 @@ def custom_cnn(
     logits. A hidden linear layer overfits small sets; see the README's assumptions. Figure A.3 says that linear layers
     are followed by ReLU and batch normalisation, too: ``hidden`` units of one that is. ``first``, one of :data:`FIRST`,
     takes the pooling's place, as large.
+
+    ``weights`` "simulated", or a file of ``galutils pretrain``, is the third way: the network has learnt simulated
+    galaxies before. ``start``: see :func:`galutils.models.weights.start_from`.
     """
     if first not in FIRST:
         raise GalutilsError(f"first is '{first}'; choose {', '.join(FIRST)}.")
@@ -225,7 +234,10 @@ def custom_cnn(
     if hidden:
         layers += [nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.BatchNorm1d(hidden)]
     layers.append(nn.Linear(hidden or channels, num_classes))
-    return GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
+    network = GalaxyNet(nn.Sequential(Normalize(GALAXY_MEAN, GALAXY_STD)), nn.Sequential(*layers))
+    if weights != "random":
+        network.source = start_from(network, weights, start)
+    return network
 
 
 def builders() -> dict[str, Callable[..., GalaxyNet]]:

@@ -5,6 +5,7 @@
 - ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
 - ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
 - ``official``: for an encoder, what timm or Hugging Face has for it, as with ``dino``; see :func:`official_file`;
+- ``simulated``: the file that comes with the package, of the custom network alone;
 - a path: a ``.safetensors``, ``.pth`` or ``.bin`` file; its architecture is read from its metadata where given;
 - ``random``: no pretraining, an explicit control;
 - ``auto``: the official file if it is already in the cache, else random. Never downloads.
@@ -25,7 +26,7 @@ from torch import nn
 
 from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
-from galutils.files import PACKAGED, sha256
+from galutils.files import PACKAGED, SIMULATED_WEIGHTS, sha256
 
 #: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
 RANDOM_LABEL = "random-initialisation control"
@@ -48,7 +49,7 @@ class WeightsError(GalutilsError):
 
 @dataclass(frozen=True)
 class WeightsSource:
-    """What a network started from: ``source`` is "imagenet", "dino", "official", "random" or a file name."""
+    """What a network started from: "imagenet", "dino", "official", "simulated", "random" or a file name: ``source``."""
 
     source: str
     sha256: str | None = None
@@ -116,12 +117,35 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
 
 
+def start_from(network: nn.Module, weights: str, start: str = "whole") -> WeightsSource:
+    """Give a network the weights of a file that ``galutils pretrain`` made; returns where they came from.
+
+    The last layer is loaded only if it has as many classes. ``start`` "statistics" keeps the file's biases and batch
+    normalisation, but of each matrix of weights mean and scatter alone (Raghu et al. 2019), drawn anew: a control.
+    """
+    if start not in ("whole", "statistics"):
+        raise WeightsError(f"start is '{start}'; choose whole or statistics.")
+    if weights in ("imagenet", "dino", "auto"):
+        raise WeightsError(f"The custom network has no weights '{weights}'; give simulated, random or a path.")
+    path = SIMULATED_WEIGHTS if weights == "simulated" else Path(weights)
+    state, _ = read_state(path)
+    own = network.state_dict()
+    state |= {name: own[name] for name in [*own][-2:] if name in state and state[name].shape != own[name].shape}
+    if start == "statistics":
+        drawn = (name for name, tensor in state.items() if tensor.ndim > 1)
+        state |= {name: state[name].mean() + state[name].std() * torch.randn_like(state[name]) for name in drawn}
+    load_strictly(network, state, path, "custom_cnn")
+    return WeightsSource(weights if weights == "simulated" else path.name, sha256(path))
+
+
 def check_weights(path: Path, arch: str, kind: str) -> None:
-    """Load a file strictly into the network it is for: a VGG if ``kind`` is "imagenet", a transformer if "dino"."""
+    """Load a file strictly into the network that it is for; ``kind`` is a word that ``weights`` may be."""
+    from galutils.models.cnn import custom_cnn
     from galutils.models.encoder import pretrained
 
-    load = {"imagenet": vgg_convolutions, "dino": vit_weights, "official": pretrained}[kind]
-    load(arch, str(path))
+    load = {"imagenet": vgg_convolutions, "dino": vit_weights, "official": pretrained}
+    load["simulated"] = lambda arch, weights: custom_cnn(weights=weights)
+    load[kind](arch, str(path))
 
 
 def describe_weights(path: Path) -> str:
@@ -129,11 +153,13 @@ def describe_weights(path: Path) -> str:
     state, metadata = read_state(path)
     arch = metadata.get("architecture")
     if arch is not None:
-        check_weights(path, arch, "imagenet" if arch in VGGS else "official")
+        kind = "imagenet" if arch in VGGS else "simulated" if arch == "custom_cnn" else "official"
+        check_weights(path, arch, kind)
+    made = "".join(f"{name.capitalize()}: {metadata[name]}\n" for name in ("recipe", "licence") if name in metadata)
     return (
         f"{path}: {len(state)} tensors, {sum(tensor.numel() for tensor in state.values()):,} numbers\n"
         f"Architecture: {arch + ', and it fits' if arch else 'not said; set arch where you use it'}\n"
-        f"Stand-in: {metadata.get('stand_in', 'no word of it')}\n"
+        f"Stand-in: {metadata.get('stand_in', 'no word of it')}\n{made}"
         f"SHA-256: {sha256(path)}"
     )
 

@@ -10,6 +10,7 @@ import torch
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
+from galutils.files import atomic_path
 from galutils.predict.inputs import gather, read_blocks, training_field
 from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
@@ -141,6 +142,14 @@ def as_records(table: pd.DataFrame) -> list[dict]:
         record |= {name: None for name, value in record.items() if value != value or value == ""}  # NaN is not itself
         record["probabilities"] = probabilities
     return records
+
+
+def write_parquet(table: pd.DataFrame, path: Path) -> Path:
+    """Write a table to a Parquet file, without its attributes, which that cannot hold; returns the file's path."""
+    table.attrs = {}
+    with atomic_path(path) as partial:
+        table.to_parquet(partial, index=False)
+    return path
 
 
 def as_text(table: pd.DataFrame) -> str:

@@ -77,7 +77,7 @@ def _row(run: Run) -> dict:
         "collapsed": all(grade(fold).collapsed for fold in run.folds),
         "built": approach.weights is None,
         "supervised": approach.supervised,
-        "pretrained": bool(weights) and weights["source"] != "random",
+        "pretrained": bool(weights) and weights["source"] not in ("random", "simulated"),
         "random": random,
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],

@@ -181,12 +181,13 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
 
         for file in files:
             open_galaxies(folder / Path(file).expanduser())
-    kind, given = starting_weights(name), declared_parameters(notebook) | parameters
+    # Where the notebook's own approach starts from nothing, what it can start from is the custom network's file.
+    kind, given = starting_weights(name) or "simulated", declared_parameters(notebook) | parameters
     known = {kind, "random", "auto", *(["dino"] if kind == "official" else [])}
-    if kind and given["weights"] not in known:
+    if given.get("weights", "auto") not in known:
         from galutils.models.weights import check_weights
 
-        check_weights(folder / Path(given["weights"]).expanduser(), given["arch"], kind)
+        check_weights(folder / Path(given["weights"]).expanduser(), given.get("arch", "auto"), kind)
 
 
 def find_gpus() -> list[str]:

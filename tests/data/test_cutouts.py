@@ -8,8 +8,8 @@ from scipy.stats import spearmanr
 
 from galutils.data.check import measure_images
 from galutils.data.classes import GALAXY10_COUNTS
-from galutils.data.galaxies import open_galaxies, resize
-from galutils.data.simulate.cutouts import class_counts, simulate, write_simulated
+from galutils.data.galaxies import open_galaxies, prepare, resize
+from galutils.data.simulate.cutouts import SHAPES, class_counts, simulate, write_simulated
 from galutils.data.stretch import combine
 from galutils.errors import GalutilsError
 
@@ -67,9 +67,10 @@ def test_same_seed_same_file_other_seed_other_galaxies(tmp_path):
     assert len(np.unique(first["images"].reshape(20, -1), axis=0)) == 20
 
 
-def test_the_block_size_does_not_change_the_file(tmp_path):
+@pytest.mark.parametrize("way", [{"block": 4}, {"block": 4, "processes": 2}])
+def test_how_it_is_made_does_not_change_the_file(tmp_path, way):
     whole = write(tmp_path, "a.h5", 15, 32, seed=0)
-    blocks = write(tmp_path, "b.h5", 15, 32, seed=0, block=4)
+    blocks = write(tmp_path, "b.h5", 15, 32, seed=0, **way)
     for name in COLUMNS:
         assert whole[name].tobytes() == blocks[name].tobytes()
 
@@ -114,6 +115,20 @@ def test_another_size_shows_the_same_galaxies(full_size):
     np.testing.assert_allclose(channel_noise(drawn_small), channel_noise(shrunk), rtol=0.25)
 
 
+def test_a_crop_shows_the_centre_of_the_same_galaxies():
+    whole, centre = simulate(10, 128, seed=1), simulate(10, 64, seed=1, crop=0.5)
+    np.testing.assert_allclose(centre.pxscale, whole.pxscale)
+    pairs = zip(prepare(whole.images, 64, 0.5).astype(float), centre.images.astype(float), strict=True)
+    assert min(np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs) > 0.8
+
+
+def test_scrambled_galaxies_keep_their_place_in_size_and_colour_but_are_round():
+    own, scrambled = (measure_images(simulate(60, 64, crop=0.5, version="U", shapes=s).images) for s in SHAPES)
+    for name, least in {"half_light_radius": 0.4, "colour": 0.8}.items():
+        assert spearmanr(own[name], scrambled[name]).statistic > least
+    assert scrambled["axis_ratio"].median() > 0.9 > own["axis_ratio"].median()
+
+
 def test_positions_and_redshifts_are_possible(full_size):
     assert (full_size.ra >= 0).all()
     assert (full_size.ra < 360).all()
@@ -152,6 +167,9 @@ def test_a_file_has_the_proportions_asked_for_sorted_by_class(tmp_path):
         ({"size": 7}, "size is 7"),
         ({"seed": -1}, "seed is -1"),
         ({"block": 0}, "block is 0"),
+        ({"version": "B"}, "version is 'B'; choose A or U"),
+        ({"crop": 2.0}, "crop is 2.0; choose a share from 0.1 to 1"),
+        ({"shapes": "odd"}, "shapes is 'odd'; choose own or scrambled"),
     ],
 )
 def test_bad_arguments_have_their_sentence_and_leave_no_file(tmp_path, fault, message):

@@ -2,34 +2,25 @@ import numpy as np
 import pytest
 
 from galutils.data.classes import GALAXY10
-from galutils.data.simulate.recipes import (
-    RECIPES,
-    barred_spiral,
-    cigar_smooth,
-    edge_on_bulge,
-    edge_on_bulgeless,
-    in_between_smooth,
-    loose_spiral,
-    merging,
-    round_smooth,
-    tight_spiral,
-)
+from galutils.data.simulate.populations import KINDS, VERSIONS, find_version
+from galutils.data.simulate.recipes import RECIPES
+from galutils.errors import GalutilsError
+
+DISTURBED, MERGING, ROUND, MIDDLE, CIGAR, BARRED, TIGHT, LOOSE, THIN, BULGED = range(10)
 
 
-def draws(recipe, count=200):
-    return [recipe(np.random.default_rng(seed)) for seed in range(count)]
+def draws(label, version="U", count=200):
+    return [RECIPES[label](np.random.default_rng(seed), VERSIONS[version].look) for seed in range(count)]
 
 
-def test_there_is_a_recipe_for_each_class():
-    names = [recipe.__name__.split("_")[0] for recipe in RECIPES]
-    expected = ["disturbed", "merging", "round", "in", "cigar", "barred", "tight", "loose", "edge", "edge"]
-    assert names == expected
-    assert len(RECIPES) == len(GALAXY10)
+def values(label, name):
+    return np.array([getattr(galaxies[0], name) for galaxies in draws(label)])
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=GALAXY10)
-def test_galaxies_are_possible_and_the_first_is_at_the_centre(recipe):
-    for galaxies in draws(recipe):
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("label", range(10), ids=GALAXY10)
+def test_galaxies_are_possible_and_the_first_is_at_the_centre(label, version):
+    for galaxies in draws(label, version):
         assert galaxies[0].x == galaxies[0].y == 0
         for galaxy in galaxies:
             assert 0 < galaxy.axis_ratio <= 1
@@ -41,31 +32,45 @@ def test_galaxies_are_possible_and_the_first_is_at_the_centre(recipe):
 
 
 def test_pitch_separates_tight_from_loose():
-    tight = [galaxy.pitch for (galaxy,) in draws(tight_spiral)]
-    loose = [galaxy.pitch for (galaxy,) in draws(loose_spiral)]
-    assert max(tight) < min(loose)
+    assert values(TIGHT, "pitch").max() < values(LOOSE, "pitch").min()
 
 
-def test_only_mergers_have_more_than_one_galaxy():
-    for recipe in RECIPES:
-        numbers = {len(galaxies) for galaxies in draws(recipe)}
-        assert numbers == ({2, 3} if recipe is merging else {1})
+def test_only_encounters_have_more_than_one_body():
+    for label in range(10):
+        numbers = {len(galaxies) for galaxies in draws(label)}
+        assert min(numbers) == (2 if label == MERGING else 1)
+        assert (max(numbers) > 1) == (label in (DISTURBED, MERGING))
 
 
 def test_axis_ratio_orders_the_smooth_classes():
-    cigar, middle, rounded = (
-        np.array([galaxy.axis_ratio for (galaxy,) in draws(recipe)])
-        for recipe in (cigar_smooth, in_between_smooth, round_smooth)
-    )
+    cigar, middle, rounded = (values(label, "axis_ratio") for label in (CIGAR, MIDDLE, ROUND))
     assert cigar.max() <= middle.min()
     assert middle.max() <= rounded.min()
 
 
 def test_the_parts_that_name_a_class_are_there():
-    assert all(galaxy.bar > 0 and galaxy.arms for (galaxy,) in draws(barred_spiral))
-    for recipe in (tight_spiral, loose_spiral):
-        assert all(galaxy.bar == 0 and galaxy.arms for (galaxy,) in draws(recipe))
-    assert all(galaxy.bulge > 0 and galaxy.flat for (galaxy,) in draws(edge_on_bulge))
-    assert all(
-        galaxy.bulge == 0 and (galaxy.flat or galaxy.axis_ratio <= 0.3) for (galaxy,) in draws(edge_on_bulgeless)
-    )
+    assert (values(BARRED, "bar") > 0).all()
+    assert all((values(label, "arms") > 0).all() for label in (BARRED, TIGHT, LOOSE))
+    assert all((values(label, "bar") == 0).all() for label in (TIGHT, LOOSE))
+    assert ((values(BULGED, "bulge") > 0) & (values(BULGED, "flat") > 0)).all()
+    assert (values(THIN, "bulge") == 0).all()
+    assert ((values(THIN, "flat") > 0) | (values(THIN, "axis_ratio") <= 0.3)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_published_galaxies_are_of_the_sample_of_galaxy_zoo(kind):
+    rng = np.random.default_rng(0)
+    looks = np.array([find_version("U").look(rng, kind, 0.5) for _ in range(300)])
+    radius, brightness, colour = looks.T
+    apparent = brightness - 2.5 * np.log10(2 * np.pi * radius**2 * 0.5)
+    assert radius.min() > 1.5
+    assert apparent.max() < 17.77
+    # The counts of a sample limited in brightness rise as 10^(0.6 m), less where it is limited in redshift too.
+    assert np.median(apparent) > 16
+    assert 0.2 < np.median(colour) < 1.1
+
+
+def test_an_unknown_version_is_refused():
+    with pytest.raises(GalutilsError) as caught:
+        find_version("B")
+    assert str(caught.value) == "version is 'B'; choose A or U."

@@ -5,6 +5,10 @@ cutouts of the DESI Legacy Imaging Surveys are. The file is marked as simulated:
 is no evidence about galaxies. Units as in :mod:`galutils.data.simulate.light`.
 """
 
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,12 +18,31 @@ from scipy.ndimage import gaussian_filter
 
 from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
 from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, resize
-from galutils.data.simulate.light import Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
+from galutils.data.simulate.light import Galaxy, Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
+from galutils.data.simulate.populations import find_version
 from galutils.data.simulate.recipes import RECIPES
 from galutils.data.stretch import BAND_SCALES, FIELD, NATIVE_PIXEL, combine
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.progress import tracked
+
+#: Of galaxies: their own, or for a control none.
+SHAPES = ("own", "scrambled")
+
+
+class Setup(NamedTuple):
+    """What galaxies are simulated with.
+
+    ``version`` is one of :data:`galutils.data.simulate.populations.VERSIONS`, ``crop`` the central share of each side
+    of a cutout that is drawn, at ``size`` pixels. ``shapes`` "scrambled" leaves each galaxy its radius, brightness and
+    colour, but draws all of them as round disks without structure: a control.
+    """
+
+    size: int = 64
+    seed: int = 0
+    version: str = "A"
+    crop: float = 1.0
+    shapes: str = "own"
 
 
 class Simulated(NamedTuple):
@@ -45,10 +68,11 @@ def add_neighbours(scene: Scene, rng: Rng) -> None:
         radius = lognormal(rng, 0.55 * 10 ** (0.12 * (22 - magnitude)), 0.3)
         x0, y0 = rng.uniform(-FIELD / 2, FIELD / 2, 2)
         x, y, light = scene.stamp(x0, y0, 8 * radius)
-        axis_ratio = rng.uniform(0.3, 1)
-        plane = Plane(x, y, rng.uniform(0, np.pi), axis_ratio)
+        axis_ratio, angle, index = rng.uniform(0.3, 1), rng.uniform(0, np.pi), rng.uniform(0.8, 2)
         fluxes = band_fluxes(rng.normal(0.85, 0.35), magnitude, rng.normal(0.1, 0.15))
-        light += fluxes / (2 * np.pi * radius**2 * axis_ratio) * sersic(plane.radius, radius, rng.uniform(0.8, 2))
+        if light.size:
+            profile = sersic(Plane(x, y, angle, axis_ratio).radius, radius, index)
+            light += fluxes / (2 * np.pi * radius**2 * axis_ratio) * profile
 
 
 def add_stars(scene: Scene, fwhm: float, rng: Rng) -> None:
@@ -67,29 +91,34 @@ def add_stars(scene: Scene, fwhm: float, rng: Rng) -> None:
         light += peak * (1 + (x**2 + y**2) / width**2) ** -beta
 
 
-def _cutout(label: int, size: int, rng: Rng) -> tuple[np.ndarray, float]:
+def _cutout(label: int, setup: Setup, rng: Rng) -> tuple[np.ndarray, float]:
     """One image (size, size, 3) uint8 of a class, and the half-light radius of its galaxy in arcsec."""
     # Small images are drawn finer and scaled down after the stretch, as real cutouts are when they are read.
-    oversampling = max(1 + (size < 200), -(-128 // size))
-    scene = Scene(size * oversampling)
-    galaxies = RECIPES[label](rng)
-    for galaxy in galaxies:
-        draw(galaxy, scene, rng)
+    oversampling = max(1 + (setup.size < 200 * setup.crop), -(-round(128 * setup.crop) // setup.size))
+    scene, version = Scene(setup.size * oversampling, setup.crop), find_version(setup.version)
+    galaxies = RECIPES[label](rng, version.look)
+    if setup.shapes == "scrambled":
+        galaxies = [Galaxy(galaxies[0].radius, galaxies[0].brightness, galaxies[0].colour)]
+    # Each with numbers of its own: what lies outside a crop draws none.
+    for galaxy, own in zip(galaxies, rng.spawn(len(galaxies)), strict=True):
+        draw(galaxy, scene, own)
     add_neighbours(scene, rng)
-    fwhm = np.clip(lognormal(rng, 1.25, 0.12), 0.9, 1.8)
-    for band in scene.light:
-        gaussian_filter(band, fwhm / 2.355 / scene.pixel, output=band, mode="nearest", truncate=3)
-    add_stars(scene, fwhm, rng)
+    seeing = np.clip(lognormal(rng, 1, 0.12), 0.75, 1.4)
+    for band, fwhm in zip(scene.light, version.fwhm, strict=True):
+        gaussian_filter(band, seeing * fwhm / 2.355 / scene.pixel, output=band, mode="nearest", truncate=3)
+    add_stars(scene, seeing * version.fwhm[1], rng)
 
     # The noise is white per native pixel, then smoothed a little by the survey's resampling; drawn last, so
     # that a galaxy looks the same at any size.
-    depth = lognormal(rng, 0.0175, 0.28) * NATIVE_PIXEL / scene.pixel
+    shallower = lognormal(rng, 1, 0.28) * NATIVE_PIXEL / scene.pixel
     noise = rng.standard_normal(scene.light.shape, dtype=np.float32)
-    for band, grain in enumerate((1.0, 1.0, 1.15)):
-        gaussian_filter(noise[band], 0.5 * NATIVE_PIXEL / scene.pixel, output=noise[band], truncate=3)
-        noise[band] *= depth * grain
+    for band, fwhm, depth, scale in zip(noise, version.fwhm, version.depth, BAND_SCALES, strict=True):
+        gaussian_filter(band, 0.5 * NATIVE_PIXEL / scene.pixel, output=band, truncate=3)
+        # The flux of a point source at the depth is 5 times the noise of the 4 pi sigma² that it covers.
+        covered = 4 * np.pi * (fwhm / 2.355 / NATIVE_PIXEL) ** 2
+        band *= shallower * float(scale) * 10 ** (0.4 * (22.5 - depth)) / 5 / covered**0.5
     image = combine(scene.light * (BAND_SCALES[:, None, None] * NATIVE_PIXEL**2) + noise)
-    return resize(np.rint(image).astype(np.uint8)[None], size)[0], galaxies[0].radius
+    return resize(np.rint(image).astype(np.uint8)[None], setup.size)[0], galaxies[0].radius
 
 
 def _position(rng: Rng) -> tuple[float, float]:
@@ -122,48 +151,62 @@ def class_counts(count: int, proportions: str = "balanced") -> np.ndarray:
     return counts
 
 
-def _rows(count: int, size: int, seed: int, proportions: str) -> tuple[np.ndarray, np.ndarray]:
+def _rows(count: int, proportions: str, setup: Setup) -> tuple[np.ndarray, np.ndarray]:
     """Check the arguments; class of each row, and its number within the class: (count,) uint8 and int64."""
-    if size < 8:
-        raise GalutilsError(f"size is {size}; images need 8 pixels or more.")
-    if seed < 0:
-        raise GalutilsError(f"seed is {seed}; choose zero or a positive number.")
+    find_version(setup.version)
+    if setup.size < 8:
+        raise GalutilsError(f"size is {setup.size}; images need 8 pixels or more.")
+    if setup.seed < 0:
+        raise GalutilsError(f"seed is {setup.seed}; choose zero or a positive number.")
+    if not 0.1 <= setup.crop <= 1:
+        raise GalutilsError(f"crop is {setup.crop}; choose a share from 0.1 to 1.")
+    if setup.shapes not in SHAPES:
+        raise GalutilsError(f"shapes is {setup.shapes!r}; choose {' or '.join(SHAPES)}.")
     counts = class_counts(count, proportions)
     return np.repeat(np.arange(len(GALAXY10), dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
 
 
-def _simulate_rows(ans: np.ndarray, within: np.ndarray, size: int, seed: int) -> Simulated:
-    images = np.empty((len(ans), size, size, 3), dtype=np.uint8)
-    ra, dec, redshift, pxscale = np.full((4, len(ans)), FIELD / size)
+def _simulate_rows(ans: np.ndarray, within: np.ndarray, setup: Setup) -> Simulated:
+    images = np.empty((len(ans), setup.size, setup.size, 3), dtype=np.uint8)
+    ra, dec, redshift, pxscale = np.full((4, len(ans)), FIELD * setup.crop / setup.size)
     for row, (label, number) in enumerate(zip(ans, within, strict=True)):
-        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(int(label), int(number))))
+        rng = np.random.default_rng(np.random.SeedSequence(setup.seed, spawn_key=(int(label), int(number))))
         ra[row], dec[row] = _position(rng)
         catalogue, sky = rng.spawn(2)
-        images[row], radius = _cutout(label, size, sky)
+        images[row], radius = _cutout(label, setup, sky)
         redshift[row] = _redshift(radius, catalogue)
     return Simulated(images, ans, ra, dec, redshift, pxscale)
 
 
-def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "balanced") -> Simulated:
+def simulate(count: int, size: int = 64, seed: int = 0, proportions: str = "balanced", **setup) -> Simulated:
     """Simulate galaxies, sorted by class as in Galaxy10.
 
-    Galaxy k of a class depends on the seed, the class and k alone: a smaller set holds the first galaxies of
-    each class of a larger one, and another size (in pixels; the field of view stays 67 arcsec) shows the same
-    galaxies under other noise. Proportions of the classes are "balanced", or those of the full data set, "galaxy10".
+    Galaxy k of a class depends on the seed, the class, k and the version alone: a smaller set holds the first galaxies
+    of each class of a larger one, and another size (in pixels) or crop shows the same galaxies under other noise.
+    Proportions of the classes are "balanced", or those of the full data set, "galaxy10". ``setup``: see :class:`Setup`.
     """
-    return _simulate_rows(*_rows(count, size, seed, proportions), size, seed)
+    setup = Setup(size, seed, **setup)
+    return _simulate_rows(*_rows(count, proportions, setup), setup)
 
 
 def write_simulated(
-    path: str | Path, count: int, size: int = 64, seed: int = 0, proportions: str = "balanced", block: int = 64
+    path: str | Path,
+    count: int,
+    size: int = 64,
+    seed: int = 0,
+    proportions: str = "balanced",
+    block: int = 64,
+    processes: int = 1,
+    **setup,
 ) -> None:
     """Write what :func:`simulate` gives to an HDF5 file in Galaxy10's layout, marked as simulated.
 
-    Only ``block`` images are in memory at a time; the file does not depend on it.
+    ``block`` images are made at a time, by several ``processes`` if asked for; the file does not depend on either.
     """
     if block < 1:
         raise GalutilsError(f"block is {block}; simulate one image or more at a time.")
-    ans, within = _rows(count, size, seed, proportions)
+    setup = Setup(size, seed, **setup)
+    ans, within = _rows(count, proportions, setup)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:
         file.attrs[SIMULATED_ATTRIBUTE] = True
         file.attrs[CLASSES_ATTRIBUTE] = GALAXY10
@@ -171,6 +214,10 @@ def write_simulated(
         file.create_dataset("ans", data=ans)
         for name in ("ra", "dec", "redshift", "pxscale"):
             file.create_dataset(name, (count,), dtype=np.float64)
-        for rows in tracked(np.split(np.arange(count), range(block, count, block)), count, "galaxy", weight=len):
-            for name, column in _simulate_rows(ans[rows], within[rows], size, seed)._asdict().items():
-                file[name][rows[0] : rows[-1] + 1] = column
+        blocks = np.split(np.arange(count), range(block, count, block))
+        given = [ans[rows] for rows in blocks], [within[rows] for rows in blocks], repeat(setup)
+        with ProcessPoolExecutor(processes, get_context("spawn")) if processes > 1 else nullcontext() as pool:
+            made = pool.map(_simulate_rows, *given) if pool else map(_simulate_rows, *given)
+            for rows in tracked(blocks, count, "galaxy", weight=len):
+                for name, column in next(made)._asdict().items():
+                    file[name][rows[0] : rows[-1] + 1] = column

@@ -1,0 +1,96 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from fakes import refusal
+from safetensors import safe_open
+
+from galutils.data.loader import read_batch
+from galutils.data.sources import load_simulated
+from galutils.models import cnn
+from galutils.models.weights import describe_weights, read_state
+from galutils.training.pretrain import pretrain
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Checkpoints of a few epochs on 300 galaxies: as it should be, and of shuffled labels. And the galaxies."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GALUTILS_DATA", str(folder))
+        paths = {control: folder / f"{control}.safetensors" for control in ("none", "labels")}
+        for control, path in paths.items():
+            assert 0 <= pretrain(path, "abc", 300, 12, control=control) <= 1
+        return paths, load_simulated(300, size=64, crop=0.5, seed=100, version="U")
+
+
+def test_a_file_says_how_it_was_made_and_leaves_nothing_beside_it(made):
+    path = made[0]["none"]
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata()
+    assert json.loads(metadata["recipe"]) == {
+        "count": 300, "epochs": 12, "control": "none", "size": 64, "crop": 0.5, "seed": 100, "version": "U",
+        "shapes": "own", "commit": "abc",
+    }  # fmt: skip
+    assert (metadata["architecture"], metadata["licence"]) == ("custom_cnn", "MIT")
+    assert sorted(p.suffix for p in path.parent.iterdir() if p.is_file()) == [".h5", ".safetensors", ".safetensors"]
+    _, architecture, stand_in, recipe, licence, _ = describe_weights(path).splitlines()
+    assert architecture == "Architecture: custom_cnn, and it fits"
+    assert (stand_in, licence) == ("Stand-in: no word of it", "Licence: MIT")
+    assert recipe == f"Recipe: {metadata['recipe']}"
+
+
+def test_classes_are_learnt_unless_they_are_shuffled(made):
+    paths, galaxies = made
+    images, right = read_batch(galaxies, np.arange(300)), {}
+    for control, path in paths.items():
+        with torch.inference_mode():
+            predicted = cnn.build("custom_cnn", weights=str(path)).eval()(images).argmax(1).numpy()
+        right[control] = np.mean(predicted == galaxies.labels)
+    assert right["none"] > 0.35
+    assert right["labels"] < 0.25
+
+
+def test_a_network_starts_from_the_file(made):
+    path = made[0]["none"]
+    state, _ = read_state(path)
+    whole = cnn.build("custom_cnn", weights=str(path))
+    assert all(torch.equal(tensor, state[name]) for name, tensor in whole.state_dict().items())
+    assert (whole.source.source, whole.recipe["weights"]) == ("none.safetensors", str(path))
+    # With other classes the last layer is new.
+    other = cnn.build("custom_cnn", weights=str(path), num_classes=4).state_dict()
+    assert [name for name in other if not torch.equal(other[name], state[name])] == [*other][-2:]
+
+
+def test_statistics_keep_scales_but_no_pattern(made):
+    state, _ = read_state(made[0]["none"])
+    drawn = cnn.build("custom_cnn", weights=str(made[0]["none"]), start="statistics").state_dict()
+    for name, tensor in drawn.items():
+        if tensor.ndim < 2:
+            assert torch.equal(tensor, state[name])
+        else:
+            assert not torch.equal(tensor, state[name])
+            assert tensor.std() == pytest.approx(state[name].std().item(), rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"weights": "imagenet"}, "The custom network has no weights 'imagenet'; give simulated, random or a path."),
+        ({"weights": "a.safetensors", "start": "odd"}, "start is 'odd'; choose whole or statistics."),
+    ],
+)
+def test_other_starts_are_refused(arguments, sentence):
+    assert refusal(cnn.build, "custom_cnn", **arguments) == sentence
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"control": "odd"}, "control is 'odd'; choose none, labels, shapes."),
+        ({"path": "a.pt"}, "a.pt: is to hold weights; give it a name that ends in .safetensors."),
+    ],
+)
+def test_bad_choices_are_refused(arguments, sentence):
+    assert refusal(pretrain, **{"path": "a.safetensors"} | arguments) == sentence

@@ -37,17 +37,24 @@ class Adapted(NamedTuple):
 
 
 class Published(NamedTuple):
-    """Mean g - r of a morphological type, whether it follows the early types' sizes, and its range of redshifts."""
+    """Mean g - r of a morphological type, whether it follows the early types' sizes, its range of redshifts, which
+    half-light radius (arcsec) it needs to be recognised, and how much fainter its disks are than others.
+    """
 
     colour: float
     early: bool
     nearest: float
     farthest: float
+    smallest: float = 1.5  # as of all of Galaxy Zoo DECaLS: half of the Petrosian radius of 3 arcsec (Walmsley et al.)
+    fainter: float = 0.0
 
 
 #: Kinds of galaxies. Colours of U are those of E 0.77, S0 0.68, Sab 0.66, Sbc 0.52 and Scd 0.48 (Fukugita, Shimasaku &
 #: Ichikawa 1995). Its redshifts end at 0.15, as Galaxy Zoo DECaLS's (Walmsley et al. 2022), for arms at 0.085 (Hart et
-#: al. 2016), for bars at 0.06 (Masters et al. 2011), for mergers at 0.1 (Darg et al. 2010).
+#: al. 2016), for bars at 0.06 (Masters et al. 2011), for mergers at 0.1 (Darg et al. 2010). Bars are seen where they
+#: are longer than twice the seeing (Erwin 2018), 2.4 arcsec or 0.77 half-light radii; arms are taken to need as much.
+#: Whether there is a bulge is seen where one of 0.22 scale lengths would be wider than the seeing, from 4.6 arcsec on.
+#: Disks of the latest types are a magnitude fainter (de Jong 1996).
 KINDS = {
     "disturbed": (Adapted(3.3, 0.27, 21.7, 0.55, 0.13, 1.2), Published(0.52, False, 0.01, 0.1)),
     "remnant": (Adapted(2.3, 0.33, 20.6, 0.82, 0.14), Published(0.68, True, 0.01, 0.1)),
@@ -57,11 +64,11 @@ KINDS = {
     "elongated": (Adapted(1.7, 0.33, 20.45, 0.75, 0.14), Published(0.68, True, 0.01, 0.15)),
     "spindle": (Adapted(3.0, 0.33, 20.4, 0.76, 0.14), Published(0.68, True, 0.01, 0.15)),
     "distant disk": (Adapted(2.3, 0.33, 20.7, 0.62, 0.14), Published(0.52, False, 0.085, 0.15)),
-    "barred": (Adapted(5.0, 0.27, 21.75, 0.68, 0.13, 1.2), Published(0.6, False, 0.01, 0.06)),
-    "tight": (Adapted(4.9, 0.27, 21.6, 0.6, 0.13, 1.2), Published(0.66, False, 0.01, 0.085)),
-    "loose": (Adapted(3.8, 0.27, 21.75, 0.59, 0.13, 1.2), Published(0.5, False, 0.01, 0.085)),
-    "thin": (Adapted(7.2, 0.35, 21.4, 0.45, 0.14), Published(0.48, False, 0.01, 0.085)),
-    "bulged": (Adapted(6.2, 0.33, 21.1, 0.8, 0.12), Published(0.67, False, 0.01, 0.085)),
+    "barred": (Adapted(5.0, 0.27, 21.75, 0.68, 0.13, 1.2), Published(0.6, False, 0.01, 0.06, 3.1)),
+    "tight": (Adapted(4.9, 0.27, 21.6, 0.6, 0.13, 1.2), Published(0.66, False, 0.01, 0.085, 3.1)),
+    "loose": (Adapted(3.8, 0.27, 21.75, 0.59, 0.13, 1.2), Published(0.5, False, 0.01, 0.085, 3.1)),
+    "thin": (Adapted(7.2, 0.35, 21.4, 0.45, 0.14), Published(0.48, False, 0.01, 0.085, 4.6, 1.0)),
+    "bulged": (Adapted(6.2, 0.33, 21.1, 0.8, 0.12), Published(0.67, False, 0.01, 0.085, 4.6)),
 }
 
 
@@ -74,8 +81,7 @@ def _adapted(rng: Rng, kind: str, axis_ratio: float) -> Look:
 
 
 def _published(rng: Rng, kind: str, axis_ratio: float) -> Look:
-    """A galaxy of a sample with r < 17.77 (Strauss et al. 2002) and a Petrosian radius above 3 arcsec (Walmsley et al.
-    2022), which is about two half-light radii.
+    """A galaxy of a sample with r < 17.77 (Strauss et al. 2002) that is large enough.
 
     Luminosities: Blanton et al. (2003), M* = -20.44 + 5 log h, slope -1.05; masses from colour: Bell et al. (2003);
     sizes from mass: Shen et al. (2003), their table 1, which are circular means; disks' are so of a mean axis ratio of
@@ -87,7 +93,7 @@ def _published(rng: Rng, kind: str, axis_ratio: float) -> Look:
         # line width of 250 km/s.
         inclined = 0.0 if own.early else -math.log10(axis_ratio)
         # Seen out to a volume that grows as L^1.5, a Schechter function of slope -1.05 is a gamma distribution.
-        magnitude = -20.44 + 5 * math.log10(0.7) - 2.5 * math.log10(rng.gamma(-1.05 + 2.5))
+        magnitude = own.fainter - 20.44 + 5 * math.log10(0.7) - 2.5 * math.log10(rng.gamma(-1.05 + 2.5))
         farthest = 10 ** (0.2 * (17.77 - magnitude - 0.96 * inclined) - 5)  # Mpc
         distance = farthest * rng.random() ** (1 / 3)
         redshift = distance * 70 / 299_792
@@ -98,7 +104,7 @@ def _published(rng: Rng, kind: str, axis_ratio: float) -> Look:
         size = 2.88e-6 * mass**0.56 if own.early else 0.1 * mass**0.14 * (1 + mass / 3.98e10) ** 0.25  # kpc
         size = lognormal(rng, size, 0.34) / math.sqrt(axis_ratio if own.early else 0.6)
         radius = size * (1 + redshift) ** 2 / distance * 206.265
-        if radius > 1.5:
+        if radius > own.smallest:
             apparent = magnitude + 0.96 * inclined + 5 * math.log10(distance) + 25
             brightness = apparent + 2.5 * math.log10(2 * math.pi * radius**2 * axis_ratio)
             # The red sequence has g - r = 0.95 at a redshift of 0.1 (Blanton et al. 2003), 0.18 more than at zero.

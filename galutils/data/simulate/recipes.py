@@ -54,13 +54,13 @@ def _spiral(rng: Rng, look: Looks, kind: str, inclined: Range = (0.4, 1), **part
         "patchy": rng.uniform(0.1, 0.45),
         "dust": rng.uniform(0, 1.5),
         "forks": 0.4,
+        "index": rng.uniform(0.6, 1.1),
     } | parts
     return Galaxy(
         *own,
         axis_ratio=ratio,
         angle=rng.uniform(0, np.pi),
         bulge_colour=max(own.colour + rng.uniform(0.2, 0.45), rng.normal(0.85, 0.08)),
-        index=rng.uniform(0.6, 1.1),
         gradient=rng.uniform(0.1, 0.4),
         **parts,
     )
@@ -119,12 +119,13 @@ def merging(rng: Rng, look: Looks) -> list[Galaxy]:
 def barred_spiral(rng: Rng, look: Looks) -> list[Galaxy]:
     """A bar with two arms, or a ring of tight ones, from its ends; inner rings in a third (Comerón et al. 2014).
 
-    Bars have some tenth of the light (Gadotti 2011), and ellipticities of 0.4 to 0.75 (Marinova &
-    Jogee 2007); those of early types are as long as 1.3 scale lengths in the mean (Erwin 2005).
+    Around a bar the disk lacks light (Kim et al. 2016): its profile is flatter. Bars have a tenth of the light and more
+    (Gadotti 2011), and ellipticities of 0.4 to 0.75 (Marinova & Jogee 2007); those of early types are as long as 1.3
+    scale lengths in the mean (Erwin 2005).
     """
-    bar = {"bar": lognormal(rng, 0.15, 0.5), "bar_length": rng.uniform(0.5, 1.05), "bar_width": rng.uniform(0.25, 0.5)}
+    bar = {"bar": lognormal(rng, 0.2, 0.4), "bar_length": rng.uniform(0.5, 1.05), "bar_width": rng.uniform(0.25, 0.5)}
     arms = {"arms": 2, "pitch": np.radians(rng.uniform(8, 28)), "contrast": rng.uniform(0.25, 0.75)}
-    parts = {"bulge": lognormal(rng, 0.06, 0.4), "knots": int(rng.integers(0, 5))}
+    parts = {"bulge": lognormal(rng, 0.06, 0.4), "knots": int(rng.integers(0, 5)), "index": rng.uniform(0.5, 0.75)}
     ring = 3.0 * (rng.random() < 0.35)
     return [_spiral(rng, look, "barred", (0.5, 1), ring=ring, **bar, **arms, **parts)]
 
@@ -166,8 +167,11 @@ def edge_on_bulgeless(rng: Rng, look: Looks) -> list[Galaxy]:
 
 def edge_on_bulge(rng: Rng, look: Looks) -> list[Galaxy]:
     """A red disk from the side around a bulge that stands out of its plane: 0.41 of the light in Sa (Simien &
-    de Vaucouleurs 1986).
+    de Vaucouleurs 1986). Some are not quite from the side.
     """
+    if rng.random() < 0.35:
+        arms = {"arms": 2, "pitch": np.radians(rng.uniform(7, 20)), "contrast": rng.uniform(0.1, 0.5)}
+        return [_spiral(rng, look, "bulged", (0.22, 0.35), bulge=lognormal(rng, 0.35, 0.4), **arms)]
     flat = 1.2 / np.clip(rng.normal(7.3, 2.2), 4, 11)
     galaxy = Galaxy(*look(rng, "bulged", flat), gradient=0.3, flat=flat, angle=rng.uniform(0, np.pi))
     galaxy.dust, galaxy.warp = rng.uniform(0.3, 2) * (rng.random() < 0.6), rng.normal(0, 0.02)

@@ -53,8 +53,9 @@ class Published(NamedTuple):
 #: Ichikawa 1995). Its redshifts end at 0.15, as Galaxy Zoo DECaLS's (Walmsley et al. 2022), for arms at 0.085 (Hart et
 #: al. 2016), for bars at 0.06 (Masters et al. 2011), for mergers at 0.1 (Darg et al. 2010). Bars are seen where they
 #: are longer than twice the seeing (Erwin 2018), 2.4 arcsec or 0.77 half-light radii; arms are taken to need as much.
-#: Whether there is a bulge is seen where one of 0.22 scale lengths would be wider than the seeing, from 4.6 arcsec on.
-#: Disks of the latest types are a magnitude fainter (de Jong 1996).
+#: That there is no bulge is seen where one of 0.22 scale lengths would be wider than the seeing, from 4.6 arcsec on.
+#: How tight arms are does not follow from the bulge (Masters et al. 2019), so the tight ones' colour is Sb's. Disks of
+#: the latest types are a magnitude fainter (de Jong 1996).
 KINDS = {
     "disturbed": (Adapted(3.3, 0.27, 21.7, 0.55, 0.13, 1.2), Published(0.52, False, 0.01, 0.1)),
     "remnant": (Adapted(2.3, 0.33, 20.6, 0.82, 0.14), Published(0.68, True, 0.01, 0.1)),
@@ -65,10 +66,10 @@ KINDS = {
     "spindle": (Adapted(3.0, 0.33, 20.4, 0.76, 0.14), Published(0.68, True, 0.01, 0.15)),
     "distant disk": (Adapted(2.3, 0.33, 20.7, 0.62, 0.14), Published(0.52, False, 0.085, 0.15)),
     "barred": (Adapted(5.0, 0.27, 21.75, 0.68, 0.13, 1.2), Published(0.6, False, 0.01, 0.06, 3.1)),
-    "tight": (Adapted(4.9, 0.27, 21.6, 0.6, 0.13, 1.2), Published(0.66, False, 0.01, 0.085, 3.1)),
+    "tight": (Adapted(4.9, 0.27, 21.6, 0.6, 0.13, 1.2), Published(0.59, False, 0.01, 0.085, 3.1)),
     "loose": (Adapted(3.8, 0.27, 21.75, 0.59, 0.13, 1.2), Published(0.5, False, 0.01, 0.085, 3.1)),
     "thin": (Adapted(7.2, 0.35, 21.4, 0.45, 0.14), Published(0.48, False, 0.01, 0.085, 4.6, 1.0)),
-    "bulged": (Adapted(6.2, 0.33, 21.1, 0.8, 0.12), Published(0.67, False, 0.01, 0.085, 4.6)),
+    "bulged": (Adapted(6.2, 0.33, 21.1, 0.8, 0.12), Published(0.67, False, 0.01, 0.085, 3.1)),
 }
 
 

@@ -51,7 +51,7 @@ def _spiral(rng: Rng, look: Looks, kind: str, inclined: Range = (0.4, 1), **part
         "bulge": lognormal(rng, 0.12, 0.5),
         "bulge_radius": np.clip(rng.normal(0.22, 0.09), 0.1, 0.5) / 1.68,
         "lopsided": min(lognormal(rng, 0.055, 0.7), 0.4),
-        "patchy": rng.uniform(0.1, 0.45),
+        "patchy": rng.uniform(0.1, 0.6),
         "dust": rng.uniform(0, 1.5),
         "forks": 0.4,
         "index": rng.uniform(0.6, 1.1),
@@ -90,7 +90,7 @@ def disturbed(rng: Rng, look: Looks) -> list[Galaxy]:
 
 def merging(rng: Rng, look: Looks) -> list[Galaxy]:
     """Two overlapping galaxies, sometimes three; the mass ratio is at most 1 to 3, and a third of the pairs are
-    ellipticals (Darg et al. 2010); half of the others have tails.
+    ellipticals (Darg et al. 2010); a third of the others have tails.
     """
     dry = rng.random() < 0.35
     galaxies, debris = [], []
@@ -106,10 +106,10 @@ def merging(rng: Rng, look: Looks) -> list[Galaxy]:
             # Of one distance: the others are up to 1.2 mag fainter than the first, and as large as they are bright.
             first, fainter = galaxies[0], rng.uniform(0, 1.2)
             galaxy.radius, galaxy.brightness = first.radius * 10 ** (-0.1 * fainter), first.brightness + fainter / 2
-            distance, azimuth = rng.uniform(1, 3.2) * first.radius + 0.6, rng.uniform(0, 2 * np.pi)
+            distance, azimuth = rng.uniform(0.6, 3) * first.radius + 0.8, rng.uniform(0, 2 * np.pi)
             galaxy.x, galaxy.y = distance * math.cos(azimuth), distance * math.sin(azimuth)
             galaxy.colour = first.colour + rng.normal(0, 0.08)
-        if rng.random() < (0.2 if dry else 0.5):
+        if rng.random() < (0.15 if dry else 0.35):
             galaxy.lopsided, galaxy.tails = rng.uniform(0.1, 0.35), int(rng.integers(1, 3))
             debris.append(_debris(rng, galaxy))
         galaxies.append(galaxy)
@@ -119,21 +119,21 @@ def merging(rng: Rng, look: Looks) -> list[Galaxy]:
 def barred_spiral(rng: Rng, look: Looks) -> list[Galaxy]:
     """A bar with two arms, or a ring of tight ones, from its ends; inner rings in a third (Comerón et al. 2014).
 
-    Around a bar the disk lacks light (Kim et al. 2016): its profile is flatter. Bars have a tenth of the light and more
-    (Gadotti 2011), and ellipticities of 0.4 to 0.75 (Marinova & Jogee 2007); those of early types are as long as 1.3
-    scale lengths in the mean (Erwin 2005).
+    Around a bar the disk lacks light (Kim et al. 2016): its profile is flatter. Those that volunteers see
+    are the strong ones (Masters et al. 2011), of a tenth of the light and more (Gadotti 2011); ellipticities are 0.4 to
+    0.75 (Marinova & Jogee 2007), lengths of early types 1.3 scale lengths in the mean (Erwin 2005).
     """
-    bar = {"bar": lognormal(rng, 0.2, 0.4), "bar_length": rng.uniform(0.5, 1.05), "bar_width": rng.uniform(0.25, 0.5)}
+    bar = {"bar": lognormal(rng, 0.28, 0.4), "bar_length": rng.uniform(0.5, 1.05), "bar_width": rng.uniform(0.25, 0.45)}
     arms = {"arms": 2, "pitch": np.radians(rng.uniform(8, 28)), "contrast": rng.uniform(0.25, 0.75)}
-    parts = {"bulge": lognormal(rng, 0.06, 0.4), "knots": int(rng.integers(0, 5)), "index": rng.uniform(0.5, 0.75)}
+    parts = {"bulge": lognormal(rng, 0.06, 0.4), "knots": int(rng.integers(0, 5)), "index": rng.uniform(0.5, 0.9)}
     ring = 3.0 * (rng.random() < 0.35)
     return [_spiral(rng, look, "barred", (0.5, 1), ring=ring, **bar, **arms, **parts)]
 
 
 def tight_spiral(rng: Rng, look: Looks) -> list[Galaxy]:
-    """A disk with a bright bulge, its arms wound to 7 to 17 degrees, as in types Sa to Sb (Kennicutt 1981)."""
-    arms = {"arms": int(rng.choice([2, 2, 2, 3, 4, 5])), "pitch": np.radians(rng.uniform(7, 17))}
-    parts = {"bulge": lognormal(rng, 0.16, 0.5), "contrast": rng.uniform(0.1, 0.6), "knots": int(rng.integers(0, 4))}
+    """A disk whose arms are wound to 7 to 17 degrees, as in types Sa to Sb (Kennicutt 1981), often many and short."""
+    arms = {"arms": int(rng.choice([2, 2, 3, 4, 5, 6])), "pitch": np.radians(rng.uniform(7, 17))}
+    parts = {"bulge": lognormal(rng, 0.13, 0.5), "contrast": rng.uniform(0.05, 0.5), "knots": int(rng.integers(0, 6))}
     return [_spiral(rng, look, "tight", **arms, **parts)]
 
 

@@ -69,7 +69,7 @@ def _spiral(rng: Rng, look: Looks, kind: str, inclined: Range = (0.4, 1), **part
 def _debris(rng: Rng, galaxy: Galaxy) -> Galaxy:
     """Stars that an encounter has thrown to one side: a fan, wider, fainter and off the centre."""
     away, side = rng.uniform(0.4, 1.6) * galaxy.radius, rng.uniform(0, 2 * np.pi)
-    fan = Galaxy(rng.uniform(0.7, 1.8) * galaxy.radius, galaxy.brightness + rng.uniform(1, 3), galaxy.colour, 0.5)
+    fan = Galaxy(rng.uniform(0.7, 1.8) * galaxy.radius, galaxy.brightness + rng.uniform(1.7, 3.5), galaxy.colour, 0.5)
     fan.axis_ratio, fan.angle = rng.uniform(0.25, 0.8), rng.uniform(0, np.pi)
     fan.x, fan.y = galaxy.x + away * math.cos(side), galaxy.y + away * math.sin(side)
     return fan
@@ -181,7 +181,9 @@ def edge_on_bulge(rng: Rng, look: Looks) -> list[Galaxy]:
 
 
 def smooth(rng: Rng, look: Looks, **kind) -> list[Galaxy]:
-    """An elliptical or lenticular, or, as is assumed of two in five, a far disk."""
+    """An elliptical or lenticular, or a far disk, as is assumed of two in five; spindles, flatter than ellipticals get
+    (Padilla & Strauss 2008), mostly are.
+    """
     return [_smooth(rng, look, **kind)]
 
 
@@ -191,7 +193,7 @@ RECIPES = (
     merging,
     partial(smooth, kind="round", axis_ratio=(0.8, 1), index=(2, 4), disks=0.4),
     partial(smooth, kind="elongated", axis_ratio=(0.47, 0.78), index=(1, 3), disks=0.4),
-    partial(smooth, kind="spindle", axis_ratio=(0.27, 0.47), index=(0.8, 2), disks=0.4),
+    partial(smooth, kind="spindle", axis_ratio=(0.27, 0.47), index=(0.8, 2), disks=0.8),
     barred_spiral,
     tight_spiral,
     loose_spiral,

@@ -49,8 +49,8 @@ def write_own(path, names, counts, size):
 def test_the_study_runs_on_other_classes(tmp_path, kind):
     names, counts, size = SETS[kind]
     folder = copy_checkout(tmp_path / "checkout")
-    (folder / "config/smoke.yaml").write_text(PROFILE)
     data = write_own(tmp_path / "own.h5", names, counts, size)
+    (folder / "config/smoke.yaml").write_text(f"{PROFILE}other_data: ['{data}']\n")
     done = make_report(folder, f"data='{data}'")
     assert done.returncode == 0, done.stderr[-3000:]
     results = load_results(folder / "runs/smoke")
@@ -60,9 +60,10 @@ def test_the_study_runs_on_other_classes(tmp_path, kind):
     np.testing.assert_allclose(run.predictions[run.columns].sum(axis=1), 1, atol=1e-6)
     rare = names[-1] if counts[-1] == 1 else None
     pages = {path.stem: path.read_text() for path in (folder / "reports/smoke").glob("*.html")}
-    assert len(pages) == 14
+    assert len(pages) == 15
     for name, text in pages.items():
         assert not any(known in text for known in GALAXY10), name
         assert ("Left out for want of galaxies" in text) == (rare is not None)
+    assert "Confusion matrices on own.h5." in pages["16_other_surveys"]
     assert 'class="mark theirs"' not in pages["index"]
     assert "the largest class alone would give" in pages["index"]

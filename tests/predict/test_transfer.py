@@ -1,0 +1,57 @@
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from galutils.data.galaxies import open_galaxies
+from galutils.data.simulate.cutouts import simulate, write_simulated
+from galutils.data.splits import split_rows
+from galutils.models import cnn
+from galutils.predict.transfer import transfer
+from galutils.study.collect import collect_runs
+from galutils.study.runs import write_run
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Of one classifier, on simulated galaxies whose images span 67 arcsec."""
+    folder = tmp_path_factory.mktemp("runs") / "home"
+    write_simulated(folder / "sky.h5", 300, 32, seed=0)
+    galaxies = open_galaxies(folder / "sky.h5")
+    split, settings = (
+        split_rows(galaxies, calibration_fraction=0.2),
+        Settings(epochs=20, batch_size=32, image_size=32, device="cpu"),
+    )
+    torch.manual_seed(0)
+    network = cnn.build("custom_cnn")
+    result = train(network, galaxies, split, settings)
+    write_run(
+        folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
+        settings=settings, result=result,
+    )  # fmt: skip
+    return collect_runs(folder)
+
+
+def write_other(path, classes, **datasets):
+    with h5py.File(path, "w") as file:
+        file.attrs["classes"] = classes
+        file.update(datasets)
+    return path
+
+
+def test_matching_the_pixel_scale_finds_galaxies_in_a_wider_field(runs, tmp_path):
+    """The other survey's images are as wide again: half of each side is sky that the network was not trained on."""
+    home = runs["run"].iloc[0].galaxies()
+    others = simulate(200, 32, seed=9)
+    images = np.full((200, 64, 64, 3), np.median(others.images, axis=(0, 1, 2)), np.uint8)
+    images[:, 16:48, 16:48] = others.images
+    known = {"classes": home.classes, "ans": others.ans, "pxscale": np.full(200, home.pxscale[0])}
+    found = transfer(runs, write_other(tmp_path / "wide.h5", images=images, **known)).table.iloc[0]
+    plain = transfer(runs, write_other(tmp_path / "same.h5", images=others.images, **known)).table.iloc[0]
+    assert found["accuracy"] == plain["accuracy"]
+    assert found["low"] > 0.15
+    assert found["accuracy"] - found["unmatched"] > 0.1
+    assert plain["unmatched"] == plain["accuracy"]
+    assert found["ece_scaled"] < found["ece"]

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, TOO_FEW, WORSE
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
 
 _UNDECIDED = "These runs cannot say whether to build or to adapt:"
 
@@ -102,3 +102,101 @@ def _scope(table: pd.DataFrame) -> str:
     if folds > 1:
         others = f"and for other training galaxies as far as those of {folds} folds, which overlap, differ"
     return f"The intervals account for the galaxies tested on and for {seeds} seeds, {others}."
+
+
+#: What the paper says, for :func:`claims`: where it is seen, and which experiments, or which change of one, would show
+#: it, with the verdicts of the second on the first that agree with it.
+_CLAIMS = (
+    (
+        "The custom network outperforms all VGGs (76% against 73, 74 and 58%).",
+        "10_results",
+        [("vgg_scratch", "custom_cnn"), ("vgg11_deep", "custom_cnn"), ("vgg11_shallow", "custom_cnn")],
+        {BETTER},
+    ),
+    ("Deep fine-tuning beats shallow (74% against 58%).", "10_results", [("vgg11_shallow", "vgg11_deep")], {BETTER}),
+    (
+        "Galaxies need no more than 32 channels.",
+        "14_ablations",
+        [("vgg_scratch", "widths", "doubling")],
+        {WORSE, EQUIVALENT},
+    ),
+    ("Averaging pixels first helps.", "14_ablations", [("custom_cnn", "average_pool", "1")], {WORSE}),
+)
+
+HOLDS, FAILS, UNTESTED = "holds here", "does not hold here", "not tested here"
+
+
+def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
+    """The paper's claims beside what these runs say of them: ``claim``, ``found`` (words), ``verdict``, ``page``.
+
+    A claim is about approaches: what one or two seeds show is open. One that speaks of several pairs holds if all do,
+    and does not if any does not. For changes see :func:`galutils.study.ablations.compare_with_base`.
+    """
+    titles = dict(zip(table["experiment"], table["approach"], strict=True))
+    random = set(table.loc[~table["built"] & ~table["pretrained"], "experiment"])
+    rows = []
+    for claim, page, pairs, agreeing in _CLAIMS:
+        known = [_evidence(pair, titles, comparisons, changes) for pair in pairs if random.isdisjoint(pair)]
+        told = [one for one in known if one is not None]
+        verdicts = [verdict for verdict, _ in told]
+        if not told:
+            verdict = UNTESTED
+        elif any(verdict in {BETTER, WORSE, EQUIVALENT} - agreeing for verdict in verdicts):
+            verdict = FAILS
+        else:
+            verdict = HOLDS if len(told) == len(pairs) and set(verdicts) <= agreeing else OPEN
+        rows.append({"claim": claim, "found": "; ".join(words for _, words in told), "verdict": verdict, "page": page})
+    return pd.DataFrame(rows)
+
+
+def _evidence(pair: tuple, titles: dict, comparisons: pd.DataFrame, changes: pd.DataFrame) -> tuple[str, str] | None:
+    """The verdict on the second of two approaches, or on a change, and the difference in words; None: not tested."""
+    if len(pair) == 3:
+        base, parameter, value = pair
+        if changes.empty:
+            return None
+        found = changes[(changes["base"] == base) & (changes["parameter"] == parameter) & (changes["value"] == value)]
+        name, sign = f"with {parameter} = {value}", 1
+        low, high = "difference_low", "difference_high"
+    else:
+        first, second = (titles.get(experiment) for experiment in pair)
+        names = comparisons[["first", "second"]].apply(tuple, axis=1) if len(comparisons) else []
+        sign = 1 if (first, second) in list(names) else -1
+        found = comparisons[[own == (first, second)[::sign] for own in names]]
+        name, (low, high) = f"{second} against {first}", ("low", "high")[::sign]
+    if found.empty:
+        return None
+    row = found.iloc[0]
+    ends = f"{100 * sign * row[low]:+.1f} to {100 * sign * row[high]:+.1f}"
+    words = f"{name}: {100 * sign * row['difference']:+.1f} points ({ends}; {_count(row['seeds'])})"
+    if row["seeds"] < 3:
+        return OPEN, words
+    swapped = {BETTER: WORSE, WORSE: BETTER}
+    return (row["verdict"] if sign == 1 else swapped.get(row["verdict"], row["verdict"])), words
+
+
+def _count(seeds: int) -> str:
+    return f"{seeds} seed" + "s" * int(seeds != 1)
+
+
+def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) -> str:
+    """The answer in at most 25 words; :func:`conclude` gives its grounds."""
+    where = "On these simulated galaxies" if simulated else "On these galaxies"
+    table = table[table["supervised"]]
+    built, adapted = table[table["built"]], table[~table["built"] & table["pretrained"]]
+    if built.empty or adapted.empty:
+        missing = "built from scratch" if built.empty else "adapted from pretrained weights"
+        return f"{where}, not decided: no network here was {missing}."
+    first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
+    known = _evidence(
+        (first.experiment, second.experiment),
+        dict(zip(table["experiment"], table["approach"], strict=True)),
+        comparisons,
+        pd.DataFrame(),
+    )
+    shares = f"{second.accuracy:.0%} adapted, {first.accuracy:.0%} built"
+    if known is None:
+        return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."
+    few = min(first.seeds, second.seeds) < 3
+    said = {BETTER: "adapting wins", WORSE: "building wins", EQUIVALENT: "building and adapting come out alike"}
+    return f"{where}, {said.get(known[0], 'not decided')}: {shares}" + (" (fewer than three seeds)." if few else ".")

@@ -1,8 +1,16 @@
-"""nbconvert's HTML without what could run, and with what readers of a page need."""
+"""nbconvert's HTML without what could run, and with what readers of a page need: captions, anchors, a glossary."""
 
+import json
 import re
+from importlib.resources import files
 
-from bs4 import BeautifulSoup, Tag
+from bs4 import BeautifulSoup, NavigableString, Tag
+
+#: The one kind of link that carries its file with it.
+CSV_URL = "data:text/csv;base64,"
+
+#: Where a word is explained elsewhere, is code, or is drawn.
+PLAIN = ("a", "abbr", "button", "caption", "code", "figure", "h1", "h2", "h3", "pre", "script", "style", "svg", "th")
 
 
 def clean(body: str) -> str:
@@ -15,14 +23,23 @@ def clean(body: str) -> str:
         for name in list(element.attrs):
             value = re.sub(r"[\0-\x20]", "", "".join(element.attrs[name])).lower()  # browsers skip these in addresses
             loads = name.lower() in ("src", "srcset", "poster", "background") and not value.startswith("data:image/")
-            if name.lower().startswith("on") or value.startswith(("javascript:", "data:text")) or loads:
+            runs = value.startswith(("javascript:", "data:text")) and not value.startswith(CSV_URL)
+            if name.lower().startswith("on") or runs or loads:
                 del element[name]
     for head in soup.select("th"):
         if not head.get_text(strip=True):
             head.name = "td"  # an empty heading announces nothing
     for table in soup.select("table"):
         _align(table)
+    _name_sections(soup)
+    _number(soup)
+    _explain(soup)
     return str(soup)
+
+
+def sections(body: str) -> list[tuple[str, str]]:
+    """The anchors and titles of a page's sections."""
+    return [(found["id"], found.get_text()) for found in BeautifulSoup(body, "html.parser").select("h2[id]")]
 
 
 def _align(table: Tag) -> None:
@@ -39,6 +56,52 @@ def _align(table: Tag) -> None:
         for head, *cells in zip(heads, *rows, strict=True):
             if all("words" in cell.get("class", []) for cell in cells):
                 head["class"] = [*head.get("class", []), "words"]
+
+
+def _name_sections(soup: BeautifulSoup) -> None:
+    """Anchors that can be typed, each on one heading."""
+    for number, found in enumerate(soup.select("h2, h3"), 1):
+        slug = re.sub(r"[^a-z0-9]+", "-", found.get_text().lower()).strip("-") or "section"
+        found["id"] = slug if soup.find(id=slug) in (None, found) else f"{slug}-{number}"
+
+
+def _number(soup: BeautifulSoup) -> None:
+    """A caption with a number that links to it for each table and figure; figures are called what describes them."""
+    for number, table in enumerate(soup.select("table"), 1):
+        above = table.find_previous(["h1", "h2", "h3"])
+        caption = table.caption or soup.new_tag("caption", string=above.get_text() if above else "")
+        table.insert(0, _numbered(soup, caption, table, f"Table {number}"))
+    for number, figure in enumerate(soup.select("figure.drawing, figure.photograph, figure.gallery"), 1):
+        image = figure.find(["svg", "img"])
+        label = figure.attrs.pop("aria-label", None) or (image or {}).get("alt", "")
+        figure.attrs.pop("role", None)
+        if image is not None and image.name == "svg":
+            image["role"], image["aria-label"] = "img", label
+        caption = soup.new_tag("figcaption", string=label)
+        figure.append(_numbered(soup, caption, figure, f"Figure {number}"))
+        if link := figure.select_one("a.csv"):
+            caption.append(link.extract())
+
+
+def _numbered(soup: BeautifulSoup, caption: Tag, of: Tag, name: str) -> Tag:
+    of["id"] = name.lower().replace(" ", "-")
+    link = soup.new_tag("a", href=f"#{of['id']}", string=f"{name}.")
+    caption.insert(0, " ")
+    caption.insert(0, link)
+    return caption
+
+
+def _explain(soup: BeautifulSoup) -> None:
+    """The first time that a term of the glossary stands in the text, it says what it means."""
+    glossary = json.loads(files("galutils.report").joinpath("templates/glossary.json").read_text(encoding="utf-8"))
+    for term, meaning in glossary.items():
+        wanted = re.compile(rf"(?<![\w-]){re.escape(term)}(?![\w-])")
+        for text in soup.find_all(string=wanted):
+            if text.find_parent(PLAIN) is None and type(text) is NavigableString:
+                before, after = wanted.split(text, maxsplit=1)
+                said = soup.new_tag("abbr", attrs={"data-means": meaning, "tabindex": "0"}, string=term)
+                text.replace_with(before, said, after)
+                break
 
 
 def code_style() -> str:

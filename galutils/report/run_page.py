@@ -24,7 +24,7 @@ from galutils.models.vit import Backbone
 from galutils.models.weights import RANDOM_LABEL, WeightsSource
 from galutils.report.figures.display import ImageGrid, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
-from galutils.report.figures.plots import confusion_matrices
+from galutils.report.figures.plots import confusion_data, confusion_matrices
 from galutils.report.tables import in_words, score_table
 from galutils.study.collect import grade
 from galutils.study.runs import Run
@@ -74,7 +74,7 @@ def show_curves(run: Run) -> None:
     """Loss and accuracy by epoch."""
     last = run.history.iloc[-1]
     reached = f"accuracy in the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
-    show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.")
+    show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.", data=run.history)
 
 
 def show_scores(run: Run) -> None:
@@ -99,7 +99,8 @@ def show_confusion(run: Run) -> None:
     classes = run.classes
     confusion = confusion_table(run.predictions, len(classes))
     alt = f"Confusion matrix; {confusion.trace()} of {confusion.sum()} galaxies lie on the diagonal."
-    show(confusion_matrices({run.experiment: confusion}, classes), alt)
+    counts = {run.experiment: confusion}
+    show(confusion_matrices(counts, classes), alt, data=confusion_data(counts, classes))
     if run.supervised:
         print("\n".join(describe_confusions(confusion, classes)) or "Nothing is confused.")
     else:
@@ -133,7 +134,11 @@ def show_distillation(distilled: DinoResult, prototypes: int) -> None:
         print("No sign of collapse.")
     start, end = distilled.start_rank, distilled.history["embedding_rank"].iloc[-1]
     figure = distillation_curves(distilled.history, start, prototypes)
-    show(figure, f"Loss, entropies and rank by epoch; the rank went from {start:.1f} to {end:.1f}.")
+    show(
+        figure,
+        f"Loss, entropies and rank by epoch; the rank went from {start:.1f} to {end:.1f}.",
+        data=distilled.history,
+    )
 
 
 def show_seeds(run: Run) -> None:

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from galutils.evaluation.conclusion import conclude
+from galutils.evaluation.conclusion import claims, conclude, headline
 from galutils.evaluation.significance import verdict
 
 
 def table(*rows, seeds=3):
     found = pd.DataFrame(rows, columns=["approach", "built", "pretrained", "accuracy"])
     found = found.assign(picked_low=found["accuracy"] - 0.06, picked_high=found["accuracy"] + 0.07)
-    return found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149)
+    return found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149, experiment=found["approach"])
 
 
 def comparison(first, second, difference, half=0.05, seeds=3):
@@ -109,3 +109,74 @@ def test_whatever_the_runs_say_the_words_follow(accuracies, differences, half, s
     }
     named = re.search(r"Open: (.*?)\.", text)
     assert set(named[1].split("; ") if named else ()) == undecided
+
+
+def paper_rows(pretrained=True):
+    names = ("vgg_scratch", "custom_cnn", "vgg11_deep", "vgg11_shallow")
+    return table(*((name, name in names[:2], pretrained and name not in names[:2], 0.5) for name in names))
+
+
+@pytest.mark.parametrize(
+    ("gains", "seeds", "verdict"),
+    [
+        ((0.1, 0.1, 0.1), 3, "holds here"),
+        ((0.1, -0.1, 0.1), 3, "does not hold here"),
+        ((0.1, 0.02, 0.1), 3, "open"),
+        ((0.1, 0.1, 0.1), 1, "open"),
+    ],
+)
+def test_the_papers_claims_follow_the_comparisons(gains, seeds, verdict):
+    others = ("vgg_scratch", "vgg11_deep", "vgg11_shallow")
+    # Whichever of a pair comes first.
+    pairs = [comparison("custom_cnn", other, -gain, seeds=seeds) for other, gain in zip(others, gains, strict=True)]
+    found = claims(paper_rows(), pd.DataFrame(pairs), pd.DataFrame()).set_index("claim")
+    row = found.loc["The custom network outperforms all VGGs (76% against 73, 74 and 58%)."]
+    assert row["verdict"] == verdict
+    first, second = sorted(100 * gains[1] + end for end in (-5, 5))
+    count = "1 seed" if seeds == 1 else f"{seeds} seeds"
+    said = f"custom_cnn against vgg11_deep: {100 * gains[1]:+.1f} points ({first:+.1f} to {second:+.1f}; {count})"
+    assert row["found"].split("; custom")[1] == said.removeprefix("custom")
+    assert (found.drop(row.name)["verdict"] == "not tested here").all()
+
+
+def test_a_claim_is_not_tested_by_random_weights_and_a_change_by_its_parameter():
+    change = {
+        "base": "custom_cnn", "parameter": "average_pool", "value": "1", "difference": -0.1, "difference_low": -0.15,
+        "difference_high": -0.05, "seeds": 3, "verdict": "worse",
+    }  # fmt: skip
+    pair = comparison("vgg11_shallow", "vgg11_deep", 0.2)
+    found = claims(paper_rows(pretrained=False), pd.DataFrame([pair]), pd.DataFrame([change])).set_index("claim")
+    assert found["verdict"].to_dict() == {
+        "The custom network outperforms all VGGs (76% against 73, 74 and 58%).": "not tested here",
+        "Deep fine-tuning beats shallow (74% against 58%).": "not tested here",
+        "Galaxies need no more than 32 channels.": "not tested here",
+        "Averaging pixels first helps.": "holds here",
+    }
+    assert found.loc["Averaging pixels first helps.", "found"] == (
+        "with average_pool = 1: -10.0 points (-15.0 to -5.0; 3 seeds)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pair", "seeds", "said"),
+    [
+        (comparison("A", "B", 0.15), 3, "On these galaxies, adapting wins: 75% adapted, 60% built."),
+        (comparison("B", "A", 0.15), 3, "On these galaxies, building wins: 75% adapted, 60% built."),
+        (comparison("B", "A", 0.001, 0.004), 3,
+         "On these galaxies, building and adapting come out alike: 75% adapted, 60% built."),
+        (comparison("A", "B", 0.03), 3, "On these galaxies, not decided: 75% adapted, 60% built."),
+        (comparison("A", "B", 0.15, seeds=1), 1,
+         "On these galaxies, not decided: 75% adapted, 60% built (fewer than three seeds)."),
+        (comparison("A", "C", 0.15), 3,
+         "On these galaxies, not decided: the best two were not tested on the same galaxies (75% adapted, 60% built)."),
+    ],
+)  # fmt: skip
+def test_the_headline_is_short_and_follows_the_verdict(pair, seeds, said):
+    assert headline(table(*ROWS, seeds=seeds), pd.DataFrame([pair]), simulated=False) == said
+    assert len(said.split()) <= 25
+
+
+def test_the_headline_says_what_is_missing():
+    alone = table(("A", True, False, 0.6), ("B", False, False, 0.9))
+    said = "On these simulated galaxies, not decided: no network here was adapted from pretrained weights."
+    assert headline(alone, pd.DataFrame(), simulated=True) == said

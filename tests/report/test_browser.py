@@ -110,8 +110,9 @@ def test_figures_are_sharp_and_described(report, tab):
         for image in page.query_selector_all("figure.photograph img"):
             natural, shown = image.evaluate("i => [i.naturalWidth, i.getBoundingClientRect().width]")
             assert natural >= 2 * shown - 2, f"{path.name}: {natural} pixels for {shown} at two per pixel"
-        for figure in page.query_selector_all("figure.drawing, figure.gallery"):
-            assert len(figure.get_attribute("aria-label")) > 20, path.name
+        for caption in page.locator("figure.drawing figcaption, figure.gallery figcaption").all_inner_texts():
+            assert re.match(r"Figure \d+\. .{20}", caption), path.name
+        assert page.locator("figure.drawing:not(:has(svg[aria-label]))").count() == 0, path.name
         page.context.close()
 
 

@@ -120,7 +120,7 @@ def test_thumbnails_of_the_explorer_shrink_until_they_fit(checkout, monkeypatch)
 
 
 def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
-    table, times = pd.read_html(checkout / "reports" / "smoke" / "index.html")
+    _, table, times = pd.read_html(checkout / "reports" / "smoke" / "index.html")
     found = collect_runs(checkout / "runs" / "smoke").groupby("experiment", sort=False)["accuracy"].mean()
     assert len(table) == len(times) == len(found)
     for shown, accuracy in zip(table.filter(like="Accuracy: simulated").iloc[:, 0], found, strict=True):

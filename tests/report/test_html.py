@@ -1,6 +1,6 @@
 import pytest
 
-from galutils.report.html import clean
+from galutils.report.html import clean, sections
 
 
 @pytest.mark.parametrize(
@@ -25,3 +25,30 @@ def test_nothing_runs_and_nothing_is_fetched(markup):
 def test_what_a_page_needs_stays():
     kept = '<p><a href="10_results.html#x">x</a><img alt="y" src="data:image/webp;base64,AA"/></p>'
     assert clean(kept) == kept
+
+
+def test_tables_and_figures_are_numbered_and_can_be_linked():
+    page = clean(
+        "<h2>What's 5%?</h2><table><tbody><tr><td>1</td></tr></tbody></table>"
+        '<figure class="drawing" role="img" aria-label="A bar &amp; a line."><svg></svg>'
+        '<a class="csv" href="data:text/csv;base64,YSxi">CSV</a></figure>'
+        "<h2>What's 5%?</h2>"
+        '<figure class="photograph"><img alt="Ten galaxies." src="data:image/webp;base64,AA"/></figure>'
+    )
+    assert sections(page) == [("what-s-5", "What's 5%?"), ("what-s-5-2", "What's 5%?")]
+    for part in (
+        """<table id="table-1"><caption><a href="#table-1">Table 1.</a> What's 5%?</caption>""",
+        '<figure class="drawing" id="figure-1"><svg aria-label="A bar &amp; a line." role="img"></svg><figcaption>'
+        '<a href="#figure-1">Figure 1.</a> A bar &amp; a line.<a class="csv" href="data:text/csv;base64,YSxi">CSV</a>',
+        '<figcaption><a href="#figure-2">Figure 2.</a> Ten galaxies.</figcaption>',
+    ):
+        assert part in page
+
+
+def test_a_term_is_explained_once_and_never_in_code():
+    page = clean("<h2>NMI</h2><pre>NMI</pre><p>the NMI, not NMIs</p><p>NMI</p>")
+    assert page.count("<abbr") == 1
+    start = (
+        '<p>the <abbr data-means="Normalised mutual information: what two groupings tell of each other, from 0 to 1."'
+    )
+    assert start in page

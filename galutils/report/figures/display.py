@@ -9,6 +9,7 @@ from html import escape
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from IPython.display import HTML, display
 from matplotlib.figure import Figure
@@ -60,19 +61,27 @@ class ImageGrid:
     titles: Sequence[str]
 
 
-def show(figure: Figure | ImageGrid, alt: str, vector: bool = True) -> None:
-    """Display a figure, with ``alt`` for those who cannot see it; without ``vector``, photographs and many points."""
-    label = escape(alt, quote=True)
+def show(
+    figure: Figure | ImageGrid,
+    alt: str,
+    vector: bool = True,
+    data: pd.DataFrame | dict[str, pd.DataFrame] | None = None,
+) -> None:
+    """Display a figure, with ``alt`` to say what it shows; without ``vector``, photographs and many points.
+
+    data: what is drawn, to be had as CSV beside the figure; several tables are joined, each with its name.
+    """
+    label, link = escape(alt, quote=True), "" if data is None else _csv_link(data)
     if isinstance(figure, ImageGrid):
         display(HTML(f'<figure class="gallery" aria-label="{label}">{_gallery_html(figure)}</figure>'))
     elif vector:
-        display(HTML(f'<figure class="drawing" role="img" aria-label="{label}">{draw_svg(figure)}</figure>'))
+        display(HTML(f'<figure class="drawing" role="img" aria-label="{label}">{draw_svg(figure)}{link}</figure>'))
     else:
         drawn = Image.open(_saved(figure, "png")).convert("RGB")
         width, height = (round(side * CSS_DPI / STYLE["savefig.dpi"]) for side in drawn.size)
         size = f'width="{width}" height="{height}" style="--least: {round(LEAST * width)}px"'
         image = f'<img src="{webp_url(drawn)}" {size} alt="{label}">'
-        display(HTML(f'<figure class="photograph">{image}</figure>'))
+        display(HTML(f'<figure class="photograph">{image}{link}</figure>'))
 
 
 def draw_svg(figure: Figure) -> str:
@@ -87,6 +96,13 @@ def draw_svg(figure: Figure) -> str:
     opening = f'<svg fill="currentColor" style="--least: {round(LEAST * width)}px" '
     svg = re.sub(r": #(000000|262626)\b", ": currentColor", svg.replace("<svg ", opening, 1))
     return svg.replace(": #ffffff", ": var(--paper, #ffffff)")
+
+
+def _csv_link(data: pd.DataFrame | dict[str, pd.DataFrame]) -> str:
+    if isinstance(data, dict):
+        data = pd.concat(data, names=["title"]).reset_index("title")
+    coded = base64.b64encode(data.to_csv(index=False).encode()).decode()
+    return f'<a class="csv" download="figure.csv" href="data:text/csv;base64,{coded}">CSV</a>'
 
 
 def _saved(figure: Figure, form: str, **choices) -> io.BytesIO:

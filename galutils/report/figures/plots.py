@@ -81,6 +81,12 @@ def confusion_matrices(counts: dict[str, np.ndarray], classes: Sequence[str]) ->
     return figure
 
 
+def confusion_data(counts: dict[str, np.ndarray], classes: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """What :func:`confusion_matrices` draws, as tables: the true class, and a column for each predicted one."""
+    own = {title: pd.DataFrame(table, columns=list(classes)) for title, table in counts.items()}
+    return {title: table.assign(true_class=list(classes)) for title, table in own.items()}
+
+
 def embedding_scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Figure:
     """Two principal components of every galaxy (N, 2), coloured by class (N,) int; larger: the mean of each class."""
     figure, ((ax,),) = new_figure(7.5, 4.6)

@@ -22,6 +22,7 @@ function showCells(data) {
     const figure = matrix.closest("figure");
     figure.setAttribute("role", "group");
     figure.classList.add("clickable");
+    matrix.closest("svg").setAttribute("role", "group");
     const cells = [...matrix.querySelectorAll("[data-cell]")];
     const place = (cell) => cell.dataset.cell.split(" ").map(Number);
     const total = (row) => cells.reduce((sum, cell) => sum + (place(cell)[0] === row ? place(cell)[2] : 0), 0);

@@ -27,7 +27,7 @@ const sortTable = (table, column, heading) => {
   table.tBodies[0].append(...rows);
 };
 
-for (const table of document.querySelectorAll("table.results, .notebook table.dataframe")) {
+for (const table of document.querySelectorAll("table.results, .notebook table")) {
   const heads = table.tHead?.rows ?? [];
   if (heads.length !== 1 || table.tBodies[0].rows.length < 3) continue;
   [...heads[0].cells].forEach((heading, column) => {
@@ -38,6 +38,23 @@ for (const table of document.querySelectorAll("table.results, .notebook table.da
     heading.append(button);
     button.addEventListener("click", () => sortTable(table, column, heading));
   });
+}
+
+/* Every table can be taken along. */
+const asCsv = (table) => [...table.rows].map((row) => [...row.cells]
+  .map((cell) => `"${cell.textContent.trim().replaceAll('"', '""')}"`).join(",")).join("\n");
+for (const caption of document.querySelectorAll("table > caption")) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "csv";
+  button.textContent = "CSV";
+  button.addEventListener("click", () => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([asCsv(caption.parentElement)], { type: "text/csv" }));
+    link.download = `${caption.parentElement.id}.csv`;
+    link.click();
+  });
+  caption.append(" ", button);
 }
 
 const reachScrollers = () => {

@@ -1,0 +1,124 @@
+"""What the first page tells: the answer first, then what it rests on."""
+
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+from galutils.evaluation import conclusion
+from galutils.evaluation.confusion import describe_shared
+from galutils.evaluation.paper import starting_weights
+from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
+from galutils.study.collect import sound_runs, sum_confusions
+from galutils.study.pages import WEIGHTS, Study
+from galutils.study.results import Results
+
+#: Columns of the results that the first page leaves to the page of results, to fit on a screen.
+ELSEWHERE = ["SD of seeds"]
+
+
+def index_content(study: Study, results: Results, label: str, pages: dict[str, str]) -> dict:
+    """What the template of the first page fills in. pages: addresses of the pages of experiments, and of others."""
+    table = results.table
+    metrics = [run.metrics for run in results.runs["run"]]
+    simulated, commit = metrics[0]["data"]["simulated"], metrics[0]["environment"]["git_commit"]
+    bars = results.shown.assign(has_paper=results.shown["paper_accuracy"].notna())
+    rows = bars.sort_values("accuracy", ascending=False).to_dict("records")
+    found = conclusion.claims(table, results.comparisons, results.changes)
+    return {
+        "label": label,
+        "headline": conclusion.headline(table, results.comparisons, simulated),
+        "answer": conclusion.conclude(table, results.comparisons),
+        "bars": [row | {"page": pages.get(row["experiment"]), "kind": _kind(row)} for row in rows],
+        "approaches": len(table),
+        "beaten": conclusion.describe_beaten(results.against),
+        "chance": table.loc[table["supervised"], "largest"].max(),
+        "claims": found.to_dict("records") if bars["has_paper"].any() else [],
+        "results": format_table(results.shown, label).drop(columns=ELSEWHERE, errors="ignore"),
+        "pages": pages,
+        "duels": _duels(results.comparisons),
+        "failures": _failures(results),
+        "times": in_columns(table, TIMES),
+        "environment": metrics[0]["environment"],
+        "commits": sorted({m["environment"]["git_commit"] for m in metrics}),
+        "data": metrics[0]["data"],
+        "command": _commands(study, commit),
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _kind(row: dict) -> str:
+    """Whether a row of the results is a baseline, or an approach that is built, adapted or unlabelled.
+
+    "random" is one that was to be adapted, without weights.
+    """
+    if row["approach"].startswith("Baseline"):
+        return "baseline"
+    if not row["supervised"]:
+        return "unlabelled"
+    return "built" if row["built"] else "adapted" if row["pretrained"] else "random"
+
+
+def _duels(comparisons: pd.DataFrame) -> list[dict]:
+    """For each pair that was compared its names and what the comparison says."""
+    if comparisons.empty:
+        return []
+    cells = in_columns(comparisons, COMPARISONS)
+    right, points = "Right alone: first, second", "Second less first, points"
+    return [
+        {
+            "pair": [row.first, row.second],
+            "said": f"{row.second} less {row.first}: {cells[points][i]} points; right alone: "
+            f"{cells[right][i]} galaxies. {row.second} is {row.told}.",
+        }
+        for i, row in enumerate(comparisons.itertuples())
+    ]
+
+
+def _failures(results: Results) -> list[tuple[str, str]]:
+    """Where the classifiers that have not collapsed fail: a heading and a sentence each."""
+    sound = sound_runs(results.runs)
+    if sound.empty:
+        return []
+    classes = sound["run"].iloc[0].classes
+    shared = describe_shared(sum_confusions(sound), classes)
+    recall = pd.DataFrame(
+        {
+            title: results.estimates[title].loc[[f"recall {name}" for name in classes], "mean"]
+            for title in sound["approach"].unique()
+        }
+    ).mean(axis=1)
+    counts = sound["run"].iloc[0].predictions["y_true"].value_counts().reindex(range(len(classes)), fill_value=0)
+    rare = counts.idxmin()
+    mean = f"in the mean of {sound['approach'].nunique()} approaches" if sound["approach"].nunique() > 1 else "here"
+    hardest = recall.idxmin().removeprefix("recall ")
+    return [
+        ("Confused by all", shared[0] if shared else "Nothing is confused by all."),
+        ("The hardest class", f"{hardest}: {recall.min():.0%} of its galaxies are found, {mean}."),
+        (
+            "The rarest class",
+            f"{classes[rare]}: {counts[rare]} test galaxies; {recall.iloc[rare]:.0%} are found, {mean}.",
+        ),
+    ]
+
+
+def _commands(study: Study, commit: str) -> str:
+    """What to type to make this very report again, from what papermill noted in the executed notebooks."""
+    given = {}
+    for page in study.pages:
+        noted = nbformat.read(page.executed, as_version=4).metadata.get("papermill", {}).get("parameters", {})
+        chosen = {"DATA": "data_path", "DEVICE": "device", WEIGHTS.get(starting_weights(page.notebook)): "weights"}
+        for variable, name in chosen.items():
+            if variable and name in noted and noted[name] != page.parameters.get(name):
+                given[variable] = Path(str(noted[name])).name
+    # Within a copy of the checkout, simulated galaxies have another path and the same name.
+    if given.get("DATA") == Path(study.data_path).name:
+        del given["DATA"]
+    choices = "".join(f" {variable}={shlex.quote(value)}" for variable, value in sorted(given.items()))
+    make = f"make report PROFILE={study.profile}{choices}"
+    if commit.startswith("unknown"):
+        return make
+    pure = commit.removesuffix("-dirty")
+    return f"git checkout {pure}" + ("   # files differed from it" if pure != commit else "") + f"\n{make}"

@@ -1,0 +1,20 @@
+/* Any two approaches that were compared, and what the comparison says. */
+const duels = document.getElementById("duels");
+if (duels) showDuels(JSON.parse(duels.textContent));
+
+function showDuels(known) {
+  const [first, second] = ["duel-first", "duel-second"].map((id) => document.getElementById(id));
+  const fill = (select, names) => select.replaceChildren(...names.map((name) => new Option(name)));
+  const show = () => {
+    const found = known.find(({ pair }) => pair[0] === first.value && pair[1] === second.value);
+    document.getElementById("duel-said").textContent = found.said;
+  };
+  const offer = () => {
+    fill(second, known.filter(({ pair }) => pair[0] === first.value).map(({ pair }) => pair[1]));
+    show();
+  };
+  fill(first, [...new Set(known.map(({ pair }) => pair[0]))]);
+  first.addEventListener("change", offer);
+  second.addEventListener("change", show);
+  offer();
+}

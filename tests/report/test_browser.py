@@ -89,6 +89,12 @@ def test_every_page_is_readable_by_all(report, tab, scheme):
             page.set_viewport_size(size)
             page.wait_for_timeout(100)
             assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], path.name
+            small = page.evaluate(
+                """() => [...document.querySelectorAll('figure svg text')]
+                    .filter(text => text.getScreenCTM().a * parseFloat(getComputedStyle(text).fontSize) < 10)
+                    .map(text => text.textContent)"""
+            )
+            assert small == [], f"{path.name}, {name}"
             page.screenshot(path=SCREENSHOTS / f"{path.stem}-{name}-{scheme}.png", full_page=True)
             if (name, scheme) in (("desktop", "dark"), ("phone", "light")):
                 violations = Axe().run(page).response["violations"]

@@ -27,9 +27,6 @@ CSS_DPI = 96
 #: How a line that others are held against is drawn.
 REFERENCE = {"color": "grey", "linestyle": ":", "linewidth": 1}
 
-#: How much of its width a figure keeps on a phone, where it can be scrolled, so that its words stay readable.
-LEAST = 0.72
-
 #: Seaborn's theme, and what our pages need beyond it. The font comes with matplotlib: drawings are alike everywhere.
 STYLE = {
     **sns.axes_style("ticks", {"axes.spines.top": False, "axes.spines.right": False, "patch.force_edgecolor": False}),
@@ -79,7 +76,7 @@ def show(
     else:
         drawn = Image.open(_saved(figure, "png")).convert("RGB")
         width, height = (round(side * CSS_DPI / STYLE["savefig.dpi"]) for side in drawn.size)
-        size = f'width="{width}" height="{height}" style="--least: {round(LEAST * width)}px"'
+        size = f'width="{width}" height="{height}"'
         image = f'<img src="{webp_url(drawn)}" {size} alt="{label}">'
         display(HTML(f'<figure class="photograph">{image}{link}</figure>'))
 
@@ -92,9 +89,7 @@ def draw_svg(figure: Figure) -> str:
     svg = _saved(figure, "svg", transparent=True, metadata={"Date": None}).getvalue().decode()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r"""id=(["'])data:(\w+)=(.*?)\1""", r"data-\2=\1\3\1", svg)
-    width = float(re.search(r'width="([\d.]+)pt"', svg).group(1)) * CSS_DPI / 72
-    opening = f'<svg fill="currentColor" style="--least: {round(LEAST * width)}px" '
-    svg = re.sub(r": #(000000|262626)\b", ": currentColor", svg.replace("<svg ", opening, 1))
+    svg = re.sub(r": #(000000|262626)\b", ": currentColor", svg.replace("<svg ", '<svg fill="currentColor" ', 1))
     return svg.replace(": #ffffff", ": var(--paper, #ffffff)")
 
 

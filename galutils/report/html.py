@@ -10,7 +10,23 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 CSV_URL = "data:text/csv;base64,"
 
 #: Where a word is explained elsewhere, is code, or is drawn.
-PLAIN = ("a", "abbr", "button", "caption", "code", "figure", "h1", "h2", "h3", "pre", "script", "style", "svg", "th")
+PLAIN = (
+    "a",
+    "abbr",
+    "button",
+    "caption",
+    "code",
+    "figure",
+    "h1",
+    "h2",
+    "h3",
+    "pre",
+    "script",
+    "style",
+    "svg",
+    "td",
+    "th",
+)
 
 
 def clean(body: str) -> str:
@@ -31,6 +47,9 @@ def clean(body: str) -> str:
             head.name = "td"  # an empty heading announces nothing
     for table in soup.select("table"):
         _align(table)
+    for cell in soup.select("tbody tr > :first-child"):
+        if (name := cell.string) and " (" in name:
+            _badge(soup, cell, name)
     _name_sections(soup)
     _number(soup)
     _explain(soup)
@@ -56,6 +75,15 @@ def _align(table: Tag) -> None:
         for head, *cells in zip(heads, *rows, strict=True):
             if all("words" in cell.get("class", []) for cell in cells):
                 head["class"] = [*head.get("class", []), "words"]
+
+
+def _badge(soup: BeautifulSoup, cell: Tag, name: str) -> None:
+    """What stands in brackets behind the name of an approach, set smaller."""
+    start, *marks = name.split(" (")
+    cell.string = start
+    for mark in marks:
+        cell.append(" ")
+        cell.append(soup.new_tag("span", attrs={"class": "badge"}, string=mark.rstrip(")")))
 
 
 def _name_sections(soup: BeautifulSoup) -> None:

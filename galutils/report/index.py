@@ -71,7 +71,7 @@ def _duels(comparisons: pd.DataFrame) -> list[dict]:
         {
             "pair": [row.first, row.second],
             "said": f"{row.second} less {row.first}: {cells[points][i]} points; right alone: "
-            f"{cells[right][i]} galaxies. {row.second} is {row.told}.",
+            f"{cells[right][i]} galaxies. Verdict on the second: {row.told}.",
         }
         for i, row in enumerate(comparisons.itertuples())
     ]

@@ -45,6 +45,13 @@ def test_tables_and_figures_are_numbered_and_can_be_linked():
         assert part in page
 
 
+def test_what_stands_in_brackets_behind_a_name_is_a_badge():
+    page = clean("<table><tbody><tr><th>A, b (random) (fallen)</th><td>1 (0 to 2)</td></tr></tbody></table>")
+    assert (
+        '<th>A, b <span class="badge">random</span> <span class="badge">fallen</span></th><td>1 (0 to 2)</td>' in page
+    )
+
+
 def test_a_term_is_explained_once_and_never_in_code():
     page = clean("<h2>NMI</h2><pre>NMI</pre><p>the NMI, not NMIs</p><p>NMI</p>")
     assert page.count("<abbr") == 1

@@ -47,7 +47,7 @@ if study.simulated:
         params:
             options=" ".join(f"--{name} {value}" for name, value in dict(study.config.simulate).items()),
         shell:
-            "galutils mock {output:q} {params.options}"
+            "galutils simulate {output:q} {params.options}"
 
 
 for page in [*study.pages, *study.unshown]:

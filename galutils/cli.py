@@ -18,8 +18,9 @@ app = typer.Typer(
 )
 
 
+@app.command("mock", hidden=True)
 @app.command()
-def mock(
+def simulate(
     path: Annotated[Path, typer.Argument(help="The HDF5 file to write.")],
     count: Annotated[int, typer.Option(min=1, help="How many galaxies.")] = 1000,
     size: Annotated[int, typer.Option(min=8, help="Height and width in pixels.")] = 64,
@@ -27,7 +28,7 @@ def mock(
     proportions: Annotated[str, typer.Option(help="Of the classes: balanced or galaxy10.")] = "balanced",
     version: Annotated[str, typer.Option(help="U, which no image of ours touched, or A, adapted to them.")] = "A",
 ) -> None:
-    """Simulate galaxies in Galaxy10's layout, for example: galutils mock sky.h5 --count 2000 --size 64"""
+    """Simulate galaxies in Galaxy10's layout, for example: galutils simulate sky.h5 --count 2000"""
     from galutils.data.simulate.cutouts import write_simulated
 
     write_simulated(path, count, size, seed, proportions, version=version)
@@ -138,12 +139,16 @@ def plan(profile: str, data: str = "", vgg_weights: str = "", dino_weights: str 
 def report(
     profile: Annotated[str, typer.Argument(help="A configuration in config/: quick, small, paper, smoke.")] = "quick",
     root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
+    open_: Annotated[bool, typer.Option("--open", help="Open its first page in a browser.")] = False,
 ) -> None:
     """Render the report of a study whose notebooks have run (make report runs them first)."""
     from galutils.report.build import build_report
     from galutils.study.pages import load_study
 
-    typer.echo(build_report(load_study(root, profile)))
+    index = build_report(load_study(root, profile))
+    typer.echo(index)
+    if open_:
+        typer.launch(index.resolve().as_uri())
 
 
 Images = Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")]
@@ -286,7 +291,18 @@ def list_runs(
     """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
     from galutils.study.collect import list_scores
 
-    typer.echo(list_scores(folder).to_string(index=False, float_format="{:.3f}".format))
+    typer.echo(list_scores(folder).to_string(index=False, justify="left"))
+
+
+@app.command()
+def compare(
+    first: Annotated[Path, typer.Argument(help="A run's directory, or that of all its seeds.")],
+    second: Annotated[Path, typer.Argument(help="Another one's, on the same galaxies.")],
+) -> None:
+    """Which of two is better, for example: galutils compare runs/small/custom_cnn runs/small/vgg_scratch"""
+    from galutils.study.collect import compare_runs
+
+    typer.echo(compare_runs(first, second))
 
 
 @app.command()

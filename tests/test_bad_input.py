@@ -138,7 +138,7 @@ COMMANDS = {
     "execute {root}/notebooks o.ipynb": "{root}/notebooks: there is no such notebook; name one of notebooks/.",
     "report huge --root {root}": "There is no profile 'huge'; choose one of full, own, paper, quick, small, smoke.",
     "report paper --root {root}": "01_data_exploration has not run ({root}/runs/… is missing); run make report.",
-    "mock m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",
+    "simulate m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",
     "fetch data --from absent.h5 --to d": (
         "absent.h5: there is no such file; give the path of your copy of Galaxy10_DECals.h5."
     ),

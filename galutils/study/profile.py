@@ -41,7 +41,7 @@ Seeds = Annotated[list[int], Field(min_length=1)]
 
 
 class Simulate(BaseModel):
-    """How many galaxies are simulated, how large, and in what proportions; see ``galutils mock``."""
+    """How many galaxies are simulated, how large, and in what proportions; see ``galutils simulate``."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
     count: Annotated[int, Field(ge=1)]

@@ -278,7 +278,7 @@ def test_runs_are_listed_with_their_scores(call, folder, run_dir):
         code, out, _ = call("runs", place)
         assert code == 0
         assert str(run_dir) in out
-        assert f"{Run(run_dir).metrics['scores']['accuracy']:.3f}" in out
+        assert re.search(rf"{Run(run_dir).metrics['scores']['accuracy']:.1%} \([\d.]+% to [\d.]+%\)", out)
 
 
 def picture(mode="RGB", size=(48, 48)):

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import numpy as np
@@ -251,3 +252,23 @@ def test_a_class_that_was_not_trained_is_told_of(tmp_path):
     write_run(tmp_path, "custom_cnn", 0, 20, data=data, trained_classes=[1] * 8 + [0, 0])
     said = collect.describe_sources(collect.collect_runs(tmp_path))[1]
     assert "Left out for want of galaxies: Edge-on without bulge; Edge-on with bulge." in said
+
+
+def test_two_approaches_or_two_runs_are_compared_by_the_rule_of_the_study(tmp_path):
+    for seed, right in enumerate((4, 5, 4)):
+        write_run(tmp_path, "vgg_scratch", seed, right)
+        write_run(tmp_path, "custom_cnn", seed, right + 30)
+    first, second = tmp_path / "vgg_scratch", tmp_path / "custom_cnn"
+    said = rf"{second} less {first}: \+75\.0 points \(95% interval \+[\d.]+ to \+[\d.]+\) on 40 galaxies, seeds: 3; "
+    assert re.fullmatch(
+        said + r"right alone: 30 against 0\. The second is better\.", collect.compare_runs(first, second)
+    )
+    single = collect.compare_runs(first / "seed0", second / "seed1")
+    assert re.fullmatch(r".*: \+77\.5 points .* seeds: 1; .* The second is better, of these trained networks\.", single)
+    assert refusal(collect.compare_runs, first, tmp_path / "absent") == (
+        f"{tmp_path}/absent: is no run, and has none; name a run's directory, or that of its seeds."
+    )
+    write_run(tmp_path, "other", 7, 20)
+    assert refusal(collect.compare_runs, first, tmp_path / "other") == (
+        f"{first} and {tmp_path}/other share no seed, or no galaxy that both were tested on."
+    )

@@ -58,6 +58,7 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
         "true": galaxies.labels[rows].tolist(),
         "embedding": name,
         **_places(features),
+        "places": _on_sky(galaxies, rows),
         "clusters": clusters,
         "cluster_of": cluster_of,
         "best": firsts.loc[(supervised if len(supervised) else firsts)["accuracy"].idxmax(), "experiment"],
@@ -92,6 +93,13 @@ def _places(features: np.ndarray) -> dict:
     return {"maps": maps, "neighbours": near.tolist()}
 
 
+def _on_sky(galaxies: Galaxies, rows: np.ndarray) -> list[list[float]] | None:
+    """Right ascension and declination in degrees, where the file has real ones."""
+    if galaxies.simulated or galaxies.ra is None or galaxies.dec is None:
+        return None
+    return np.stack([galaxies.ra[rows], galaxies.dec[rows]], axis=1).round(5).tolist()
+
+
 def _opinion(entry, rows: np.ndarray) -> dict:
     """What one run says of each galaxy: the class, -1 where it was not asked, and probabilities in 255 steps."""
     table = entry.run.predictions.set_index("row").reindex(rows)
@@ -99,6 +107,7 @@ def _opinion(entry, rows: np.ndarray) -> dict:
     return {
         "experiment": entry.experiment,
         "title": entry.approach,
+        "supervised": bool(entry.supervised),
         "predicted": table["y_pred"].fillna(-1).astype(int).tolist(),
         "probabilities": base64.b64encode(steps.tobytes()).decode(),
     }

@@ -18,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.report.build import make_environment
-from galutils.study.collect import collect_runs
+from galutils.study.collect import collect_runs, first_runs
 from galutils.study.runs import Run
 
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -228,6 +228,15 @@ def test_the_explorer_selects_and_filters(report, checkout, tab):
     run = Run(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").predictions.set_index("row").loc[row]
     shown = [int(text.rstrip("%")) for text in page.locator("#probabilities .percent").all_inner_texts()]
     np.testing.assert_allclose(shown, 100 * run[class_columns(GALAXY10)].to_numpy(float), atol=0.8)
+    found = first_runs(collect_runs(checkout / "runs" / "smoke"), supervised=True)
+    wanted = [GALAXY10[entry.predictions.set_index("row").loc[row, "y_pred"]] for entry in found["run"]]
+    said = page.locator("#opinions td").all_inner_texts()
+    assert [text.rpartition(", ")[0] for text in said[: len(wanted)]] == wanted
+    verdict = page.locator("#verdict").inner_text()
+    page.reload()  # the address says what was shown
+    wait_for_map(page)
+    assert page.locator("#approach").input_value() == "custom_cnn"
+    assert page.locator("#verdict").inner_text() == verdict
     assert page.locator("#neighbours button").count() == 8
     before = page.locator("#verdict").inner_text()
     page.locator("#neighbours button").first.click()
@@ -238,6 +247,25 @@ def test_the_explorer_selects_and_filters(report, checkout, tab):
         page.keyboard.press(key)
         changed.add(page.locator("#verdict").inner_text())
     assert len(changed) > 1
+
+
+def test_a_box_on_the_map_shows_the_galaxies_in_it(report, tab):
+    page = tab(report / "explorer.html")
+    wait_for_map(page)
+    box = page.locator("#map").bounding_box()
+    page.mouse.move(box["x"] + 5, box["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] - 5, steps=5)
+    page.mouse.up()
+    page.wait_for_function("state.box !== null")
+    count = page.locator("#gallery button").count()
+    assert 0 < count < 20
+    places = page.evaluate("[...state.box].map(i => data.maps[state.projection].x[i])")
+    others = page.evaluate("rows.filter(i => !state.box.has(i)).map(i => data.maps[state.projection].x[i])")
+    assert max(places) < min(others)
+    assert len(places) == count
+    page.get_by_role("button", name="Start again").click()
+    page.wait_for_function("document.querySelectorAll('#gallery button').length === 20")
 
 
 def test_every_colour_and_map_of_the_explorer_draws(report, tab):

@@ -18,11 +18,12 @@ const RIGHT = ["#0072b2", "circle"], WRONG = ["#d55e00", "diamond"], NONE = ["#7
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 for (const approach of data.approaches) approach.probabilities = bytes(approach.probabilities);
 
-const state = { approach: 0, projection: Object.keys(data.maps)[0], colour: "true", outcome: "all", predicted: "", classes: new Set(data.classes.keys()), chosen: null, pages: 1 };
+const state = { approach: 0, projection: Object.keys(data.maps)[0], colour: "true", outcome: "all", predicted: "", classes: new Set(data.classes.keys()), chosen: null, pages: 1, box: null };
 
 const predicted = (index) => data.approaches[state.approach].predicted[index];
 const isRight = (index) => predicted(index) === data.true[index];
 const isShown = (index) => state.classes.has(data.true[index])
+  && (state.box === null || state.box.has(index))
   && (state.outcome === "all" || predicted(index) >= 0 && isRight(index) === (state.outcome === "right"))
   && (state.predicted === "" || predicted(index) === Number(state.predicted));
 
@@ -70,6 +71,7 @@ function showDetail(index) {
   element("portrait").setAttribute("aria-label", describe(index));
   element("name").textContent = data.classes[data.true[index]];
   element("verdict").textContent = describe(index);
+  showOpinions(index);
   element("probabilities").querySelectorAll("tr").forEach((line, label) => {
     const share = approach.probabilities[index * data.classes.length + label] / 255;
     line.classList.toggle("truth", label === data.true[index]);
@@ -78,11 +80,28 @@ function showDetail(index) {
   });
 }
 
+/* The class that each approach gives, with its probability where it learnt from labels; and where the galaxy lies. */
+function showOpinions(index) {
+  element("opinions").querySelectorAll("td").forEach((cell, number) => {
+    const { predicted: given, probabilities, supervised } = data.approaches[number];
+    const share = Math.round(100 * probabilities[index * data.classes.length + given[index]] / 255);
+    cell.textContent = given[index] < 0 ? "not asked" : data.classes[given[index]] + (supervised ? `, ${share}%` : "");
+    cell.classList.toggle("wrong", given[index] >= 0 && given[index] !== data.true[index]);
+  });
+  if (!data.places) return;
+  const [ra, dec] = data.places[index];
+  const link = document.createElement("a");
+  link.href = `https://www.legacysurvey.org/viewer?ra=${ra}&dec=${dec}&layer=ls-dr9&zoom=15`;
+  link.textContent = `${ra.toFixed(4)}°, ${dec.toFixed(4)}°`;
+  element("place").replaceChildren("On the sky: ", link);
+}
+
 const neighbours = (index) => data.neighbours[index];
 
 function choose(index) {
   state.chosen = index;
   showDetail(index);
+  writeAddress();
   const near = index === null ? [] : neighbours(index);
   element("neighbours").replaceChildren(...near.map((other) => thumbButton(other, 72)));
   for (const button of element("gallery").querySelectorAll("button")) {
@@ -112,10 +131,10 @@ const traces = () => {
 
 const axis = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: false };
 const layout = () => ({
-  margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: "pan", hoverdistance: 12,
+  margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: "select", hoverdistance: 12,
   paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis }, uirevision: state.projection,
 });
-const CONFIG = { displayModeBar: false, scrollZoom: true, responsive: true, doubleClick: "reset" };
+const CONFIG = { displayModeBar: true, displaylogo: false, modeBarButtons: [["select2d", "pan2d", "resetScale2d"]], scrollZoom: true, responsive: true, doubleClick: "reset" };
 
 const KEYS = { true: "", predicted: "Coloured by the class that the approach predicts.", outcome: "", cluster: "Coloured by cluster." };
 
@@ -170,8 +189,20 @@ const readAddress = () => {
   for (const name of ["approach", "projection", "colour", "outcome", "predicted"]) {
     if (wanted.has(name) && [...element(name).options].some((option) => option.value === wanted.get(name))) element(name).value = wanted.get(name);
   }
-  if (wanted.has("true")) for (const input of element("classes").querySelectorAll("input")) input.checked = input.value === wanted.get("true");
+  const classes = wanted.get("true")?.split(",");
+  if (classes) for (const input of element("classes").querySelectorAll("input")) input.checked = classes.includes(input.value);
   readControls();
+  const row = data.rows.indexOf(Number(wanted.get("row") ?? -1));
+  if (row >= 0) state.chosen = row;
+};
+
+/* And the address says what is shown, for others to see the same. */
+const writeAddress = () => {
+  const said = new URLSearchParams();
+  for (const name of ["approach", "projection", "colour", "outcome", "predicted"]) said.set(name, element(name).value);
+  if (state.classes.size < data.classes.length) said.set("true", [...state.classes].join(","));
+  if (state.chosen !== null) said.set("row", data.rows[state.chosen]);
+  history.replaceState(null, "", `#${said}`);
 };
 
 const nextTowards = (key) => {
@@ -191,10 +222,17 @@ const nextTowards = (key) => {
 
 const map = element("map");
 readAddress();
-state.chosen = surestFirst()[0] ?? null;
+state.chosen ??= surestFirst()[0] ?? null;
 Plotly.newPlot(map, traces(), layout(), CONFIG).then(() => {
   map.on("plotly_hover", (event) => showDetail(event.points[0].customdata));
   map.on("plotly_unhover", () => showDetail(state.chosen));
+  map.on("plotly_selected", (event) => {
+    if (!event) return;
+    state.box = new Set(event.points.map((point) => point.customdata));
+    draw();
+  });
+  map.on("plotly_deselect", () => { state.box = null; draw(); });
+  map.on("plotly_doubleclick", () => { state.box = null; draw(); });
   map.on("plotly_click", (event) => choose(event.points[0].customdata));
   draw();
 });
@@ -207,7 +245,7 @@ const form = document.querySelector(".controls");
 form.addEventListener("change", () => { readControls(); draw(); });
 form.addEventListener("reset", () => setTimeout(() => {
   for (const input of element("classes").querySelectorAll("input")) input.checked = true;
-  history.replaceState(null, "", location.pathname + location.search);
+  state.box = null;
   readControls();
   state.chosen = surestFirst()[0] ?? null;
   draw();

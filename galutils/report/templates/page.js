@@ -84,7 +84,10 @@ function openCell(data, known, [row, column, count], sentence) {
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", `Galaxy in row ${number}`);
     picture.title = `row ${number}`;
-    item.append(picture);
+    const link = document.createElement("a");
+    link.href = `explorer.html#${new URLSearchParams({ approach: known.experiment, row: number })}`;
+    link.append(picture);
+    item.append(link);
     return item;
   }));
   const link = dialog.querySelector("a");

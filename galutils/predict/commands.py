@@ -1,0 +1,152 @@
+"""The commands on images: what a finished run makes of them."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer()
+
+Images = Annotated[list[str], typer.Argument(help="JPEG, PNG, FITS, HDF5, folders, @list.txt, catalogue.csv.")]
+ImageColumn = Annotated[str | None, typer.Option(help="A catalogue's column of images; else guessed.")]
+RunDir = Annotated[Path, typer.Argument(help="A run's directory, such as runs/quick/custom_cnn/seed0.")]
+DataPath = Annotated[Path | None, typer.Option("--data", help="The file that the run read, if it has moved.")]
+Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+PixelScale = Annotated[float | None, typer.Option(help="Arcsec per pixel of images that do not say it.")]
+Field = Annotated[float | None, typer.Option(help="Arcsec that the shorter side of such images spans.")]
+Bands = Annotated[str | None, typer.Option(help="Of FITS planes, such as grz; of others, three for blue, green, red.")]
+Grey = Annotated[bool, typer.Option("--grey", help="Show a single band in grey instead of refusing it.")]
+Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")]
+
+
+@app.command()
+def predict(
+    run_dir: RunDir,
+    images: Images,
+    json_: Annotated[bool, typer.Option("--json", help="Print a list of objects instead of a table.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values instead of a table.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet file instead of printing a table.")] = None,
+    score: Annotated[bool, typer.Option("--score", help="Hold classes against the labels of one HDF5 file.")] = False,
+    classes: Annotated[Path | None, typer.Option(help="With --score: lines 'theirs,ours' of classes.")] = None,
+    image_column: ImageColumn = None,
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
+    data: DataPath = None,
+    device: Device = "auto",
+) -> None:
+    """Classify images, for example: galutils predict runs/quick/custom_cnn/seed0 galaxy.jpg cutouts/ --json
+
+    An image should show what the training images show, one galaxy in the middle; it is cut or filled up to their
+    field of view where its own is known. It is marked where it is odd or unlike the training galaxies, or where the
+    network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
+    """
+    from galutils.data.image_files import Reading
+    from galutils.predict.classify import as_records, as_text, classify
+    from galutils.predict.score import describe_score, grade_file, read_links
+    from galutils.study.collect import describe_run
+
+    if json_ + csv + score + (parquet is not None) > 1:
+        raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
+    if score and len(images) > 1:
+        raise typer.BadParameter("--score takes one HDF5 file with labels.")
+    reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
+    found = classify(run_dir, images, data, device, reading, image_column)
+    if len(found.table):
+        typer.echo(f"galutils: {describe_run(found.run)}", err=True)
+        if score:
+            graded, left, _ = grade_file(images[0], found.table, found.run.classes, links)
+            typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
+        elif json_:
+            typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
+        else:
+            _give(found.table, csv, parquet, as_text)
+    _end([*found.notes, *found.failures], found.failures)
+
+
+@app.command()
+def features(
+    run_dir: RunDir,
+    images: Images,
+    to: Annotated[Path, typer.Option("--to", help="The Parquet file to write.")],
+    image_column: ImageColumn = None,
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
+    device: Device = "auto",
+) -> None:
+    """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
+    from galutils.data.image_files import Reading
+    from galutils.predict.classify import extract_features
+    from galutils.study.features import open_features
+    from galutils.study.runs import Run
+
+    reading = Reading(pixel_scale, field, bands, grey)
+    table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
+    if len(table):
+        _give(table, False, to, str)
+    _end(failures, failures)
+
+
+@app.command()
+def similar(
+    run_dir: RunDir,
+    images: Images,
+    count: Annotated[int, typer.Option(min=1, max=200, help="How many galaxies.")] = 12,
+    to: Sheet = Path("similar.png"),
+    json_: Annotated[bool, typer.Option("--json", help="Print a list of objects, and draw nothing.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values, and draw nothing.")] = False,
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
+    data: DataPath = None,
+    device: Device = "auto",
+) -> None:
+    """Find the most similar galaxies, for example: galutils similar runs/quick/dino_kmeans/seed0 galaxy.jpg
+
+    Prints their rows and positions, and draws those of the first image on a contact sheet. Likeness is nearness in what
+    the run's network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
+    """
+    from galutils.data.image_files import Reading, read_picture
+    from galutils.predict.similar import check_format, find_similar, write_sheet
+
+    if json_ and csv:
+        raise typer.BadParameter("choose --json or --csv, not both.")
+    check_format(to)
+    reading = Reading(pixel_scale, field, bands, grey)
+    table, galaxies, span, failures = find_similar(run_dir, images, count, data, device, reading)
+    if json_ and len(table):
+        typer.echo(table.to_json(orient="records", indent=2))
+    elif len(table):
+        _give(table, csv, None, lambda table: table.to_string(index=False, float_format="{:.4f}".format))
+        if not csv and Path(table["image"].iloc[0]).is_file():
+            own = table[table["image"] == table["image"].iloc[0]]
+            picture = read_picture(own["image"].iloc[0], reading, span)
+            write_sheet(to, picture.image, own, galaxies.read_images(own["row"]))
+            typer.echo(to)
+    _end(failures, failures)
+
+
+def _give(table, csv: bool, parquet: Path | None, as_text) -> None:
+    """Print a table in words or as CSV, or write it to a Parquet file."""
+    if parquet is None:
+        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
+        return
+    from galutils.files import atomic_path
+
+    table.attrs = {}
+    with atomic_path(parquet) as partial:
+        table.to_parquet(partial, index=False)
+    typer.echo(parquet)
+
+
+def _end(said: list[str], failures: list[str]) -> None:
+    """Say what there is to say on stderr; exit code 1 if something could not be used."""
+    for sentence in said:
+        typer.echo(f"galutils: {sentence}", err=True)
+    if failures:
+        raise typer.Exit(1)

@@ -151,14 +151,12 @@ def compare_runs(first: str | Path, second: str | Path) -> str:
     Each is a run's directory or that of an approach's seeds. Two single runs are compared whatever their seeds.
 
     Raises:
-        RunError: there is no complete run, or the two read different galaxies or share no tested one.
+        RunError: there is no complete run in one of them, or the two read different galaxies or share no tested one.
     """
     sides = {}
     for path in map(Path, (first, second)):
-        runs = [Run(path)] if (path / "metrics.json").exists() else [Run(own) for own in sorted(path.glob("seed*"))]
-        if not runs:
-            raise RunError(f"{path}: is no run, and has none; name a run's directory, or that of its seeds.")
-        sides[str(path)] = tabulate(runs)
+        seeds = [run for run in find_runs(path.parent) if run.directory.parent == path]
+        sides[str(path)] = tabulate(seeds or [Run(path)])
     tabulate([run for table in sides.values() for run in table["run"]])  # the same galaxies
     graded = {}
     for name, table in sides.items():

@@ -266,7 +266,7 @@ def test_two_approaches_or_two_runs_are_compared_by_the_rule_of_the_study(tmp_pa
     single = collect.compare_runs(first / "seed0", second / "seed1")
     assert re.fullmatch(r".*: \+77\.5 points .* seeds: 1; .* The second is better, of these trained networks\.", single)
     assert refusal(collect.compare_runs, first, tmp_path / "absent") == (
-        f"{tmp_path}/absent: is no run, and has none; name a run's directory, or that of its seeds."
+        f"{tmp_path}/absent: has no complete run; run its notebook first."
     )
     write_run(tmp_path, "other", 7, 20)
     assert refusal(collect.compare_runs, first, tmp_path / "other") == (

@@ -44,7 +44,7 @@ def predict(
     network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
     """
     from galutils.data.image_files import Reading
-    from galutils.predict.classify import as_records, as_text, classify
+    from galutils.predict.classify import as_records, as_text, classify, write_parquet
     from galutils.predict.score import describe_score, grade_file, read_links
     from galutils.study.collect import describe_run
 
@@ -61,8 +61,10 @@ def predict(
             typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
         elif json_:
             typer.echo(json.dumps(as_records(found.table), indent=2, allow_nan=False))
+        elif parquet:
+            typer.echo(write_parquet(found.table, parquet))
         else:
-            _give(found.table, csv, parquet, as_text)
+            typer.echo(found.table.to_csv(index=False).rstrip() if csv else as_text(found.table))
     _end([*found.notes, *found.failures], found.failures)
 
 
@@ -80,14 +82,14 @@ def features(
 ) -> None:
     """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
     from galutils.data.image_files import Reading
-    from galutils.predict.classify import extract_features
+    from galutils.predict.classify import extract_features, write_parquet
     from galutils.study.features import open_features
     from galutils.study.runs import Run
 
     reading = Reading(pixel_scale, field, bands, grey)
     table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
     if len(table):
-        _give(table, False, to, str)
+        typer.echo(write_parquet(table, to))
     _end(failures, failures)
 
 
@@ -122,26 +124,13 @@ def similar(
     if json_ and len(table):
         typer.echo(table.to_json(orient="records", indent=2))
     elif len(table):
-        _give(table, csv, None, lambda table: table.to_string(index=False, float_format="{:.4f}".format))
+        words = {"index": False, "float_format": "{:.4f}".format}
+        typer.echo(table.to_csv(index=False).rstrip() if csv else table.to_string(**words))
         if not csv and Path(table["image"].iloc[0]).is_file():
-            own = table[table["image"] == table["image"].iloc[0]]
-            picture = read_picture(own["image"].iloc[0], reading, span)
-            write_sheet(to, picture.image, own, galaxies.read_images(own["row"]))
+            own = table[table["image"] == (first := table["image"].iloc[0])]
+            write_sheet(to, read_picture(first, reading, span).image, own, galaxies.read_images(own["row"]))
             typer.echo(to)
     _end(failures, failures)
-
-
-def _give(table, csv: bool, parquet: Path | None, as_text) -> None:
-    """Print a table in words or as CSV, or write it to a Parquet file."""
-    if parquet is None:
-        typer.echo(table.to_csv(index=False).rstrip() if csv else as_text(table))
-        return
-    from galutils.files import atomic_path
-
-    table.attrs = {}
-    with atomic_path(parquet) as partial:
-        table.to_parquet(partial, index=False)
-    typer.echo(parquet)
 
 
 def _end(said: list[str], failures: list[str]) -> None:

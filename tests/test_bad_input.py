@@ -136,7 +136,9 @@ COMMANDS = {
     "execute absent.ipynb o.ipynb": "absent.ipynb: there is no such notebook; name one of notebooks/.",
     "execute {root}/README.md o.ipynb": "{root}/README.md: there is no such notebook; name one of notebooks/.",
     "execute {root}/notebooks o.ipynb": "{root}/notebooks: there is no such notebook; name one of notebooks/.",
-    "report huge --root {root}": "There is no profile 'huge'; choose one of encoders, full, own, paper, quick, small, smoke.",
+    "report huge --root {root}": (
+        "There is no profile 'huge'; choose one of encoders, full, own, paper, quick, small, smoke."
+    ),
     "report paper --root {root}": "01_data_exploration has not run ({root}/runs/… is missing); run make report.",
     "simulate m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",
     "fetch data --from absent.h5 --to d": (

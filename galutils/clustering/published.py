@@ -47,7 +47,7 @@ def describe_figures(paths: Sequence[str | Path]) -> list[str]:
         verb = "prints" if len(missing) == 1 else "print"
         said.append(
             f"{' and '.join(missing)} of the paper {verb} what would tell how many galaxies were scored and whether "
-            "their assignment is the best; README says where their counts are read from."
+            "their assignment is the best; docs/assumptions.md says where their counts are read from."
         )
     return said
 

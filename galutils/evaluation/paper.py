@@ -38,7 +38,7 @@ APPROACHES = {
 
 
 #: What was chosen by test accuracy, on 200 galaxies of the first hundred of each class of Galaxy10, and by whom it is
-#: used; see the README's assumptions.
+#: used; see docs/assumptions.md.
 CHOSEN = {
     "the new head": ("vgg11_deep", "vgg11_deep_pretrained", "vgg11_shallow"),
     "batch normalisation in new layers": ("vgg11_deep",),

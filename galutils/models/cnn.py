@@ -153,7 +153,7 @@ def vgg_finetuned(
         head: one of :data:`HEADS`. The paper reinitialises "the classifier head", which may be each of them. The
             pretrained layers of "last" are frozen where all convolutions are.
         head_width: units of the hidden layer of "hidden". VGG's own 4096 twice make 120 million
-            parameters; see the README's assumptions.
+            parameters; see docs/assumptions.md.
     """
     if head not in HEADS:
         raise GalutilsError(f"head is '{head}'; choose {', '.join(HEADS)}.")
@@ -213,7 +213,7 @@ def custom_cnn(
     and 1 leaves it out. Each convolution is followed by ReLU and batch normalisation, in the paper's order. The
     paper does not say how many layers there are, nor the pooling's size: here six convolutions ("slightly
     shorter" than VGG11's eight), 2x2 pooling, and one linear layer on the averaged features, which gives bare
-    logits. A hidden linear layer overfits small sets; see the README's assumptions. Figure A.3 says that linear layers
+    logits. A hidden linear layer overfits small sets; see docs/assumptions.md. Figure A.3 says that linear layers
     are followed by ReLU and batch normalisation, too: ``hidden`` units of one that is. ``first``, one of :data:`FIRST`,
     takes the pooling's place, as large.
 

@@ -150,11 +150,13 @@ def test_a_printed_matrix_tells_its_number_recalls_and_whether_it_is_matched_bes
     assert whole.startswith("Figure A.1 counts 17,736 galaxies (the full set, class by class), of which 100.0%")
     path, absent = tmp_path / "figure_a1.csv", tmp_path / "absent.csv"
     path.write_text("\n".join(",".join(map(str, row)) for row in best))
-    rest = "what would tell how many galaxies were scored and whether their assignment is the best; README says where "
+    rest = (
+        "what would tell how many galaxies were scored and whether their assignment is the best; docs/assumptions.md "
+    )
     assert describe_figures([path, absent]) == [
         *said,
-        f"Figure A.2 of the paper prints {rest}their counts are read from.",
+        f"Figure A.2 of the paper prints {rest}says where their counts are read from.",
     ]
     assert describe_figures([absent, absent]) == [
-        f"Figure A.1 and Figure A.2 of the paper print {rest}their counts are read from."
+        f"Figure A.1 and Figure A.2 of the paper print {rest}says where their counts are read from."
     ]

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
+RANDOM_LABEL = "random weights"
+
 
 @dataclass(frozen=True)
 class Approach:

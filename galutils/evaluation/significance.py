@@ -20,7 +20,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar
 
 from galutils.evaluation.bootstrap import Graded
 
@@ -143,6 +142,8 @@ def _pair(first: str, second: str, approaches: Mapping[str, Mapping[int, Graded]
 
 
 def _tabulate(pairs: Sequence[_Pair]) -> pd.DataFrame:
+    from statsmodels.stats.contingency_tables import mcnemar
+
     rows = []
     for pair in pairs:
         by_galaxies, by_seeds = pair.parts()

@@ -28,9 +28,6 @@ from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
 from galutils.files import PACKAGED, SIMULATED_WEIGHTS, sha256
 
-#: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
-RANDOM_LABEL = "random-initialisation control"
-
 #: torchvision's VGGs without batch normalisation, as in the paper.
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 

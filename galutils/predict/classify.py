@@ -1,21 +1,23 @@
 """Classify images with a trained run, and say where it should not be believed."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
 from galutils.files import atomic_path
 from galutils.predict.inputs import gather, read_blocks, training_field
-from galutils.predict.novelty import measure_likeness
 from galutils.progress import tracked
-from galutils.study.features import Classifier, FeatureExtractor
 from galutils.study.runs import Run
+
+if TYPE_CHECKING:
+    from galutils.study.features import FeatureExtractor
 
 #: Training galaxies that an image is held against, at most; drawn by a seed.
 REFERENCE = 2000
@@ -59,6 +61,10 @@ def classify(
     RunError, PictureError, CatalogueError, DataError: the run, or what was named, cannot be used.
     """
     paths, run = gather(inputs, image_column), Run(run_dir)
+    # PyTorch takes seconds to load, and what was named wrongly has been said by now.
+    from galutils.predict.novelty import measure_likeness
+    from galutils.study.features import Classifier
+
     classifier, likeness, notes, usual = Classifier(run, device), None, [], set()
     train = run.split.train
     if len(train) > REFERENCE:
@@ -107,6 +113,8 @@ def _look(
     extractor: FeatureExtractor, paths: list, reading: Reading | None, field: float | None, failures: list[str]
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray | None]]:
     """Tables of :class:`Block` and what a network makes of them; ``failures`` gets a sentence for what is not read."""
+    import torch
+
     count, blocks = read_blocks(paths, extractor.prepare, reading or Reading(), field)
     for table, inputs, failed in tracked(blocks, count, "image", weight=lambda block: sum(map(len, block[1:]))):
         failures += failed

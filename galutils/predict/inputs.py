@@ -1,5 +1,7 @@
 """What a run is to look at, from files to catalogues, read and prepared in blocks beside the network."""
 
+from __future__ import annotations
+
 import glob
 import os
 from collections import deque
@@ -7,17 +9,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.tables import ENDINGS
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
 from galutils.data.image_files import PictureError, Reading, is_hdf5, read_picture
 from galutils.study.runs import Run
+
+if TYPE_CHECKING:
+    import torch
 
 #: Files that a folder is searched for; a file that is named may be called anything.
 SUFFIXES = (*ENDINGS, ".jp2", ".avif", ".fits.bz2", ".h5", ".hdf5")

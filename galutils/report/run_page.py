@@ -10,6 +10,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.evaluation.baselines import accuracy, baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap
 from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
+from galutils.evaluation.paper import RANDOM_LABEL
 from galutils.models.attention import (
     attention_changes,
     attention_on_galaxy,
@@ -21,7 +22,7 @@ from galutils.models.attention import (
 from galutils.models.cnn import GalaxyNet
 from galutils.models.encoder import ADAPT
 from galutils.models.vit import Backbone
-from galutils.models.weights import RANDOM_LABEL, WeightsSource
+from galutils.models.weights import WeightsSource
 from galutils.report.figures.display import ImageGrid, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
 from galutils.report.figures.plots import confusion_data, confusion_matrices

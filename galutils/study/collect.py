@@ -12,10 +12,8 @@ import pandas as pd
 from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
 from galutils.evaluation.bootstrap import COLLAPSED, Graded, estimate
-from galutils.evaluation.confusion import confusion_table
-from galutils.evaluation.paper import APPROACHES, CHOSEN, Approach
+from galutils.evaluation.paper import APPROACHES, CHOSEN, RANDOM_LABEL, Approach
 from galutils.evaluation.significance import compare
-from galutils.models.weights import RANDOM_LABEL
 from galutils.study.runs import Run, RunError, find_runs
 
 #: What stands first in the custom network, in words.
@@ -224,6 +222,8 @@ def grade(run: Run, group: np.ndarray | None = None) -> Graded:
 
 def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Confusion counts (C, C) of each approach, summed over its seeds, by its title."""
+    from galutils.evaluation.confusion import confusion_table
+
     tables: dict[str, np.ndarray] = {}
     for entry in runs.itertuples():
         tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(
@@ -292,8 +292,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         )
     if random:
         warnings.append(
-            f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones "
-            f"({RANDOM_LABEL}), which bear on nothing but the machinery."
+            f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones, "
+            "which bear on nothing but the machinery."
         )
     if fallen := [f"{row.experiment} (seed {row.seed})" for row in runs[runs["collapsed"]].itertuples()]:
         warnings.append(

@@ -21,14 +21,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.classes import class_columns
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
 from galutils.data.splits import Split, read_split
 from galutils.errors import GalutilsError, first_line
-from galutils.evaluation.metrics import classification_scores
 from galutils.files import atomic_path, data_home, sha256, write_json
-from galutils.models.cost import multiply_adds
 from galutils.study.keys import FORMAT, is_current, run_directories
 from galutils.study.provenance import describe_data, describe_environment
 
@@ -69,6 +66,8 @@ class Run:
             raise RunError(f"{directory}: was made by another version of this study; run its notebook again.")
         self.folds: list[Run] = [Run(each) for each in (directory, *further)] if further else [self]
         if further:
+            from galutils.evaluation.metrics import classification_scores
+
             scores = classification_scores(*(self.predictions[name].to_numpy() for name in ("y_true", self.columns)))
             self.metrics |= {"scores": scores, "rows": self.metrics["rows"] | {"test": len(self.predictions)}}
 
@@ -219,6 +218,8 @@ def write_run(run_dir: str | Path, *, experiment: str, network, galaxies: Galaxi
     """Write what :func:`galutils.training.supervised.train` took and gave; returns the :class:`Run`."""
     from safetensors.torch import save_file
 
+    from galutils.evaluation.metrics import classification_scores
+
     run_dir, labels = _opened(run_dir), galaxies.labels
     split.write(run_dir / "split.csv")
     predictions = {"row": split.test, "y_true": labels[split.test], "y_pred": result.probabilities.argmax(1)}
@@ -275,11 +276,11 @@ def write_clustering_run(
     """
     from galutils.clustering.methods import predict_classes, score_clustering
     from galutils.clustering.null import null_accuracies
+    from galutils.clustering.scores import CLUSTER_SCORES
     from galutils.models.vit import save_backbone
 
     run_dir, labels, count = _opened(run_dir), galaxies.labels, len(galaxies.classes)
     predicted, probabilities = predict_classes(clustering, labels, count)
-    precision = getattr(distilled, "precision", "32-true")
     frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
     columns = class_columns(galaxies.classes)
     _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), columns, probabilities)
@@ -287,7 +288,6 @@ def write_clustering_run(
     if distilled is not None:
         _write_table(run_dir / "history.csv", distilled.history)
         save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
-
     scores = score_clustering(clustering, labels, features, num_classes=count)
     chance = null_accuracies(labels, clustering.clusters)
     own = table[[*CLUSTER_SCORES]].astype(float)
@@ -304,7 +304,8 @@ def write_clustering_run(
         "model": {**backbone.recipe, "dimensions": features.shape[1], "clusters": clustering.count},
         "preprocessing": asdict(preprocessing),
         "collapse": getattr(distilled, "warnings", []),
-        "environment": describe_environment(embedding.device) | {"precision": precision},
+        "environment": describe_environment(embedding.device)
+        | {"precision": getattr(distilled, "precision", "32-true")},
     }
     speed = len(labels) / embedding.seconds if embedding.seconds else None
     return _complete(run_dir, metrics, galaxies, backbone, preprocessing.image_size, distilled, speed)
@@ -320,6 +321,8 @@ def _opened(run_dir: str | Path) -> Path:
 
 def _complete(run_dir: Path, metrics: dict, galaxies: Galaxies, network, image_size: int, trained, speed) -> Run:
     """Write what every run says, too. trained: what a training left behind, or None; speed: images/s predicted."""
+    from galutils.models.cost import multiply_adds
+
     history = None if trained is None else trained.history
     every = {
         "format": FORMAT,

@@ -53,7 +53,7 @@ def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
         write_run(tmp_path, name, 0, 20, weights, data=data, model={"arch": "vgg16"})
     table = collect.collect_runs(tmp_path)
     assert table["approach"].tolist() == [
-        "VGG16, deep fine-tuning, new later layers (random-initialisation control)",
+        "VGG16, deep fine-tuning, new later layers (random weights)",
         "VGG16, shallow fine-tuning (stand-in weights)",
     ]
     assert table["pretrained"].tolist() == [False, True]
@@ -62,7 +62,7 @@ def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
         [
             "Not the full Galaxy10 DECaLS but 1,000 galaxies of own.h5: do not compare with the paper's numbers.",
             "Stand-in weights, not the paper's, in vgg11_shallow.",
-            "No pretrained weights were at hand: vgg11_deep started from random ones (random-initialisation control), "
+            "No pretrained weights were at hand: vgg11_deep started from random ones, "
             "which bear on nothing but the machinery.",
         ],
     )
@@ -92,7 +92,7 @@ def test_random_weights_that_were_asked_for_are_not_called_missing(tmp_path):
     data = {"simulated": True, "sha256": "1" * 64, "rows": 40, "file": "own.h5"}
     write_run(tmp_path, "vgg11_shallow", 0, 20, {"source": "random", "on_purpose": True}, data=data)
     table = collect.collect_runs(tmp_path)
-    assert table["approach"].tolist() == ["VGG11, shallow fine-tuning (random-initialisation control)"]
+    assert table["approach"].tolist() == ["VGG11, shallow fine-tuning (random weights)"]
     assert collect.describe_sources(table)[1] == [
         "Simulated galaxies: these numbers show that the study runs, not how well it classifies."
     ]

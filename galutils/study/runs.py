@@ -279,16 +279,15 @@ def write_clustering_run(
     from galutils.clustering.scores import CLUSTER_SCORES
     from galutils.models.vit import save_backbone
 
-    run_dir, labels, count = _opened(run_dir), galaxies.labels, len(galaxies.classes)
-    predicted, probabilities = predict_classes(clustering, labels, count)
+    run_dir, labels, columns = _opened(run_dir), galaxies.labels, class_columns(galaxies.classes)
+    predicted, probabilities = predict_classes(clustering, labels, len(columns))
     frame = pd.DataFrame({"row": np.arange(len(labels)), "y_true": labels, "y_pred": predicted})
-    columns = class_columns(galaxies.classes)
     _write_table(run_dir / "predictions.csv", frame.assign(cluster=clustering.clusters), columns, probabilities)
     _write_table(run_dir / "seeds.csv", table)
     if distilled is not None:
         _write_table(run_dir / "history.csv", distilled.history)
         save_backbone(backbone, run_dir / "model.safetensors", adapted=experiment)
-    scores = score_clustering(clustering, labels, features, num_classes=count)
+    scores = score_clustering(clustering, labels, features, num_classes=len(columns))
     chance = null_accuracies(labels, clustering.clusters)
     own = table[[*CLUSTER_SCORES]].astype(float)
     spread = pd.DataFrame({"mean": own.mean(), "std": own.std(ddof=0)})

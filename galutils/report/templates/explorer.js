@@ -132,7 +132,7 @@ const traces = () => {
 const axis = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: false };
 const layout = () => ({
   margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: "select", hoverdistance: 12,
-  paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis }, uirevision: state.projection,
+  modebar: { bgcolor: "rgba(0,0,0,0)", color: "#7c8794", activecolor: "#0072b2" }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis }, uirevision: state.projection,
 });
 const CONFIG = { displayModeBar: true, displaylogo: false, modeBarButtons: [["select2d", "pan2d", "resetScale2d"]], scrollZoom: true, responsive: true, doubleClick: "reset" };
 

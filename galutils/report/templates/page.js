@@ -90,7 +90,7 @@ function openCell(data, known, [row, column, count], sentence) {
     item.append(link);
     return item;
   }));
-  const link = dialog.querySelector("a");
+  const link = dialog.querySelector("p > a");
   link.hidden = !known || !count;
   if (known) {
     link.href = `explorer.html#${new URLSearchParams({ approach: known.experiment, true: row, predicted: column })}`;

@@ -8,6 +8,7 @@ from safetensors import safe_open
 
 from galutils.data.loader import read_batch
 from galutils.data.sources import load_simulated
+from galutils.files import SIMULATED_WEIGHTS
 from galutils.models import cnn
 from galutils.models.weights import describe_weights, read_state
 from galutils.training.pretrain import pretrain
@@ -72,6 +73,14 @@ def test_statistics_keep_scales_but_no_pattern(made):
         else:
             assert not torch.equal(tensor, state[name])
             assert tensor.std() == pytest.approx(state[name].std().item(), rel=0.15)
+
+
+def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made():
+    network = cnn.build("custom_cnn", weights="simulated")
+    assert network.source.source == "simulated"
+    assert network.count_parameters() == (47850, 47850)
+    assert '"version": "U"' in describe_weights(SIMULATED_WEIGHTS)
+    assert (SIMULATED_WEIGHTS.parent / "README.md").exists()
 
 
 @pytest.mark.parametrize(

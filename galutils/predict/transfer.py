@@ -38,7 +38,8 @@ def transfer(runs: pd.DataFrame, path: str | Path, device: str = "auto") -> Tran
         found = classify(run.directory, [path], device=device)
         own, said, matching = grade_file(path, found.table, run.classes)
         graded[entry.approach] = own
-        notes += [note for note in [*said, *found.notes] if note not in notes]
+        told = [note[:1].upper() + note[1:] for note in [*said, *found.notes]]
+        notes += [note for note in told if note not in notes]
         estimated = estimate([own]).loc["accuracy"]
         labels, values = _home(run, matching, run.predictions)
         trained = np.bincount(matching.ours, run.metrics["trained_classes"], len(matching.names))

@@ -37,7 +37,7 @@ def show_network(network: GalaxyNet, image_size: int) -> None:
     parameters, trained = network.count_parameters()
     print(f"{parameters:,} parameters, {trained:,} of them trained")
     if network.source:
-        _tell_weights(network.source, network.recipe["arch"])
+        _tell_weights(network.source, network.recipe.get("arch", network.recipe["name"]))
     show(network_diagram(network, image_size), f"Diagram of the network's layers, with {parameters:,} parameters.")
 
 

@@ -11,6 +11,7 @@ from galutils.data.sources import load_simulated
 from galutils.files import SIMULATED_WEIGHTS
 from galutils.models import cnn
 from galutils.models.weights import describe_weights, read_state
+from galutils.report import run_page
 from galutils.training.pretrain import pretrain
 
 
@@ -75,12 +76,14 @@ def test_statistics_keep_scales_but_no_pattern(made):
             assert tensor.std() == pytest.approx(state[name].std().item(), rel=0.15)
 
 
-def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made():
+def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made(capsys):
     network = cnn.build("custom_cnn", weights="simulated")
     assert network.source.source == "simulated"
     assert network.count_parameters() == (47850, 47850)
     assert '"version": "U"' in describe_weights(SIMULATED_WEIGHTS)
     assert (SIMULATED_WEIGHTS.parent / "README.md").exists()
+    run_page.show_network(network, 64)
+    assert "Pretrained weights: simulated, custom_cnn\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def runs(tmp_path_factory):
     galaxies = open_galaxies(folder / "sky.h5")
     split, settings = (
         split_rows(galaxies, calibration_fraction=0.2),
-        Settings(epochs=20, batch_size=32, image_size=32, device="cpu"),
+        Settings(epochs=20, batch_size=32, image_size=32, augment=True, device="cpu"),
     )
     torch.manual_seed(0)
     network = cnn.build("custom_cnn")

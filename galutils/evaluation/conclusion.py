@@ -66,7 +66,7 @@ def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     gap, (low, high) = sign * row.difference, sorted((sign * row.low, sign * row.high))
     evidence = (
         f"on the same {row.galaxies:,} galaxies the adapted one less the built one is {gap * 100:+.1f} points "
-        f"(95% interval, simultaneous for {len(pairs)} {'comparison' if len(pairs) == 1 else 'comparisons'}, "
+        f"(95% interval, simultaneous with the study's other comparisons, "
         f"{low * 100:+.1f} to {high * 100:+.1f})"
     )
     these = "these trained networks" if row.seeds == 1 else "these two approaches"

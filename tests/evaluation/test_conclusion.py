@@ -31,7 +31,7 @@ BEST = (
 )
 EVIDENCE = (
     "on the same 200 galaxies the adapted one less the built one is {} points "
-    "(95% interval, simultaneous for {}, {} to {})"
+    "(95% interval, simultaneous with the study's other comparisons, {} to {})"
 )
 
 
@@ -50,14 +50,16 @@ EVIDENCE = (
 def test_the_answer_is_the_verdict(pair, said):
     sign = 1 if pair["first"] == "A" else -1
     low, high = sorted(sign * 100 * pair[end] for end in ("low", "high"))
-    evidence = EVIDENCE.format(f"{sign * 100 * pair['difference']:+.1f}", "1 comparison", f"{low:+.1f}", f"{high:+.1f}")
+    evidence = EVIDENCE.format(f"{sign * 100 * pair['difference']:+.1f}", f"{low:+.1f}", f"{high:+.1f}")
     assert conclude(table(*ROWS), pd.DataFrame([pair])) == f"{BEST}{said}{evidence}.{SCOPE}"
 
 
 def test_pairs_that_stay_open_are_named_once():
     others = [comparison("A", "B", 0.02), comparison("A", "C", -0.03), comparison("C", "B", 0.25)]
     text = conclude(table(*ROWS), pd.DataFrame(others))
-    assert text.endswith(f"(95% interval, simultaneous for 3 comparisons, -3.0 to +7.0). Open: A against C.{SCOPE}")
+    assert text.endswith(
+        f"(95% interval, simultaneous with the study's other comparisons, -3.0 to +7.0). Open: A against C.{SCOPE}"
+    )
 
 
 def test_without_pretrained_weights_there_is_no_answer():

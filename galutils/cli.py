@@ -133,7 +133,8 @@ def train(
 @app.command()
 def plan(profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = "") -> None:
     """Say what make report PROFILE=... will take: downloads, disk, runs, hours on this device, and what is there."""
-    from galutils.study.plan import describe_plan, load_study
+    from galutils.study.pages import load_study
+    from galutils.study.plan import describe_plan
 
     typer.echo("\n".join(describe_plan(load_study(Path(), profile, data, vgg_weights, dino_weights, device))))
 
@@ -187,10 +188,14 @@ def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such 
 @app.command()
 def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
     """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
-    from galutils.data.check import survey_file
-    from galutils.models.weights import describe_weights
+    if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        from galutils.models.weights import describe_weights
 
-    typer.echo((describe_weights if path.suffix in (".safetensors", ".pth", ".pt", ".bin") else survey_file)(path))
+        typer.echo(describe_weights(path))
+    else:  # without PyTorch, which takes seconds to load
+        from galutils.data.check import survey_file
+
+        typer.echo(survey_file(path))
 
 
 fetch_app = typer.Typer(help="Download the real data or the pretrained weights.", no_args_is_help=True)

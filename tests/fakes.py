@@ -14,9 +14,12 @@ from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
 from galutils.errors import GalutilsError
 from galutils.files import write_json
+from galutils.models import cnn
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
+from galutils.study import runs
 from galutils.study.runs import FORMAT
+from galutils.training.supervised import train
 
 
 def refusal(function, *arguments, **choices) -> str:
@@ -83,6 +86,17 @@ def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0
                 "predict_images_per_second": 1.0,
             },
         } | changed,
+    )  # fmt: skip
+
+
+def train_run(folder, galaxies, split, settings):
+    """A small classifier that was trained, as the only run of a profile."""
+    torch.manual_seed(0)
+    network = cnn.build("custom_cnn")
+    result = train(network, galaxies, split, settings)
+    runs.write_run(
+        folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
+        settings=settings, result=result,
     )  # fmt: skip
 
 

@@ -58,26 +58,34 @@ def _best(row, kind: str, count: int) -> str:
 
 def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
     """What the family of comparisons says of the best two."""
-    pairs = list(zip(comparisons["first"], comparisons["second"], strict=True))
-    sign, pair = (1, (built, adapted)) if (built, adapted) in pairs else (-1, (adapted, built))
-    if pair not in pairs:
+    row = _paired(built, adapted, comparisons)
+    if row is None:
         return "The two were not tested on the same galaxies with the same seed, so nothing is said between them."
-    row = comparisons.iloc[pairs.index(pair)]
-    gap, (low, high) = sign * row.difference, sorted((sign * row.low, sign * row.high))
     evidence = (
-        f"on the same {row.galaxies:,} galaxies the adapted one less the built one is {gap * 100:+.1f} points "
-        f"(95% interval, simultaneous with the study's other comparisons, "
-        f"{low * 100:+.1f} to {high * 100:+.1f})"
+        f"on the same {row['galaxies']:,} galaxies the adapted one less the built one is "
+        f"{row['difference'] * 100:+.1f} points (95% interval, simultaneous with the study's other comparisons, "
+        f"{row['low'] * 100:+.1f} to {row['high'] * 100:+.1f})"
     )
-    these = "these trained networks" if row.seeds == 1 else "these two approaches"
-    if row.verdict in DECIDED:
-        better = (row.verdict == BETTER) == (sign == 1)
-        return f"Of {these}, the {'adapted' if better else 'built'} one is better: {evidence}."
-    if row.verdict == EQUIVALENT:
+    these = "these trained networks" if row["seeds"] == 1 else "these two approaches"
+    if row["verdict"] in DECIDED:
+        return f"Of {these}, the {'adapted' if row['verdict'] == BETTER else 'built'} one is better: {evidence}."
+    if row["verdict"] == EQUIVALENT:
         return f"Between {these} no difference that matters is left: {evidence}."
-    if row.verdict == TOO_FEW:
+    if row["verdict"] == TOO_FEW:
         return f"Two seeds are too few to tell these approaches apart: {evidence}."
     return f"Which of {these} is better stays open: {evidence}."
+
+
+def _paired(first: str, second: str, comparisons: pd.DataFrame) -> dict | None:
+    """The comparison of two titles as second less first, whichever way it was made; None: there is none."""
+    swapped = {BETTER: WORSE, WORSE: BETTER}
+    for row in comparisons.to_dict("records"):
+        if (row["first"], row["second"]) == (first, second):
+            return row
+        if (row["first"], row["second"]) == (second, first):
+            turned = {"difference": -row["difference"], "low": -row["high"], "high": -row["low"]}
+            return row | turned | {"verdict": swapped.get(row["verdict"], row["verdict"])}
+    return None
 
 
 def _others(contenders: list[str], comparisons: pd.DataFrame, told: frozenset[str] | set[str] = frozenset()) -> str:
@@ -136,8 +144,15 @@ def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame
     random = set(table.loc[~table["built"] & ~table["pretrained"], "experiment"])
     rows = []
     for claim, page, pairs, agreeing in _CLAIMS:
-        known = [_evidence(pair, titles, comparisons, changes) for pair in pairs if random.isdisjoint(pair)]
-        told = [one for one in known if one is not None]
+        told = []
+        for pair in pairs:
+            if len(pair) == 3:
+                name, row = f"with {pair[1]} = {pair[2]}", _changed(*pair, changes)
+            else:
+                first, second = (titles.get(experiment) for experiment in pair)
+                name, row = f"{second} against {first}", _paired(first, second, comparisons)
+            if row is not None and random.isdisjoint(pair):
+                told.append(_evidence(name, row))
         verdicts = [verdict for verdict, _ in told]
         if not told:
             verdict = UNTESTED
@@ -149,30 +164,19 @@ def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _evidence(pair: tuple, titles: dict, comparisons: pd.DataFrame, changes: pd.DataFrame) -> tuple[str, str] | None:
-    """The verdict on the second of two approaches, or on a change, and the difference in words; None: not tested."""
-    if len(pair) == 3:
-        base, parameter, value = pair
-        if changes.empty:
-            return None
-        found = changes[(changes["base"] == base) & (changes["parameter"] == parameter) & (changes["value"] == value)]
-        name, sign = f"with {parameter} = {value}", 1
-        low, high = "difference_low", "difference_high"
-    else:
-        first, second = (titles.get(experiment) for experiment in pair)
-        names = comparisons[["first", "second"]].apply(tuple, axis=1) if len(comparisons) else []
-        sign = 1 if (first, second) in list(names) else -1
-        found = comparisons[[own == (first, second)[::sign] for own in names]]
-        name, (low, high) = f"{second} against {first}", ("low", "high")[::sign]
-    if found.empty:
-        return None
-    row = found.iloc[0]
-    ends = f"{100 * sign * row[low]:+.1f} to {100 * sign * row[high]:+.1f}"
-    words = f"{name}: {100 * sign * row['difference']:+.1f} points ({ends}; {_count(row['seeds'])})"
-    if row["seeds"] < 3:
-        return OPEN, words
-    swapped = {BETTER: WORSE, WORSE: BETTER}
-    return (row["verdict"] if sign == 1 else swapped.get(row["verdict"], row["verdict"])), words
+def _changed(base: str, parameter: str, value: str, changes: pd.DataFrame) -> dict | None:
+    """What one change of an experiment did, as :func:`_paired` tells it; None: it was not made."""
+    for row in changes.to_dict("records"):
+        if (row["base"], row["parameter"], row["value"]) == (base, parameter, value):
+            return row | {"low": row["difference_low"], "high": row["difference_high"]}
+    return None
+
+
+def _evidence(name: str, row: dict) -> tuple[str, str]:
+    """The verdict, open where there are fewer than three seeds, and the difference in words."""
+    ends = f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}"
+    words = f"{name}: {100 * row['difference']:+.1f} points ({ends}; {_count(row['seeds'])})"
+    return OPEN if row["seeds"] < 3 else row["verdict"], words
 
 
 def _count(seeds: int) -> str:
@@ -188,15 +192,10 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
         missing = "built from scratch" if built.empty else "adapted from pretrained weights"
         return f"{where}, not decided: no network here was {missing}."
     first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
-    known = _evidence(
-        (first.experiment, second.experiment),
-        dict(zip(table["experiment"], table["approach"], strict=True)),
-        comparisons,
-        pd.DataFrame(),
-    )
     shares = f"{second.accuracy:.0%} adapted, {first.accuracy:.0%} built"
-    if known is None:
+    if (row := _paired(first.approach, second.approach, comparisons)) is None:
         return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."
+    verdict = OPEN if row["seeds"] < 3 else row["verdict"]
     few = min(first.seeds, second.seeds) < 3
     said = {BETTER: "adapting wins", WORSE: "building wins", EQUIVALENT: "building and adapting come out alike"}
-    return f"{where}, {said.get(known[0], 'not decided')}: {shares}" + (" (fewer than three seeds)." if few else ".")
+    return f"{where}, {said.get(verdict, 'not decided')}: {shares}" + (" (fewer than three seeds)." if few else ".")

@@ -14,7 +14,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.evaluation.paper import APPROACHES
 from galutils.files import write_text
 from galutils.progress import tracked
-from galutils.report.html import clean, code_style, sections
+from galutils.report.html import clean, code_style
 from galutils.report.index import index_content
 from galutils.report.interactive import cell_data, explorer_data
 from galutils.study.collect import describe_sources, tabulate
@@ -49,12 +49,12 @@ def build_report(study: Study) -> Path:
         write_text(path, environment.get_template(template).render(**content, current=path.name))
         return path
 
-    beside = zip(study.pages, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
-    for page, previous, following in tracked(beside, len(study.pages), "page"):
-        body = _render(page, warnings)
+    beside = zip(study.pages, navigation, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
+    for page, (_, title), previous, following in tracked(beside, len(study.pages), "page"):
+        body, sections = _render(page, warnings)
         own = runs if page.experiment is None else tabulate([Run(page.directory)])
         cells, sheets = cell_data(body, own, galaxies)
-        shown = {"title": _title(page), "body": body, "sections": sections(body), "cells": cells, "sheets": sheets}
+        shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
         write(page.slug, "page.html", **shown, previous=previous, following=following)
     explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
     write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
@@ -91,8 +91,8 @@ def _title(page: Page) -> str:
     return heading + (f", seed {page.seed}" if page.seed else "")
 
 
-def _render(page: Page, known: Sequence[str]) -> str:
-    """The cells of an executed notebook as HTML, without papermill's and debugging noise.
+def _render(page: Page, known: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """The cells of an executed notebook as HTML, and its sections, without papermill's and debugging noise.
 
     What cells tagged "answer" say comes first. Those tagged "setup" say where the notebook ran, in their first line;
     that, and the warnings that are known from the head of the page, are left out.
@@ -108,7 +108,7 @@ def _render(page: Page, known: Sequence[str]) -> str:
         if "setup" in tags:
             _shorten(cell, known)
         answers += [cell] if "answer" in tags else []
-        cells.append(nbformat.v4.new_markdown_cell(POINTER) if "answer" in tags else cell)
+        cells.append(nbformat.v4.new_markdown_cell(POINTER, id=f"answer-{len(answers)}") if "answer" in tags else cell)
     notebook.cells = [*cells[:1], *answers, *cells[1:]]
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     body, _ = exporter.from_notebook_node(notebook)

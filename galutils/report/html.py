@@ -29,8 +29,11 @@ PLAIN = (
 )
 
 
-def clean(body: str) -> str:
-    """Nothing in the study's notebooks needs a script: a script there could only have come from the data."""
+def clean(body: str) -> tuple[str, list[tuple[str, str]]]:
+    """A page's body without scripts, and the anchors and titles of its sections.
+
+    Nothing in the study's notebooks needs a script: a script there could only have come from the data.
+    """
     soup = BeautifulSoup(body, "html.parser")
     # nbconvert's anchors on headings are links to nowhere useful in print and for screen readers.
     for element in soup.select("a.anchor-link, script, iframe, object, embed, base, meta, link, form"):
@@ -53,12 +56,7 @@ def clean(body: str) -> str:
     _name_sections(soup)
     _number(soup)
     _explain(soup)
-    return str(soup)
-
-
-def sections(body: str) -> list[tuple[str, str]]:
-    """The anchors and titles of a page's sections."""
-    return [(found["id"], found.get_text()) for found in BeautifulSoup(body, "html.parser").select("h2[id]")]
+    return str(soup), [(found["id"], found.get_text()) for found in soup.select("h2")]
 
 
 def _align(table: Tag) -> None:
@@ -122,13 +120,16 @@ def _numbered(soup: BeautifulSoup, caption: Tag, of: Tag, name: str) -> Tag:
 def _explain(soup: BeautifulSoup) -> None:
     """The first time that a term of the glossary stands in the text, it says what it means."""
     glossary = json.loads(files("galutils.report").joinpath("templates/glossary.json").read_text(encoding="utf-8"))
+    texts = soup.find_all(string=re.compile("|".join(map(re.escape, glossary))))
+    texts = [text for text in texts if type(text) is NavigableString and text.find_parent(PLAIN) is None]
     for term, meaning in glossary.items():
         wanted = re.compile(rf"(?<![\w-]){re.escape(term)}(?![\w-])")
-        for text in soup.find_all(string=wanted):
-            if text.find_parent(PLAIN) is None and type(text) is NavigableString:
-                before, after = wanted.split(text, maxsplit=1)
+        for place, text in enumerate(texts):
+            if wanted.search(text):
+                before, after = map(NavigableString, wanted.split(text, maxsplit=1))
                 said = soup.new_tag("abbr", attrs={"data-means": meaning, "tabindex": "0"}, string=term)
                 text.replace_with(before, said, after)
+                texts[place : place + 1] = [before, after]
                 break
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 
 from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
-from galutils.evaluation.bootstrap import COLLAPSED, Graded, estimate
+from galutils.evaluation.baselines import accuracy
+from galutils.evaluation.bootstrap import COLLAPSED, Graded
 from galutils.evaluation.paper import APPROACHES, CHOSEN, RANDOM_LABEL, Approach
 from galutils.evaluation.significance import compare
 from galutils.study.runs import Run, RunError, find_runs
@@ -127,7 +128,7 @@ def list_scores(folder: str | Path) -> pd.DataFrame:
     rows = []
     for run in found:
         own = grade(run, None if run.split is None else run.split.group)
-        middle, low, high = estimate([own]).loc["accuracy", ["mean", "low", "high"]]
+        middle, low, high = accuracy(own)
         rows.append(
             {
                 "run": str(run.directory),
@@ -174,12 +175,12 @@ def compare_runs(first: str | Path, second: str | Path) -> str:
 def describe_run(run: Run) -> str:
     """What a run is worth, in a line: what it learnt from, and how often it is right."""
     row, data = tabulate([run]).iloc[0], run.metrics["data"]
-    found = estimate([grade(run, None if run.split is None else run.split.group)]).loc["accuracy"]
+    middle, low, high = accuracy(grade(run, None if run.split is None else run.split.group))
     learnt = f"trained on {run.metrics['rows']['train']:,} of" if run.supervised else "without labels, on"
     kind = "simulated galaxies" if data["simulated"] else "galaxies"
     return (
-        f"{row['approach']}, {learnt} {data['rows']:,} {kind} in {data['file']}: accuracy {found['mean']:.1%} "
-        f"(95% interval {found['low']:.1%} to {found['high']:.1%}) on {row['n_test']:,} "
+        f"{row['approach']}, {learnt} {data['rows']:,} {kind} in {data['file']}: accuracy {middle:.1%} "
+        f"(95% interval {low:.1%} to {high:.1%}) on {row['n_test']:,} "
         f"{'test galaxies' if run.supervised else 'galaxies, after matching'}, {row['num_classes']} classes."
     )
 

@@ -8,9 +8,8 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from astropy.io import fits
-from fakes import assert_said, cut, write_layout
+from fakes import assert_said, cut, train_run, write_layout
 from PIL import Image
 
 from galutils.data.classes import GALAXY10, class_columns
@@ -19,10 +18,8 @@ from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.data.stretch import FIELD
-from galutils.models import cnn
-from galutils.study.runs import Run, write_run
+from galutils.study.runs import Run
 from galutils.training.settings import Settings
-from galutils.training.supervised import train
 
 NO_FIELD = "galutils: the field of view of %d of %d images is not known; they are taken to show 67 arcsec, as the "
 NO_FIELD += "training images do (--field and --pixel-scale say otherwise).\n"
@@ -35,13 +32,7 @@ def folder(tmp_path_factory):
     write_simulated(folder / "sky.h5", 120, 48, seed=0)
     galaxies = open_galaxies(folder / "sky.h5")
     split, settings = split_rows(galaxies), Settings(epochs=5, batch_size=32, image_size=32, crop=0.75, device="cpu")
-    torch.manual_seed(0)
-    network = cnn.build("custom_cnn")
-    result = train(network, galaxies, split, settings)
-    write_run(
-        folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
-        settings=settings, result=result,
-    )  # fmt: skip
+    train_run(folder, galaxies, split, settings)
     return folder
 
 

@@ -1,17 +1,14 @@
 import h5py
 import numpy as np
 import pytest
-import torch
+from fakes import train_run
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import simulate, write_simulated
 from galutils.data.splits import split_rows
-from galutils.models import cnn
 from galutils.predict.transfer import transfer
 from galutils.study.collect import collect_runs
-from galutils.study.runs import write_run
 from galutils.training.settings import Settings
-from galutils.training.supervised import train
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +21,7 @@ def runs(tmp_path_factory):
         split_rows(galaxies, calibration_fraction=0.2),
         Settings(epochs=20, batch_size=32, image_size=32, augment=True, device="cpu"),
     )
-    torch.manual_seed(0)
-    network = cnn.build("custom_cnn")
-    result = train(network, galaxies, split, settings)
-    write_run(
-        folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
-        settings=settings, result=result,
-    )  # fmt: skip
+    train_run(folder, galaxies, split, settings)
     return collect_runs(folder)
 
 

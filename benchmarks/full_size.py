@@ -14,11 +14,11 @@ from speed import ROWS
 from timing import stopwatch
 from torch.utils.flop_counter import FlopCounterMode
 
-from galutils.data.galaxies import open_galaxies
+from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.splits import split_rows
 from galutils.models import cnn, embedding, vit
 from galutils.models.weights import DINO_ARCH
-from galutils.study.pages import load_study
+from galutils.study.profile import Profile, read_profile
 from galutils.training.dino import distill
 from galutils.training.settings import DinoSettings, Settings
 from galutils.training.supervised import train
@@ -48,9 +48,9 @@ def work_per_image(network: cnn.GalaxyNet, size: int, element_bytes: int = 2) ->
 
 def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count: int) -> dict:
     """Every experiment of the paper profile on ``count`` simulated galaxies, its epochs computed from ``epochs``."""
-    study = load_study(root, "paper", data="simulated", vgg_weights="random", dino_weights="random")
-    common = study.config.common
-    size, wanted = common["image_size"], common["epochs"]
+    profile = read_profile(root / "config" / "paper.yaml")
+    size, wanted = profile.common["image_size"], profile.common["epochs"]
+    folder.mkdir(parents=True, exist_ok=True)
     path, _ = full_file(folder, size, count)
     galaxies = open_galaxies(path)
     with stopwatch() as elapsed:
@@ -74,14 +74,14 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
             "share_of_bandwidth": speed * moved / limits[1] if limits else None,
         }
         print(f"{row:16} {speed:8.0f} images/s, {wanted} epochs in {seconds / 60:.1f} min")
-    result["rows"] |= _unsupervised(galaxies, study, device, epochs, wanted)
+    result["rows"] |= _unsupervised(galaxies, profile, device, epochs)
     result["minutes"] = sum(row["seconds"] for row in result["rows"].values()) / 60
     print(f"all rows: {result['minutes']:.1f} min")
     return result
 
 
-def _unsupervised(galaxies, study, device: str, epochs: int, wanted: int) -> dict:
-    given = next(page.parameters for page in study.experiments if page.experiment == "dino_lora_kmeans")
+def _unsupervised(galaxies: Galaxies, profile: Profile, device: str, epochs: int) -> dict:
+    given = profile.common | profile.experiments["dino_lora_kmeans"].model_extra
     backbone = vit.load_backbone("random", DINO_ARCH)
     preprocessing = embedding.Preprocessing(image_size=given["image_size"])
     embedded = embedding.embed(backbone, galaxies, preprocessing, device=device)
@@ -95,6 +95,6 @@ def _unsupervised(galaxies, study, device: str, epochs: int, wanted: int) -> dic
         "dino_lora_kmeans": {
             "images_per_second": speed,
             "setup_seconds": distilled.setup_seconds,
-            "seconds": distilled.setup_seconds + wanted * len(galaxies) / speed + embedded.seconds,
+            "seconds": distilled.setup_seconds + given["epochs"] * len(galaxies) / speed + embedded.seconds,
         },
     }

@@ -24,7 +24,7 @@ def full_file(folder: Path, size: int = 256, count: int = FULL) -> tuple[Path, f
     if path.exists():
         return path, None
     started = time.perf_counter()
-    write_simulated(path, count, size, seed=0, proportions="galaxy10")
+    write_simulated(path, count, size, seed=0, proportions="galaxy10", processes=os.cpu_count() or 1)
     return path, time.perf_counter() - started
 
 

@@ -19,7 +19,7 @@ from torch import nn
 
 from galutils.data.galaxies import Galaxies
 from galutils.data.loader import load_images
-from galutils.device import autocast, device_name, pick_device, pick_precision, seeded
+from galutils.device import device_name, pick_device, pick_precision, seeded
 from galutils.errors import GalutilsError
 from galutils.models.embedding import Preprocessing, prepare_images
 from galutils.models.lora import add_lora, merge_lora, trainable
@@ -28,6 +28,7 @@ from galutils.progress import Steps
 from galutils.training import dino_loss as objective
 from galutils.training.checkpoints import Checkpoint, run_identity
 from galutils.training.multicrop import MultiCrop
+from galutils.training.replay import Replayed
 from galutils.training.schedule import cosine, epoch_batches
 from galutils.training.settings import DinoSettings
 from galutils.training.supervised import mean_loss
@@ -104,10 +105,12 @@ def distill(
     signs = objective.collapse_signs(history, start_rank, settings.prototypes)
     setup_seconds = time.perf_counter() - started
 
+    # The student's one for each size of crop: all are alive until the backward pass.
+    replayed = Replayed(teacher, precision), [Replayed(student, precision) for _ in crops.makers]
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
     for epoch in steps:
         started = time.perf_counter()
-        row = _train_epoch(student, teacher, center, optimizer, crops, source, rows, precision, settings, epoch)
+        row = _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epoch)
         seconds = time.perf_counter() - started
         rank = _watch_rank(teacher.backbone, source, watched, settings)
         speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
@@ -138,12 +141,14 @@ def distill(
     )
 
 
-def _train_epoch(student, teacher, center, optimizer, crops, source, rows, precision, settings, epoch) -> dict:
+def _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epoch) -> dict:
     """One pass over the rows; returns what the history says of it."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for the crops: the same whether interrupted or not
     batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     total = settings.epochs * len(batches)
     losses, norms, entropies, marginal = [], [], [], torch.zeros_like(center)
+    of_teacher, of_students = replayed
+    teacher, student = of_teacher.network, of_students[0].network
     student.train()
     for i, images in enumerate(source.batches(batches)):
         step = epoch * len(batches) + i
@@ -157,10 +162,10 @@ def _train_epoch(student, teacher, center, optimizer, crops, source, rows, preci
             group["lr"] = at_step["learning_rate"]
             group["weight_decay"] = at_step["weight_decay"] if group["decays"] else 0.0
         views = crops(images)
-        with autocast(center.device, precision):
-            with torch.no_grad():
-                target = teacher(views[0]).float().unflatten(0, (2, -1))
-            logits = torch.cat([student(view).float().unflatten(0, (-1, len(images))) for view in views])
+        with torch.no_grad():
+            target = of_teacher(views[0]).unflatten(0, (2, -1))
+        outputs = [of_student(view) for of_student, view in zip(of_students, views, strict=True)]
+        logits = torch.cat([output.unflatten(0, (-1, len(images))) for output in outputs])
         loss = objective.dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
         optimizer.zero_grad()
         loss.backward()

@@ -5,6 +5,7 @@ from collections import OrderedDict
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from galutils.models.lora import plain_state
 from galutils.models.vit import Backbone
@@ -77,10 +78,10 @@ def dino_loss(
 def update_teacher(teacher: DinoNetwork, student: DinoNetwork, momentum: float) -> None:
     """Move the teacher in place towards the student: teacher = m * teacher + (1 - m) * merged student."""
     merged = plain_state(student.backbone)
-    for name, tensor in teacher.backbone.vit.state_dict().items():
-        tensor.lerp_(merged[name], 1 - momentum)
-    for old, new in zip(teacher.head.parameters(), student.head.parameters(), strict=True):
-        old.lerp_(new, 1 - momentum)
+    state = teacher.backbone.vit.state_dict()
+    olds = [*state.values(), *teacher.head.parameters()]
+    news = [*(merged[name] for name in state), *student.head.parameters()]
+    get_ema_multi_avg_fn(momentum)(olds, news, None)
 
 
 def entropy(probabilities: torch.Tensor) -> torch.Tensor:

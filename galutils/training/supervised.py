@@ -29,6 +29,7 @@ from galutils.models.cnn import GalaxyNet
 from galutils.models.encoder import rate_groups
 from galutils.progress import Steps
 from galutils.training.checkpoints import Checkpoint, run_identity
+from galutils.training.replay import Replayed
 from galutils.training.schedule import epoch_batches
 from galutils.training.settings import Settings, TrainingError
 
@@ -98,10 +99,11 @@ def _fit(network, images, labels, split, settings, checkpoint, started) -> Train
         history = state["history"]
     setup_seconds = time.perf_counter() - started
 
+    replayed = Replayed(stage, precision)
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
     for epoch in steps:
         started = time.perf_counter()
-        loss, accuracy = _train_epoch(stage, optimizer, source, labels, split.train, precision, settings, epoch)
+        loss, accuracy = _train_epoch(replayed, optimizer, source, labels, split.train, settings, epoch)
         seconds = time.perf_counter() - started
         logits = predict_logits(stage, source, split.test, precision)
         row = {
@@ -134,21 +136,20 @@ def _fit(network, images, labels, split, settings, checkpoint, started) -> Train
     )
 
 
-def _train_epoch(stage, optimizer, source, labels, rows, precision, settings, epoch) -> tuple[float, float]:
+def _train_epoch(replayed, optimizer, source, labels, rows, settings, epoch) -> tuple[float, float]:
     """One pass over the training rows; returns (mean loss, share classified correctly)."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for dropout: the same whether interrupted or not
     for group in optimizer.param_groups:
         group["lr"] = settings.rate(epoch) * group["lr_scale"]
         group["weight_decay"] = settings.decay(epoch) if group["weight_decay"] else 0.0  # biases and norms have none
-    stage.train()
+    replayed.network.train()
     batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     targets = labels[torch.from_numpy(np.concatenate(batches)).to(labels.device)].split([len(b) for b in batches])
     losses, correct = torch.empty(len(batches), device=labels.device), torch.zeros((), device=labels.device)
     images = source.batches(batches)
     for number, target in enumerate(targets):
         inputs = next(images)
-        with autocast(labels.device, precision):
-            logits = stage(random_symmetries(inputs) if settings.augment else inputs).float()
+        logits = replayed(random_symmetries(inputs) if settings.augment else inputs)
         loss = nn.functional.cross_entropy(logits, target)
         loss.backward()
         optimizer.step()

@@ -17,9 +17,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.splits import split_rows
 from galutils.models import cnn, embedding, vit
+from galutils.models.lora import add_lora
 from galutils.models.weights import DINO_ARCH
 from galutils.study.profile import Profile, read_profile
 from galutils.training.dino import distill
+from galutils.training.dino_loss import DinoNetwork, Head
 from galutils.training.settings import DinoSettings, Settings
 from galutils.training.supervised import train
 
@@ -59,6 +61,7 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
     limits = next((v for name, v in LIMITS.items() if device == "cuda" and name in torch.cuda.get_device_name()), None)
     for row in ROWS:
         network = cnn.build(**ROWS[row])
+        _forget_peak(device)
         operations, moved = work_per_image(network, size)
         trained = train(network, galaxies, split, Settings(epochs=epochs, image_size=size, device=device))
         # The first epoch chooses kernels and fills caches.
@@ -72,29 +75,62 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
             "bytes_per_image": moved,
             "share_of_arithmetic": speed * operations / limits[0] if limits else None,
             "share_of_bandwidth": speed * moved / limits[1] if limits else None,
+            "peak_bytes": _peak_bytes(device),
         }
         print(f"{row:16} {speed:8.0f} images/s, {wanted} epochs in {seconds / 60:.1f} min")
-    result["rows"] |= _unsupervised(galaxies, profile, device, epochs)
+    result["rows"] |= _unsupervised(galaxies, profile, device, epochs, limits)
     result["minutes"] = sum(row["seconds"] for row in result["rows"].values()) / 60
     print(f"all rows: {result['minutes']:.1f} min")
     return result
 
 
-def _unsupervised(galaxies: Galaxies, profile: Profile, device: str, epochs: int) -> dict:
+def _forget_peak(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def _peak_bytes(device: str) -> int | None:
+    """The most that PyTorch held of a GPU's memory, images and recordings included."""
+    return torch.cuda.max_memory_reserved() if device == "cuda" else None
+
+
+def work_of_transformers(backbone: vit.Backbone, settings: DinoSettings) -> tuple[float, float]:
+    """Operations for embedding one image, and for self-distillation on one with its crops."""
+    student = DinoNetwork(add_lora(backbone), Head(backbone.dim, settings.prototypes, settings.head_width))
+    large, small = (torch.zeros(1, 3, size, size) for size in (settings.image_size, settings.local_size))
+    counts = {}
+    for name, image, learns in (("embedded", large, False), ("large", large, True), ("small", small, True)):
+        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(learns):
+            output = student(image) if learns else backbone(image)
+            if learns:
+                output.sum().backward()
+        counts[name] = counter.get_total_flops()
+    teacher = 2 * (counts["embedded"] + 2 * sum(parameter.numel() for parameter in student.head.parameters()))
+    return counts["embedded"], teacher + 2 * counts["large"] + settings.local_crops * counts["small"]
+
+
+def _unsupervised(galaxies: Galaxies, profile: Profile, device: str, epochs: int, limits) -> dict:
     given = profile.common | profile.experiments["dino_lora_kmeans"].model_extra
     backbone = vit.load_backbone("random", DINO_ARCH)
-    preprocessing = embedding.Preprocessing(image_size=given["image_size"])
-    embedded = embedding.embed(backbone, galaxies, preprocessing, device=device)
     settings = DinoSettings.pick(given, epochs=epochs, device=device, image_size=given["train_size"])
+    operations = dict(zip(("dino_kmeans", "dino_lora_kmeans"), work_of_transformers(backbone, settings), strict=True))
+    _forget_peak(device)
+    embedded = embedding.embed(backbone, galaxies, embedding.Preprocessing(given["image_size"]), device=device)
+    rows = {"dino_kmeans": {"images_per_second": len(galaxies) / embedded.seconds, "seconds": embedded.seconds}}
+    rows["dino_kmeans"]["peak_bytes"] = _peak_bytes(device)
+    _forget_peak(device)
     distilled = distill(backbone, galaxies, settings)
     speed = float(np.median(distilled.history["images_per_second"].iloc[1:]))
-    print(f"dino_kmeans      {len(galaxies) / embedded.seconds:8.0f} images/s embedded")
-    print(f"dino_lora_kmeans {speed:8.0f} images/s distilled")
-    return {
-        "dino_kmeans": {"images_per_second": len(galaxies) / embedded.seconds, "seconds": embedded.seconds},
-        "dino_lora_kmeans": {
-            "images_per_second": speed,
-            "setup_seconds": distilled.setup_seconds,
-            "seconds": distilled.setup_seconds + given["epochs"] * len(galaxies) / speed + embedded.seconds,
-        },
+    rows["dino_lora_kmeans"] = {
+        "images_per_second": speed,
+        "setup_seconds": distilled.setup_seconds,
+        "seconds": distilled.setup_seconds + given["epochs"] * len(galaxies) / speed + embedded.seconds,
+        "peak_bytes": _peak_bytes(device),
     }
+    for name, row in rows.items():
+        row["operations_per_image"] = operations[name]
+        row["share_of_arithmetic"] = row["images_per_second"] * operations[name] / limits[0] if limits else None
+        row["share_of_bandwidth"] = None
+        print(f"{name:16} {row['images_per_second']:8.0f} images/s")
+    return rows

@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=12, help="of the part precision")
     parser.add_argument("--quick", action="store_true", help="very few images: to see that it works, not how fast")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmarks", help="where large files are kept")
-    parser.add_argument("--json", type=Path, help="else benchmarks/measured-<device>.json")
+    parser.add_argument("--json", type=Path, help="else benchmarks/measured-cpu.json or measured-gpu.json")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here; leave --device out to measure the CPU.")
@@ -50,7 +50,7 @@ def main() -> None:
     parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
     if "precision" in parts and not options.data:
         parser.error("precision compares runs on real galaxies; name their file with --data.")
-    target = options.json or ROOT / "benchmarks" / f"measured-{options.device}.json"
+    target = options.json or ROOT / "benchmarks" / f"measured-{'gpu' if on_gpu else 'cpu'}.json"
 
     # A part that is not measured now keeps what was measured before, and says when that was.
     stored = json.loads(target.read_text()) if target.exists() else {}

@@ -1,5 +1,6 @@
 """Ratios of speed: the study's way against the usual notebook's, and against the bare network."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from functools import partial
@@ -37,7 +38,7 @@ def simulated_cases(counts: dict[int, int]) -> Iterator[tuple[int, Galaxies, Spl
     for size, count in counts.items():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "simulated.h5"
-            write_simulated(path, count, size, seed=0)
+            write_simulated(path, count, size, seed=0, processes=os.cpu_count() or 1)
             part = np.where(np.arange(count) % 5 == 0, "test", "train").astype(object)
             yield size, open_galaxies(path), Split(part, np.arange(count))
 

@@ -152,4 +152,5 @@ def full_size_table(full_size: dict) -> pd.DataFrame:
     shown[f"Minutes for {full_size['epochs']} epochs"] = (table["seconds"].astype(float) / 60).round(2)
     for column, title in (("share_of_arithmetic", "Of arithmetic"), ("share_of_bandwidth", "Of bandwidth")):
         shown[title] = table[column].map("{:.0%}".format, na_action="ignore").fillna("not known")
+    shown["Peak memory, GB"] = (table["peak_bytes"].astype(float) / 1e9).round(1)
     return shown

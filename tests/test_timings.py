@@ -54,11 +54,10 @@ def test_tables_show_what_was_measured():
     assert timings.bare_table(BARE).iloc[0].tolist() == [title, 128, 98.7, 100.0, 0.99]
     assert timings.conditions(USUAL) == "cpu, 2 cores, torch 2.14, commit abc, medians of 5"
     assert timings.conditions({"environment": ENVIRONMENT}) == "cpu, 2 cores, torch 2.14, commit abc"
-    rows = {
-        "a": {"images_per_second": 1000.0, "seconds": 90.0, "share_of_arithmetic": 0.25, "share_of_bandwidth": None}
-    }
+    row = {"images_per_second": 1000.0, "seconds": 90.0, "share_of_arithmetic": 0.25, "share_of_bandwidth": None}
+    rows = {"a": row | {"peak_bytes": 3_210_000_000}}
     table = timings.full_size_table({"epochs": 100, "rows": rows})
-    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known"]
+    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known", 3.2]
 
 
 def test_precision_is_told_in_words_that_follow_from_it():

@@ -68,8 +68,10 @@ def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
     whole = backbone.vit.state_dict()
     state = {name.replace("base_layer.", ""): tensor for name, tensor in whole.items() if "lora_" not in name}
     for name, module in backbone.vit.named_modules():
-        if hasattr(module, "get_delta_weight"):
-            state[f"{name}.weight"] = state[f"{name}.weight"] + module.get_delta_weight("default")
+        if hasattr(module, "lora_A"):
+            # As peft's get_delta_weight, whose checks take longer than the arithmetic, at every step of the training.
+            down, up, scaling = (part["default"] for part in (module.lora_A, module.lora_B, module.scaling))
+            state[f"{name}.weight"] = state[f"{name}.weight"] + scaling * (up.weight @ down.weight)
     for name in [name for name in state if ".qkv.q." in name]:
         before, after = name.split(".qkv.q.")
         state[f"{before}.qkv.{after}"] = torch.cat([state.pop(f"{before}.qkv.{part}.{after}") for part in "qkv"])

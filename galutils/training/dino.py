@@ -149,6 +149,7 @@ def _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epo
     losses, norms, entropies, marginal = [], [], [], torch.zeros_like(center)
     of_teacher, of_students = replayed
     teacher, student = of_teacher.network, of_students[0].network
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     student.train()
     for i, images in enumerate(source.batches(batches)):
         step = epoch * len(batches) + i
@@ -171,7 +172,7 @@ def _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epo
         loss.backward()
         if epoch < settings.freeze_prototypes:
             student.head.prototypes.grad = None
-        norms.append(nn.utils.clip_grad_norm_(student.parameters(), settings.clip_gradient))
+        norms.append(nn.utils.clip_grad_norm_(trained, settings.clip_gradient))
         optimizer.step()
         log_target = ((target - center) / settings.teacher_temperature).log_softmax(-1)
         entropies.append(objective.entropy(log_target.exp()).mean())

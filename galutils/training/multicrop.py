@@ -1,10 +1,38 @@
-"""Many views of each galaxy, as DINO wants them, made on the device in batches by kornia."""
+"""Many views of each galaxy, as DINO wants them, made on the device in batches: cut here, changed by kornia."""
+
+import math
 
 import torch
 from torch import nn
 
 from galutils.models.embedding import central
 from galutils.training.settings import DinoSettings
+
+
+class TurnedCrop(nn.Module):
+    """A square of each image, turned by any angle and flipped or not: (B, 3, H, H) to (B, 3, size, size).
+
+    Its share of the image's area lies within ``scale``, its centre where the upright square would not leave the frame;
+    ``rotation`` is the largest angle to either side, in degrees, ``flip`` a probability. What lies outside is mirrored.
+    """
+
+    def __init__(self, size: int, scale: tuple[float, float], rotation: float, flip: float):
+        super().__init__()
+        self.size, self.scale, self.rotation, self.flip = size, scale, rotation, flip
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        count = len(images)
+        side = torch.empty(count).uniform_(*self.scale).sqrt()
+        x, y = (2 * torch.rand(2, count) - 1) * (1 - side)  # of the centre, from -1 to 1 across the turned frame
+        angle = math.radians(self.rotation) * (2 * torch.rand(count) - 1)
+        mirror = 1 - 2 * (torch.rand(count) < self.flip).float()
+        cos, sin = angle.cos(), angle.sin()
+        # From a pixel of the square to the turned frame, and from there to the image.
+        rows = [mirror * cos * side, -mirror * sin * side, mirror * (cos * x - sin * y)]
+        rows += [sin * side, cos * side, sin * x + cos * y]
+        theta = torch.stack(rows, dim=1).view(count, 2, 3).to(images.device)
+        grid = nn.functional.affine_grid(theta, (count, 3, self.size, self.size), align_corners=False)
+        return nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 class MultiCrop:
@@ -23,13 +51,10 @@ class MultiCrop:
 
         def view(size: int, scale: tuple[float, float]) -> nn.Module:
             jitter = settings.jitter
-            return augment.AugmentationSequential(
-                augment.RandomHorizontalFlip(p=settings.flip),
-                augment.RandomAffine(settings.rotation, padding_mode="reflection", p=1.0),
-                augment.RandomResizedCrop((size, size), scale, ratio=(1.0, 1.0), cropping_mode="resample"),
+            return nn.Sequential(
+                TurnedCrop(size, scale, settings.rotation, settings.flip),
                 augment.ColorJitter(jitter, jitter, jitter / 2, jitter / 10, p=0.8),
                 augment.RandomGaussianBlur((5, 5), (0.1, 1.5), p=settings.blur),
-                data_keys=["input"],
             )
 
         def dino_view(size: int, scale: tuple[float, float], blur: float, solarize: float) -> nn.Module:

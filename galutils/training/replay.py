@@ -41,6 +41,9 @@ class Replayed:
 
     def _record(self, images: torch.Tensor) -> nn.Module:
         self.pool = self.pool or torch.cuda.graph_pool_handle()
+        if hasattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch"):  # PyTorch 2.10 and later
+            # A recording is made on a stream of its own, which later backward passes wait for, as they should.
+            torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
         buffers = [(buffer, buffer.clone()) for buffer in self.network.buffers()]
         recorded = torch.cuda.make_graphed_callables(
             _Pass(self.network, self.precision), (images.clone(),), allow_unused_input=True, pool=self.pool

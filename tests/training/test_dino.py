@@ -14,7 +14,7 @@ from galutils.models.lora import add_lora, merge_lora, trainable
 from galutils.training import dino, dino_loss
 from galutils.training.dino import distill
 from galutils.training.dino_loss import DinoNetwork, Head, collapse_signs, drop_paths, effective_rank, entropy
-from galutils.training.multicrop import MultiCrop
+from galutils.training.multicrop import MultiCrop, TurnedCrop
 from galutils.training.settings import DinoSettings
 
 # So small a network on so few images does collapse, which is of no matter here.
@@ -113,6 +113,34 @@ def test_views_are_ordered_view_by_view_and_have_no_black_corners():
     for views in multicrop(16, 8, 3, jitter=0.0, blur=0.0)(images):  # turned by any angle
         levels = views.flatten(1).unflatten(0, (-1, 2))
         assert torch.allclose(levels, torch.tensor([[40.0], [200.0]]).expand_as(levels), atol=1.0)
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_crops_are_turned_and_flipped_but_not_stretched(flip):
+    """Of two ramps, across and down: how they rise in a crop tells its angle, its side and whether it is flipped."""
+    ramps = torch.stack(torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="xy"))[:2]
+    images = torch.cat([ramps, ramps[:1]]).expand(200, -1, -1, -1)
+    torch.manual_seed(0)
+    crops = TurnedCrop(32, (0.09, 0.25), rotation=30.0, flip=flip)(images)[:, :2]
+    middle = crops[..., 15:17, 15:17]  # where nothing is mirrored
+    across, down = middle[..., 0, 1] - middle[..., 0, 0], middle[..., 1, 0] - middle[..., 0, 0]
+    side = across.norm(dim=1) / 2  # as a share of the frame's: 64 pixels of it on 32 would rise by 2
+    assert torch.allclose(across.norm(dim=1), down.norm(dim=1), atol=1e-3), "axes keep their ratio"
+    assert torch.allclose((across * down).sum(1), torch.zeros(200), atol=1e-3), "and their right angle"
+    assert (side.min() > 0.3 - 1e-3) & (side.min() < 0.32) & (side.max() > 0.48) & (side.max() < 0.5 + 1e-3)
+    assert torch.equal(torch.linalg.det(torch.stack([across, down], 1)) < 0, torch.full((200,), bool(flip)))
+    angle = torch.rad2deg(torch.atan2(down[:, 0].abs(), down[:, 1].abs()))
+    assert 27 < angle.max() < 30 + 1e-2
+    centre = middle.mean((2, 3))
+    assert centre.min() >= 0
+    assert centre.max() <= 63
+    assert (centre.std(0) > 8).all(), "they lie all over the frame"
+
+
+def test_upright_crops_do_not_leave_the_frame():
+    images = torch.arange(64.0).expand(100, 3, 64, 64)
+    rows = TurnedCrop(16, (0.05, 0.6), rotation=0.0, flip=0.0)(images)[:, 0, 0]
+    assert (rows.diff(dim=1) > 0).all(), "a crop that left it would show a mirror image"
 
 
 @pytest.mark.parametrize(("crop", "side"), [(1.0, 32), (0.5, 64)])

@@ -125,7 +125,9 @@ def test_two_notebooks_do_not_share_a_gpu(tmp_path):
     processes = []
     for name in "ab":
         source = write_notebook(
-            tmp_path / f"{name}.ipynb", f"{code}Path({str(tmp_path / name)!r}).write_text(f'{{began}} {{time.time()}}')"
+            tmp_path / f"{name}.ipynb",
+            f"{code}Path({str(tmp_path / name)!r}).write_text(f'{{began}} {{time.time()}}')",
+            parameters='device = "auto"  # auto, cpu or cuda',
         )
         target = tmp_path / f"{name}-out.ipynb"
         processes.append(multiprocessing.get_context("spawn").Process(target=run_notebook, args=(source, target)))

@@ -7,7 +7,6 @@ backward pass: what no fusion of layers would leave. The larger of the two share
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from memory import full_file
 from speed import ROWS
@@ -20,10 +19,11 @@ from galutils.models import cnn, embedding, vit
 from galutils.models.lora import add_lora
 from galutils.models.weights import DINO_ARCH
 from galutils.study.profile import Profile, read_profile
-from galutils.training.dino import distill
+from galutils.training import replay
+from galutils.training.dino import DinoResult, distill
 from galutils.training.dino_loss import DinoNetwork, Head
 from galutils.training.settings import DinoSettings, Settings
-from galutils.training.supervised import train
+from galutils.training.supervised import TrainResult, train
 
 #: Dense bf16 operations and bytes of memory per second, from NVIDIA's data sheets (SXM).
 LIMITS = {"H100": (989e12, 3.35e12), "H200": (989e12, 4.8e12)}
@@ -63,25 +63,34 @@ def measure_full_size(folder: Path, root: Path, device: str, epochs: int, count:
         network = cnn.build(**ROWS[row])
         _forget_peak(device)
         operations, moved = work_per_image(network, size)
-        trained = train(network, galaxies, split, Settings(epochs=epochs, image_size=size, device=device))
-        # The first epoch chooses kernels and fills caches.
-        speed = float(trained.history["images_per_second"].iloc[1:].median())
+        settings = Settings(epochs=epochs, image_size=size, device=device)
+        trained = train(network, galaxies, split, settings)
+        peak, speed = _peak_bytes(device), _speed(trained)
+        replay.SHAPES, shapes = 0, replay.SHAPES  # nothing is recorded
+        plain = _speed(train(cnn.build(**ROWS[row]), galaxies, split, settings))
+        replay.SHAPES = shapes
         seconds = trained.setup_seconds + wanted * len(split.train) / speed
         result["rows"][row] = {
             "images_per_second": speed,
+            "plain_images_per_second": plain,
             "setup_seconds": trained.setup_seconds,
             "seconds": seconds,
             "operations_per_image": operations,
             "bytes_per_image": moved,
             "share_of_arithmetic": speed * operations / limits[0] if limits else None,
             "share_of_bandwidth": speed * moved / limits[1] if limits else None,
-            "peak_bytes": _peak_bytes(device),
+            "peak_bytes": peak,
         }
         print(f"{row:16} {speed:8.0f} images/s, {wanted} epochs in {seconds / 60:.1f} min")
     result["rows"] |= _unsupervised(galaxies, profile, device, epochs, limits)
     result["minutes"] = sum(row["seconds"] for row in result["rows"].values()) / 60
     print(f"all rows: {result['minutes']:.1f} min")
     return result
+
+
+def _speed(trained: TrainResult | DinoResult) -> float:
+    """Images per second of an epoch; the first one chooses kernels and fills caches."""
+    return float(trained.history["images_per_second"].iloc[1:].median())
 
 
 def _forget_peak(device: str) -> None:
@@ -121,7 +130,7 @@ def _unsupervised(galaxies: Galaxies, profile: Profile, device: str, epochs: int
     rows["dino_kmeans"]["peak_bytes"] = _peak_bytes(device)
     _forget_peak(device)
     distilled = distill(backbone, galaxies, settings)
-    speed = float(np.median(distilled.history["images_per_second"].iloc[1:]))
+    speed = _speed(distilled)
     rows["dino_lora_kmeans"] = {
         "images_per_second": speed,
         "setup_seconds": distilled.setup_seconds,

@@ -152,5 +152,9 @@ def full_size_table(full_size: dict) -> pd.DataFrame:
     shown[f"Minutes for {full_size['epochs']} epochs"] = (table["seconds"].astype(float) / 60).round(2)
     for column, title in (("share_of_arithmetic", "Of arithmetic"), ("share_of_bandwidth", "Of bandwidth")):
         shown[title] = table[column].map("{:.0%}".format, na_action="ignore").fillna("not known")
+    recorded = table["images_per_second"].astype(float) / table["plain_images_per_second"].astype(float)
+    shown["Recorded, times as fast"] = recorded.round(2)
     shown["Peak memory, GB"] = (table["peak_bytes"].astype(float) / 1e9).round(1)
+    # What was not measured for a row is left blank, and what was for none has no column.
+    shown = shown.dropna(axis="columns", how="all").astype(object).fillna("")
     return shown

@@ -55,9 +55,14 @@ def test_tables_show_what_was_measured():
     assert timings.conditions(USUAL) == "cpu, 2 cores, torch 2.14, commit abc, medians of 5"
     assert timings.conditions({"environment": ENVIRONMENT}) == "cpu, 2 cores, torch 2.14, commit abc"
     row = {"images_per_second": 1000.0, "seconds": 90.0, "share_of_arithmetic": 0.25, "share_of_bandwidth": None}
-    rows = {"a": row | {"peak_bytes": 3_210_000_000}}
-    table = timings.full_size_table({"epochs": 100, "rows": rows})
-    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known", 3.2]
+    row |= {"plain_images_per_second": None, "peak_bytes": None}
+    full = row | {"plain_images_per_second": 800.0}
+    table = timings.full_size_table({"epochs": 100, "rows": {"a": full, "b": row}})
+    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known", 1.25]
+    assert table.iloc[1].tolist() == [1000.0, 1.5, "25%", "not known", ""]
+    assert list(table)[-1] == "Recorded, times as fast", "no memory was measured"
+    full |= {"peak_bytes": 3_210_000_000}
+    assert timings.full_size_table({"epochs": 100, "rows": {"a": full}}).iloc[0, -1] == 3.2
 
 
 def test_precision_is_told_in_words_that_follow_from_it():

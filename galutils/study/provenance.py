@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from galutils.data.galaxies import Galaxies
@@ -15,12 +15,19 @@ def describe_environment(device: str | None = None) -> dict:
     return {
         "git_commit": git_commit(),
         "python": platform.python_version(),
-        "packages": {name: version(name) for name in packages},
+        "packages": {name: _version(name) for name in packages},
         "platform": platform.platform(terse=True),
         "cpu_cores": os.cpu_count(),
         "threads": os.environ.get("OMP_NUM_THREADS"),
         "device": device,
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:  # a checkout on Python's path, say, that was never installed
+        return "not installed"
 
 
 def environment_line() -> str:

@@ -8,7 +8,6 @@ import hashlib
 from pathlib import Path
 
 from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.simulate.cutouts import Setup, write_simulated
 from galutils.download import RemoteFile, fetch, matches
 from galutils.files import code_digest, data_home
 
@@ -43,6 +42,8 @@ def fetch_galaxy10(to: Path | None = None, copy: Path | None = None) -> Path:
 
 def load_simulated(count: int, processes: int = 1, **setup) -> Galaxies:
     """Simulated galaxies in equal numbers, made once; ``setup``: see :class:`galutils.data.simulate.cutouts.Setup`."""
+    from galutils.data.simulate.cutouts import Setup, write_simulated
+
     # Another version of the simulator makes other galaxies, so the name holds a digest of it.
     code = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/classes.py")
     setup = Setup(**setup)

@@ -15,8 +15,6 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from galutils.data.galaxies import DataError, Galaxies
 from galutils.errors import GalutilsError
@@ -126,6 +124,9 @@ def group_rows(pairs: np.ndarray, digest: np.ndarray) -> np.ndarray:
 
     Takes what :func:`position_pairs` and :func:`scan_images` give; returns (N,) int64, by first appearance.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     _, first_row, representative = np.unique(digest, return_index=True, return_inverse=True)
     links = np.concatenate([pairs, np.stack([np.arange(len(digest)), first_row[representative]], axis=1)])
     graph = coo_array((np.ones(len(links), bool), links.T), shape=(len(digest), len(digest)))

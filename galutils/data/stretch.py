@@ -1,7 +1,8 @@
 """From flux in g, r and z to the red, green and blue of the Legacy Surveys' viewer."""
 
+from functools import cache
+
 import numpy as np
-from astropy.visualization import LuptonAsinhStretch
 
 #: Native pixel of the survey and width of a cutout, which is the same at any image size; arcsec.
 NATIVE_PIXEL = 0.262
@@ -12,7 +13,14 @@ FIELD = 256 * NATIVE_PIXEL
 #: pixel grey level 32.4. LuptonAsinhStretch is the same curve with other names for the constants.
 BAND_SCALES = np.array([6.0, 3.4, 2.2], dtype=np.float32)
 PEDESTAL = 0.03
-STRETCH = LuptonAsinhStretch(stretch=0.23115, Q=4.623)
+STRETCH = {"stretch": 0.23115, "Q": 4.623}
+
+
+@cache
+def _curve():
+    from astropy.visualization import LuptonAsinhStretch  # takes longer to import than most commands to answer
+
+    return LuptonAsinhStretch(**STRETCH)
 
 
 def combine(light: np.ndarray) -> np.ndarray:
@@ -22,4 +30,4 @@ def combine(light: np.ndarray) -> np.ndarray:
     """
     light = light + PEDESTAL
     mean = np.clip(light, 0, None).mean(axis=0) + 1e-6
-    return np.moveaxis(np.clip(255 * light * (STRETCH(mean) / mean), 0, 255)[::-1], 0, -1)
+    return np.moveaxis(np.clip(255 * light * (_curve()(mean) / mean), 0, 255)[::-1], 0, -1)

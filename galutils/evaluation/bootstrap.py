@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from galutils.data.classes import COARSE, CONFUSABLE, GALAXY10
 
@@ -184,7 +184,7 @@ def estimate_mean(
     replicates = [(drawn @ own / drawn.sum(axis=1))[:, None] for drawn, own in zip(weights, values, strict=True)]
     galaxies = len(np.unique(np.concatenate(groups)))
     found = combine_seeds(points, np.stack(replicates), galaxies).iloc[0]
-    half = stats.t.ppf((1 + LEVEL) / 2, found["dof"]) * found["standard_error"]
+    half = stdtrit(found["dof"], (1 + LEVEL) / 2) * found["standard_error"]
     return {"galaxies": galaxies, **found.to_dict(), "low": found["mean"] - half, "high": found["mean"] + half}
 
 
@@ -249,7 +249,7 @@ def wilson(
     mean, standard_error = np.asarray(mean, float), np.asarray(standard_error, float)
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.where(standard_error > 0, mean * (1 - mean) / standard_error**2, galaxies)
-        squared = stats.t.ppf((1 + level) / 2, dof) ** 2 / size
+        squared = stdtrit(dof, (1 + level) / 2) ** 2 / size
         middle = (mean + squared / 2) / (1 + squared)
         half = np.sqrt(squared * (mean * (1 - mean) + squared / 4)) / (1 + squared)
     return np.clip(middle - half, 0, 1), np.clip(middle + half, 0, 1)

@@ -19,7 +19,7 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from galutils.evaluation.bootstrap import Graded
 
@@ -172,7 +172,7 @@ def _tabulate(pairs: Sequence[_Pair]) -> pd.DataFrame:
 @cache
 def _quantiles(dof: int) -> np.ndarray:
     """Student's critical values, two-sided, at each of the tabulated levels."""
-    return stats.t.ppf(1 - _LEVELS / 2, dof)
+    return stdtrit(dof, 1 - _LEVELS / 2)
 
 
 def _p_values(difference, by_galaxies, by_seeds, seeds, galaxies) -> np.ndarray:
@@ -201,7 +201,7 @@ def _critical(level: float, table: pd.DataFrame) -> np.ndarray:
     variance = (table["by_galaxies"] + table["by_seeds"]).to_numpy()
     weight = np.divide(table["by_seeds"], variance, out=np.zeros(len(table)), where=variance > 0)
     of_seeds, of_galaxies = (
-        stats.t.ppf(1 - level / 2, np.maximum(1, table[name].to_numpy() - 1)) for name in ("seeds", "galaxies")
+        stdtrit(np.maximum(1, table[name].to_numpy() - 1), 1 - level / 2) for name in ("seeds", "galaxies")
     )
     return weight * of_seeds + (1 - weight) * of_galaxies
 

@@ -45,9 +45,10 @@ def predict(
     """
     from galutils.data.image_files import Reading
     from galutils.predict.classify import as_records, as_text, classify, write_parquet
-    from galutils.predict.score import describe_score, grade_file, read_links
     from galutils.study.collect import describe_run
 
+    if score or classes:  # takes scikit-learn along, which takes a second to import
+        from galutils.predict.score import describe_score, grade_file, read_links
     if json_ + csv + score + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
     if score and len(images) > 1:

@@ -246,7 +246,7 @@ def wilson(
     The number of galaxies, (K,), that they are shares of counts where the standard error is zero, so that the interval
     has a width where all galaxies, or none, were right.
     """
-    mean, standard_error = np.asarray(mean, float), np.asarray(standard_error, float)
+    mean, standard_error, dof = (np.asarray(values, float) for values in (mean, standard_error, dof))
     with np.errstate(invalid="ignore", divide="ignore"):
         size = np.where(standard_error > 0, mean * (1 - mean) / standard_error**2, galaxies)
         squared = stdtrit(dof, (1 + level) / 2) ** 2 / size

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torchvision.models.vgg import VGG, make_layers
 
 from galutils.data.classes import GALAXY10
 from galutils.errors import GalutilsError
@@ -113,6 +112,8 @@ def vgg_scratch(
     layer, biases zero, as the VGG paper did. Other ``init`` are "sd0.01", see :data:`INITS`, and "kaiming",
     torchvision's own. The classifier is VGG's, with its first layer fitted to the smaller number of features.
     """
+    from torchvision.models.vgg import VGG, make_layers  # seconds to import, which other networks do without
+
     if widths not in VGG11_LAYOUTS:
         raise GalutilsError(f"widths is '{widths}'; choose {' or '.join(VGG11_LAYOUTS)}.")
     layout = [entry if entry == "M" else entry * channels for entry in VGG11_LAYOUTS[widths]]
@@ -192,6 +193,8 @@ def _head(head: str, width: int, head_width: int, num_classes: int) -> list[nn.M
     if head == "linear":
         return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes)]
     if head == "vgg":
+        from torchvision.models.vgg import VGG
+
         own = VGG(nn.Identity(), num_classes=num_classes).classifier  # for 512 channels, as all VGGs have
         return [nn.AdaptiveAvgPool2d(7), nn.Flatten(), *own]
     hidden = [nn.Linear(width * 4 * 4, head_width), nn.ReLU(inplace=True), nn.BatchNorm1d(head_width)]

@@ -21,7 +21,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-import torchvision
 from torch import nn
 
 from galutils.download import RemoteFile, fetch
@@ -62,6 +61,8 @@ def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple
     ``arch`` "auto" is what the weights file says that it holds, else vgg11, the paper's. classifier: with all that
     follows in it up to its last layer.
     """
+    import torchvision  # seconds, which other networks do without
+
     official = weights in ("imagenet", "random", "auto")
     if not official:
         path = Path(weights)
@@ -220,6 +221,8 @@ def load_strictly(network: nn.Module, state: State, path: Path, arch: str) -> No
 
 def _official_vgg_file(arch: str, download: bool) -> Path | None:
     """torchvision's ImageNet weights of ``arch`` in torch's cache; None if they are not there and may not be."""
+    import torchvision
+
     url = torchvision.models.get_model_weights(arch).IMAGENET1K_V1.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(url).name
     if not download:

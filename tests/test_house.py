@@ -2,6 +2,8 @@
 
 import ast
 import re
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -90,3 +92,19 @@ def test_faces_are_one_sentence():
         tree = ast.parse(path.read_text())
         assert len(tree.body) == 1
         assert ast.get_docstring(tree).count("\n") == 0
+
+
+#: What takes a second or more to import, and is not needed by what begins every day's work.
+SLOW = {
+    "import galutils.cli": {"torch", "pandas", "scipy", "astropy", "sklearn", "matplotlib"},
+    "import galutils.study.collect": {"torch", "astropy", "sklearn", "matplotlib", "scipy.stats"},
+    "import galutils.predict.classify": {"torch", "astropy", "sklearn", "matplotlib", "scipy.stats"},
+    "import galutils.training.supervised, galutils.report.run_page": {"torchvision", "torch._dynamo", "timm", "kornia"},
+}
+
+
+@pytest.mark.parametrize("statement", SLOW)
+def test_what_is_slow_is_imported_where_it_is_used(statement):
+    code = f"{statement}; import sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert not SLOW[statement] & set(loaded.split())

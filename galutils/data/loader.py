@@ -4,17 +4,52 @@ Both ways give the same batches in the same order, so the choice changes time an
 is here too: a galaxy has no up and no side from which it has to be seen, and quarter turns and flips blend no pixels.
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import torch
 
 from galutils.data.galaxies import Galaxies
+from galutils.files import WriteError, atomic_path, code_digest, data_home
 from galutils.memory import available_memory
 
-#: Share of the free memory that resident images or features may take.
+#: Share of the free memory that resident images or features may take, and of the free disk that decoded images may.
 MEMORY_SHARE = 0.5
+
+#: Gives images (n, H, W, 3) uint8 of (n,) row numbers, in their order.
+Reader = Callable[[np.ndarray], np.ndarray]
+
+
+def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> np.ndarray | None:
+    """All images at that size: (N, size, size, 3) uint8, mapped from a file in the folder of data files.
+
+    To decompress and resize an image takes longer than to train a small network on it, so it is done once for all
+    runs and epochs; size and crop as in ``Galaxies.read_images``. None where the disk has no room for it, or where so
+    few are ``wanted`` that decoding them all would not pay.
+    """
+    key = f"{galaxies.sha256} {size} {crop} {code_digest('data/galaxies.py')}"
+    path = data_home() / "decoded" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
+    shape = (len(galaxies), size, size, 3)
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, EOFError, ValueError):  # not there, or damaged
+        if 2 * wanted < len(galaxies):
+            return None
+    with suppress(WriteError):  # a folder that cannot be written to costs time alone
+        with atomic_path(path) as partial:
+            if np.prod(shape) > MEMORY_SHARE * shutil.disk_usage(path.parent).free:
+                return None
+            whole = np.lib.format.open_memmap(partial, "w+", np.uint8, shape)
+            for start in range(0, len(galaxies), 256):
+                rows = np.arange(start, min(start + 256, len(galaxies)))
+                whole[rows] = galaxies.read_images(rows, size, crop)
+            whole.flush()
+        return np.load(path, mmap_mode="r")
+    return None
 
 
 class Resident:
@@ -40,9 +75,8 @@ class Resident:
 class Streamed:
     """Images read from the file, ``read_ahead`` at once, while the device works on as many before."""
 
-    def __init__(self, galaxies: Galaxies, size: int, crop: float, device: torch.device, read_ahead: int = 64):
-        self.galaxies, self.size, self.crop = galaxies, size, crop
-        self.device, self.read_ahead = device, read_ahead
+    def __init__(self, read: Reader, device: torch.device, read_ahead: int = 64):
+        self.read, self.device, self.read_ahead = read, device, read_ahead
 
     def batches(self, batches: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
         """For each array of row numbers, yield its (B, 3, H, W) uint8 tensor."""
@@ -61,7 +95,7 @@ class Streamed:
     def _read(self, block: list[np.ndarray]) -> list[np.ndarray]:
         if not block:
             return []
-        images = self.galaxies.read_images(np.concatenate(block), self.size, self.crop)
+        images = self.read(np.concatenate(block))
         return np.split(images, np.cumsum([len(rows) for rows in block])[:-1])
 
 
@@ -79,16 +113,20 @@ def load_images(
     device: torch.device,
     crop: float = 1.0,
     resident: bool | None = None,
+    once: bool = False,
 ) -> Resident | Streamed:
     """Make the (n,) rows that will be asked for ready for the device; size and crop as in ``Galaxies.read_images``.
 
-    Whether they are all held there (``resident``) is decided by its free memory if None.
+    Whether they are all held there (``resident``) is decided by its free memory if None. ``once``: they are asked for
+    once and never again, so that nothing is kept on disk.
     """
+    decoded = None if once else decode_once(galaxies, size, crop, len(rows))
+    read: Reader = (lambda rows: galaxies.read_images(rows, size, crop)) if decoded is None else decoded.__getitem__
     if resident is None:
         resident = len(rows) * size * size * 3 <= MEMORY_SHARE * free_memory(device)
     if not resident:
-        return Streamed(galaxies, size, crop, device)
-    return Resident(torch.from_numpy(galaxies.read_images(rows, size, crop)).to(device), rows)
+        return Streamed(read, device)
+    return Resident(torch.from_numpy(read(rows)).to(device), rows)
 
 
 def read_batch(galaxies: Galaxies, rows: Sequence[int], size: int | None = None, crop: float = 1.0) -> torch.Tensor:

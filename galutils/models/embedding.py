@@ -123,7 +123,7 @@ def embed(
 def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Tensor:
     rows = np.arange(len(galaxies))
     # Every image is needed once: there is no point in holding them all.
-    source = load_images(galaxies, rows, galaxies.image_size, device, resident=False)
+    source = load_images(galaxies, rows, galaxies.image_size, device, resident=False, once=True)
     batches = np.array_split(rows, math.ceil(len(rows) / batch_size))
     home, was_training = next(backbone.parameters()).device, backbone.training
     backbone.eval().to(device)

@@ -146,7 +146,7 @@ def test_augmentation_runs_the_frozen_layers_on_the_augmented_images(simulated, 
 
 def test_streaming_reads_ahead_in_blocks_and_keeps_the_order(simulated):
     batches = [np.array([5, 3, 99]), np.array([0, 0]), np.array([42]), np.array([7, 8, 9])]
-    streamed = Streamed(simulated, 32, 1.0, torch.device("cpu"), read_ahead=4)
+    streamed = Streamed(simulated.read_images, torch.device("cpu"), read_ahead=4)
     resident = load_images(simulated, np.arange(100), 32, torch.device("cpu"), resident=True)
     for one, other, rows in zip(streamed.batches(batches), resident.batches(batches), batches, strict=True):
         assert torch.equal(one, other)

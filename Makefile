@@ -1,4 +1,4 @@
-# Every target is one call of a real tool. PROFILE: quick, small, paper, full, encoders, smoke.
+# Every target is one call of a real tool. PROFILE: quick, small, labels, paper, full, labels_full, encoders, smoke.
 # DATA, VGG_WEIGHTS and DINO_WEIGHTS name files of your own; DEVICE is auto, cpu or cuda; LAB is for JupyterLab.
 # These come from the command line alone: what a cluster calls DATA in its environment is something else.
 PROFILE = quick

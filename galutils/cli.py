@@ -177,6 +177,17 @@ def compare(
 
 
 @app.command()
+def advise(
+    labels: Annotated[int, typer.Option(min=1, help="How many galaxies are labelled.")],
+    runs: Annotated[Path, typer.Option(help="Runs of a profile with labels.")] = Path("runs/labels"),
+) -> None:
+    """Say which way to a classifier is best with so many labels, for example: galutils advise --labels 300"""
+    from galutils.study.ablations import advise as describe_best_way
+
+    typer.echo(describe_best_way(runs, labels))
+
+
+@app.command()
 def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such as runs/quick.")]) -> None:
     """Compute the statistics of a profile's runs and print its table, for example: galutils results runs/quick"""
     from galutils.report.tables import format_table

@@ -210,6 +210,30 @@ def split_rows(
     return Split(part, group, split_by)
 
 
+def draw_labels(split: Split, labels: np.ndarray, count: int, draw: int, balanced: bool = False) -> Split:
+    """Leave ``count`` of the training rows to a split, the others "unused"; 0 leaves all.
+
+    They are drawn by ``draw``, at least one of each class, then by the classes' shares or, ``balanced``, of each class
+    as many as there are. Within a draw the rows of a smaller count are among those of a larger one.
+
+    Args:
+        labels: (N,) int classes of the file's rows.
+    """
+    rows, classes = split.train, np.unique(labels[split.train])
+    if count and not len(classes) <= count <= len(rows):
+        raise GalutilsError(
+            f"train_labels is {count}; give {len(classes)}, one for each class, to {len(rows)}, all the training rows."
+        )
+    rows, place = np.random.default_rng(draw).permutation(rows), np.empty(len(rows))
+    for label in classes:
+        own = np.flatnonzero(labels[rows] == label)
+        # Each class is spread evenly over the order, and has its first row at the beginning.
+        place[own] = np.arange(len(own)) / (1 if balanced else len(own))
+    part = split.part.copy()
+    part[rows[np.argsort(place, kind="stable")[count or len(rows) :]]] = "unused"
+    return Split(part, split.group, split.by)
+
+
 def _rows_of_cells(galaxies: Galaxies, rows: np.ndarray, test_size: float, seed: int, fold: int) -> np.ndarray:
     """Places (n,) int in ``rows``, a galaxy each, of those that lie in the cells of the sky that a fold tests."""
     from astropy import units

@@ -1,7 +1,15 @@
-"""Scores of a classifier and of a clustering; scikit-learn does the counting."""
+"""Scores of a classifier and of a clustering, which scikit-learn counts, and which approaches are worth their cost."""
 
 import numpy as np
 from sklearn import metrics as sk
+
+#: Costs of a run with their names; whether less of it is better.
+COSTS = {
+    "parameters": ("Parameters", True),
+    "multiply_adds": ("Multiply-adds per image", True),
+    "train_images_per_second": ("Images per second, training", False),
+    "predict_images_per_second": ("Images per second, prediction", False),
+}
 
 
 def classification_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict:
@@ -42,3 +50,15 @@ def class_recall(labels: np.ndarray, predicted: np.ndarray, num_classes: int) ->
     """Share of each true class that was predicted as it; None where the class does not occur."""
     recall = sk.recall_score(labels, predicted, labels=np.arange(num_classes), average=None, zero_division=np.nan)
     return [None if np.isnan(share) else float(share) for share in recall]
+
+
+def on_front(cost: np.ndarray, accuracy: np.ndarray, less_is_better: bool = True) -> np.ndarray:
+    """(n,) bool: approaches that no other beats in one of accuracy and cost without losing in the other.
+
+    An approach without a cost, NaN, is not on the front.
+    """
+    cost = np.asarray(cost, float) * (1 if less_is_better else -1)
+    accuracy = np.asarray(accuracy, float)
+    no_worse = (cost[None] <= cost[:, None]) & (accuracy[None] >= accuracy[:, None])
+    better = (cost[None] < cost[:, None]) | (accuracy[None] > accuracy[:, None])
+    return np.isfinite(cost) & ~(no_worse & better).any(axis=1)

@@ -8,8 +8,8 @@ from pandas.io.formats.style import Styler
 
 from galutils.data.classes import GALAXY10
 from galutils.evaluation.bootstrap import Graded, coarsen, estimate
-from galutils.evaluation.cost import COSTS, on_front
-from galutils.evaluation.metrics import roc_auc
+from galutils.evaluation.labels import describe_worth
+from galutils.evaluation.metrics import COSTS, on_front, roc_auc
 
 #: What stands where a number has no meaning or is not known.
 DASH = "–"  # noqa: RUF001
@@ -104,6 +104,29 @@ TRANSFER_CALIBRATION = {
 }
 
 
+CONTRASTS = {
+    "Labels": "{n:,}",
+    "Way": "{second}",
+    "against": "{first}",
+    "Difference, points": "{value:+.1p} ({low:+.1p} to {high:+.1p})",
+    "The way is": "{verdict}",
+}
+WORTH = {
+    "Labels": "{n:,}",
+    "Way": "{second}",
+    "against": "{first}",
+    "A label is worth": "{worth_words}",
+    "95% interval": "{interval_words}",
+}
+LABEL_COSTS = {
+    "Way": "{approach}",
+    "Labels": "{n:,}",
+    "Trained parameters": "{parameters:,.0f}",
+    "Training (s)": "{train_seconds:,.0f}",
+    "Images/s, prediction": "{predict_images_per_second:,.0f}",
+}
+
+
 class _Forms(Formatter):
     """Python's, and ``p`` for a share in points of a percentage, and ``p-value``."""
 
@@ -163,6 +186,19 @@ def format_table(table: pd.DataFrame, label: str) -> pd.DataFrame:
     if table["paper_accuracy"].isna().all():  # no row of the paper, or other classes than its
         columns = {title: form for title, form in columns.items() if not title.endswith("paper")}
     return in_columns(table, columns)
+
+
+def curve_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The curves of :func:`galutils.evaluation.labels.curves`, a row for each way and a column for each number."""
+    written = in_columns(table, {"score": "{value:.1%} ({low:.0p} to {high:.0p})"})["score"]
+    wide = table[["approach", "n"]].assign(score=written).pivot(index="approach", columns="n", values="score")
+    return wide.loc[table["approach"].unique()].rename_axis(index="Way", columns="Labels")
+
+
+def worth_table(table: pd.DataFrame) -> pd.DataFrame:
+    """:func:`galutils.evaluation.labels.label_worth` in words."""
+    words = [describe_worth(row) for _, row in table.iterrows()]
+    return in_columns(table.assign(worth_words=[w for w, _ in words], interval_words=[i for _, i in words]), WORTH)
 
 
 def cost_table(table: pd.DataFrame) -> pd.DataFrame:

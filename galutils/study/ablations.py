@@ -1,4 +1,4 @@
-"""Runs that differ from an experiment in one parameter: what the parameter changes.
+"""Runs that differ from an experiment in one parameter, and runs of several ways with fewer labels.
 
 They lie below ``runs/<profile>/ablations/<experiment>/<parameter>=<value>/``, so that they never stand in the table
 of results, and are compared with the experiment itself on the same galaxies and seeds.
@@ -6,12 +6,15 @@ of results, and are compared with the experiment itself on the same galaxies and
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from galutils.evaluation.bootstrap import Graded, estimate
+from galutils.evaluation.labels import Crossed, best_way, describe_best
 from galutils.evaluation.significance import compare
 from galutils.study.collect import grade_runs, tabulate
-from galutils.study.runs import find_runs
+from galutils.study.keys import read_manifest
+from galutils.study.runs import RunError, find_runs
 
 #: Parameters along which accuracy is drawn, and where a run says how much of it it had.
 CURVES = {
@@ -32,7 +35,7 @@ def collect_ablations(runs_dir: str | Path) -> pd.DataFrame:
     The columns of :func:`galutils.study.collect.collect_runs` with ``base`` (the experiment), ``parameter`` and
     ``value`` (text).
     """
-    runs = find_runs(runs_dir, ablations=True)
+    runs = find_runs(runs_dir, "ablations")
     if not runs:
         return pd.DataFrame(columns=["base", "parameter", "value", "run", "approach"])
     table = tabulate(runs)
@@ -152,3 +155,88 @@ def build_or_adapt(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) 
 def _train_share(train: int, unused: int, **_: int) -> float:
     """Share of the galaxies that are there to learn from that a run learnt from."""
     return train / (train + unused)
+
+
+def read_plan(runs_dir: str | Path) -> dict:
+    """What the experiment on numbers of labels below ``runs/<profile>`` is, see :class:`galutils.study.profile.Labels`.
+
+    ``titles`` are those of the arms by name, ``pairs`` the contrasts in titles, ``controls`` the titles of these arms.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not (plan := read_manifest(runs_dir).get("plan")):
+        raise RunError(f"{runs_dir}: has no experiment on numbers of labels; make report PROFILE=labels runs one.")
+    titles = {name: arm["title"] for name, arm in plan["arms"].items()}
+    return plan | {
+        "titles": titles,
+        "pairs": [tuple(titles[name] for name in pair) for pair in plan["contrasts"]],
+        "controls": [arm["title"] for arm in plan["arms"].values() if arm["control"]],
+    }
+
+
+def describe_registered(runs_dir: str | Path) -> str:
+    """What was written down before the networks of :func:`read_plan` were trained, and whether it was changed since."""
+    plan, sums = read_plan(runs_dir), [one[:12] for one in read_manifest(runs_dir)["plans"]]
+    changed = f" Begun with another plan: {', '.join(sums[:-1])}." if sums[:-1] else ""
+    return (
+        f"Contrasts ({'; '.join(f'{second} against {first}' for first, second in plan['pairs'])}), margin "
+        f"({100 * plan['margin']:g} points) and stopping rule ({plan['stopping']}) were written down before the first "
+        f"network was trained; SHA-256 of the plan: {sums[-1]}….{changed}"
+    )
+
+
+def collect_labels(runs_dir: str | Path) -> tuple[Crossed, pd.DataFrame]:
+    """The networks of :func:`read_plan`: what they classified correctly, and what they cost.
+
+    The costs are a row for each arm (``approach``) and ``n``, means over draws and seeds: ``train_seconds``,
+    ``predict_images_per_second``, ``trained_parameters``; ``device`` and ``data`` in words.
+
+    Raises:
+        RunError: some are missing, or were tested on other galaxies.
+    """
+    plan, named = read_plan(runs_dir), read_manifest(runs_dir)["labels"]
+    runs = {run.directory.relative_to(runs_dir).as_posix(): run for run in find_runs(runs_dir, "labels")}
+    if missing := len(named) - len(runs):
+        raise RunError(f"{runs_dir}: {missing} of {len(named)} networks are not trained yet; make report goes on.")
+    first = runs[named[0]]
+    tested, correct, costs = first.predictions["row"].to_numpy(), [], []
+    for name in named:
+        metrics, predictions = runs[name].metrics, runs[name].predictions
+        if metrics["data"] != first.metrics["data"] or not np.array_equal(predictions["row"], tested):
+            raise RunError(f"{runs[name].directory}: was tested on other galaxies than {first.directory}; delete it.")
+        correct.append(predictions["y_true"].to_numpy() == predictions["y_pred"].to_numpy())
+        speed = {score: metrics["timing"][score] for score in ("train_seconds", "predict_images_per_second")}
+        arm, n = name.split("/")[1], int(name.split("/")[2].partition("_")[0][1:])
+        costs.append({"approach": plan["titles"][arm], "n": n, "parameters": metrics["trained_parameters"], **speed})
+    shape = (len(plan["arms"]), plan["draws"], len(plan["n"]), plan["seeds"], len(tested))
+    crossed = Crossed(
+        arms=tuple(plan["titles"].values()),
+        n=tuple(plan["n"]),
+        correct=np.reshape(correct, shape).swapaxes(1, 2),
+        labels=first.predictions["y_true"].to_numpy(),
+        group=first.split.group[tested],
+    )
+    table = pd.DataFrame(costs).groupby(["approach", "n"], sort=False).mean().reset_index()
+    return crossed, table.assign(device=first.metrics["environment"]["device"], data=first.metrics["data"]["file"])
+
+
+def advise(runs_dir: str | Path, n: int) -> str:
+    """In words: which of the ways of :func:`read_plan` is best with ``n`` labels, how sure that is, and what it costs.
+
+    Raises:
+        RunError: there is no such experiment, it is not finished, or it does not reach so many or so few labels.
+    """
+    plan, (crossed, costs) = read_plan(runs_dir), collect_labels(runs_dir)
+    if not crossed.n[0] <= n <= crossed.n[-1]:
+        raise RunError(f"{runs_dir}: {crossed.n[0]:,} to {crossed.n[-1]:,} labels were measured; ask for one of these.")
+    best, others = best_way(crossed, n, plan["controls"])
+    own = costs[costs["approach"] == best["approach"]]
+    cost = own.loc[(np.log(own["n"]) - np.log(n)).abs().idxmin()]
+    between = "" if n in crossed.n else f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})"
+    return (
+        f"With {n:,} labels{between}: {describe_best(best, others)} Training it took {cost['train_seconds']:,.0f} s "
+        f"with {cost['n']:,} labels, and it classifies {cost['predict_images_per_second']:,.0f} images a second "
+        f"({cost['device']}). Measured on {len(crossed.labels):,} test galaxies of {cost['data']}, with "
+        f"{plan['draws']} draws of the labels and {plan['seeds']} seeds each."
+    )

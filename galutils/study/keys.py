@@ -90,23 +90,33 @@ def read_manifest(profile_dir: str | Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
-def run_directories(profile_dir: str | Path, ablations: bool = False) -> list[Path]:
-    """Those of the complete runs, or ablations, below ``runs/<profile>``: its study's, or all where none was started.
+def register(plan: dict, profile_dir: str | Path) -> list[str]:
+    """Checksums of the plan of an experiment on labels and of those before it, in the order in which they began."""
+    own = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+    return [*(before for before in read_manifest(profile_dir).get("plans", []) if before != own), own]
+
+
+#: Kinds of runs that a profile has, and where they lie below its folder.
+KINDS = {"runs": "*/seed*", "ablations": "ablations/*/*=*/seed*", "labels": "labels/*/*/seed*"}
+
+
+def run_directories(profile_dir: str | Path, kind: str = "runs") -> list[Path]:
+    """Those of the complete runs of a kind below ``runs/<profile>``: its study's, or all where none was started.
 
     So a run of an earlier configuration, which the study no longer has, stays out of its results.
     """
     folder = Path(profile_dir)
     if named := read_manifest(folder):
-        found = [folder / name for name in named["ablations" if ablations else "runs"]]
+        found = [folder / name for name in named.get(kind, [])]
     else:
-        found = folder.glob("ablations/*/*=*/seed*" if ablations else "*/seed*")
+        found = folder.glob(KINDS[kind])
     return sorted(directory for directory in found if (directory / "metrics.json").exists())
 
 
 def digest_runs(profile_dir: str | Path) -> str:
-    """A digest of what the runs and ablations below ``runs/<profile>`` say."""
+    """A digest of what the runs of every kind below ``runs/<profile>`` say."""
     folder, digest = Path(profile_dir), hashlib.sha256()
-    for directory in [*run_directories(folder), *run_directories(folder, ablations=True)]:
+    for directory in [directory for kind in KINDS for directory in run_directories(folder, kind)]:
         said = [sha256(directory / name) for name in ("metrics.json", "predictions.csv") if (directory / name).exists()]
         digest.update(f"{directory.relative_to(folder)} {said}".encode())
     return digest.hexdigest()

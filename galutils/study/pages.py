@@ -1,5 +1,6 @@
 """A study: a profile with the user's choices, as notebooks to execute and pages to render."""
 
+import math
 import os
 import re
 import sys
@@ -13,14 +14,16 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from galutils.evaluation.paper import APPROACHES, starting_weights
 from galutils.files import write_json, write_text
-from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key, weights_at_hand
+from galutils.study.keys import MANIFEST, RESULTS, describe_changes, notebook_key, read_key, register, weights_at_hand
 from galutils.study.profile import (
     Experiment,
     Profile,
     StudyError,
     check_files,
     check_parameters,
+    check_text,
     declared_parameters,
+    find_file,
     read_profile,
 )
 
@@ -38,6 +41,8 @@ CLOSING = (
 )
 #: That one on galaxies of other surveys, where the profile names some.
 OTHERS = "16_other_surveys"
+#: That one on how many labels it takes, where the profile asks.
+LABELS = "17_how_many_labels"
 #: That one among them that is about runs without labels.
 ABOUT_CLUSTERS = "11_why_chance"
 #: Those among them that read the statistics, which come from all runs, ablations too.
@@ -139,6 +144,22 @@ class Study:
             for page in self.run_pages(name, {parameter: value})
         ]
 
+    @cached_property
+    def labels(self) -> list[Page]:
+        """Every arm of ``labels`` with every draw, number of labels and seed, as many updates each, to whole epochs.
+
+        Their runs lie at ``labels/<arm>/n<n>_draw<d>/seed<k>``. What an arm says itself counts.
+        """
+        plan, pages = self.config.labels, []
+        runs = product(plan.arms.items(), range(plan.draws), plan.n, range(plan.seeds)) if plan else ()
+        for (name, arm), draw, n, seed in runs:
+            directory, batch = self.runs_dir / "labels" / name / f"n{n}_draw{draw}" / f"seed{seed}", min(64, n // 4)
+            given = {"experiment": f"{name} n={n} draw={draw}", "run_dir": str(directory), "seed": seed}
+            given |= {"train_labels": n, "draw": draw, "balanced": plan.proportions == "balanced", "batch_size": batch}
+            given |= {"epochs": max(1, round(plan.updates / math.ceil(n / batch)))} | arm.model_extra
+            pages.append(Page(arm.notebook, directory, self._shared(arm.notebook) | given, given["experiment"], seed))
+        return pages
+
     def run_pages(self, name: str, changed: dict | None = None) -> list[Page]:
         """An experiment, or its ablation in one parameter, for every seed and fold."""
         notebook = self.config.experiments[name].notebook
@@ -173,7 +194,7 @@ class Study:
         """The pages of the report, in the order in which it tells the story; :attr:`unshown` have none of their own."""
         shown = [page for page in self.experiments if not page.fold]
         experiments = sorted(shown, key=lambda page: (page.notebook, page.seed))
-        told = [OPENING, *CLOSING, *([OTHERS] if self.config.other_data else [])]
+        told = [OPENING, *CLOSING, *[OTHERS] * bool(self.config.other_data), *[LABELS] * bool(self.config.labels)]
         if not any("dino" in page.notebook for page in experiments):
             told.remove(ABOUT_CLUSTERS)
         opening, *closing = [Page(name, self.runs_dir / name, self._shared(name)) for name in told]
@@ -181,14 +202,16 @@ class Study:
 
     @property
     def unshown(self) -> list[Page]:
-        """What is executed without a page of its own: further folds of a split, and ablations."""
-        return [*(page for page in self.experiments if page.fold), *self.ablations]
+        """What is executed without a page of its own: further folds of a split, ablations, and runs of arms."""
+        return [*(page for page in self.experiments if page.fold), *self.ablations, *self.labels]
 
     def inputs(self, page: Page) -> list[Path]:
         """Files that a page is made of: its notebook, and the galaxies, runs, statistics or timings that it reads."""
         read = [Path(self.data_path)] if os.path.sep in self.data_path else []
         if page.notebook == "15_speed":
             read = [*sorted((self.root / "benchmarks").glob("measured-*.json")), self.root / "benchmarks/timings.py"]
+        elif page.notebook == LABELS:
+            read = [own.done for own in self.labels]
         elif page.notebook in READ_RESULTS:
             read = [self.results_file]
         elif page.notebook in (*CLOSING, OTHERS):
@@ -252,7 +275,9 @@ class Study:
             raise StudyError(f"{path}: cannot be locked ({error.strerror}); {advice}.") from error
         write_text(owner, str(os.getpid()))
         manifest = {"data": self.data_path, "contrasts": self.config.contrasts, "margin": self.config.margin}
-        for kind, pages in {"runs": self.experiments, "ablations": self.ablations}.items():
+        if plan := self.config.labels:
+            manifest |= {"plan": plan.model_dump(), "plans": register(plan.model_dump(), self.runs_dir)}
+        for kind, pages in {"runs": self.experiments, "ablations": self.ablations, "labels": self.labels}.items():
             manifest[kind] = [str(page.directory.relative_to(self.runs_dir)) for page in pages]
         write_json(self.runs_dir / MANIFEST, manifest)
         for line in self._reopen():
@@ -272,7 +297,7 @@ class Study:
 
     def check_files(self) -> None:
         """Open the files that notebooks will be given, before anything runs; see :func:`check_files`."""
-        for page in {(page.notebook, page.parameters.get("weights")): page for page in self.pages}.values():
+        for page in {(p.notebook, p.parameters.get("weights")): p for p in [*self.pages, *self.labels]}.values():
             made_later = {"data_path": "simulated"} if self.simulated else {}
             check_files(self.source(page.notebook), page.parameters | made_later)
 
@@ -288,7 +313,7 @@ def load_study(
     root = Path(root).resolve()
     given = {"DATA": data, "VGG_WEIGHTS": vgg_weights, "DINO_WEIGHTS": dino_weights, "DEVICE": device}
     for name, text in {"The checkout's path": root, **given}.items():
-        _check_text(name, text)
+        check_text(name, text)
     path = root / "config" / f"{profile}.yaml"
     if not path.exists():
         if not (known := ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml")))):
@@ -296,19 +321,19 @@ def load_study(
         raise StudyError(f"There is no profile '{profile}'; choose one of {known}.")
     config = read_profile(path)
     if data:
-        config.data = _found("DATA", data, "simulated", advice="give the path of an HDF5 file")
+        config.data = find_file("DATA", data, "simulated", advice="give the path of an HDF5 file")
     if config.data == "simulated" and config.simulate is None:
         raise StudyError(f"{path}: does not say how many galaxies to simulate; add simulate, or choose quick or smoke.")
     for kind, given in (("imagenet", vgg_weights), ("dino", dino_weights)):
         if given:
-            given = _found(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
-            for experiment in config.experiments.values():
+            given = find_file(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
+            for experiment in [*config.experiments.values(), *(config.labels.arms if config.labels else {}).values()]:
                 on_purpose = experiment.model_extra.get("weights") == "random"
                 takes = kind in (starting_weights(experiment.notebook), experiment.model_extra.get("weights"))
                 if takes and not on_purpose:
                     experiment.model_extra["weights"] = given
     for place, other in enumerate(config.other_data):
-        config.other_data[place] = _found("other_data", str(root / Path(other).expanduser()), advice="mend its path")
+        config.other_data[place] = find_file("other_data", str(root / Path(other).expanduser()), advice="mend its path")
     if device:
         config.common["device"] = device
     left_out = [name for name, own in config.experiments.items() if config.only_with_weights and _lacks_weights(own)]
@@ -323,19 +348,3 @@ def _lacks_weights(experiment: Experiment) -> bool:
     given, kind = experiment.model_extra, starting_weights(experiment.notebook)
     named = given.get("weights") in ("auto", kind, "dino")
     return bool(kind) and named and not weights_at_hand(kind, given.get("arch", "auto"))
-
-
-def _check_text(name: str, text: object) -> None:
-    """Refuse what Snakemake would read as a pattern, or has read as something else than text."""
-    if not isinstance(text, str | Path):
-        raise StudyError(f"{name} was read as {text!r}, not as text; set it through make, or put quotes around it.")
-    if set("{}") & set(str(text)):
-        raise StudyError(f"{name} has braces ({text}), which Snakemake takes for a pattern; use another name.")
-
-
-def _found(variable: str, given: str, *words: str, advice: str) -> str:
-    """What a make variable says: one of its words, or the whole path of a file that is there."""
-    path = Path(given).expanduser()
-    if given not in words and not path.is_file():
-        raise StudyError(f"{variable}={given}: there is no such file; {advice}.")
-    return given if given in words else str(path.resolve())

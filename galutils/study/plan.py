@@ -32,10 +32,11 @@ _PROBE = 162.5
 
 def describe_plan(study: Study) -> Iterator[str]:
     """Downloads, disk, runs, hours on this device, and what is there already, a line each."""
-    runs = [*study.experiments, *study.ablations]
+    runs = [*study.experiments, *study.ablations, *study.labels]
     left = [page for page in runs if not page.done.exists()]
     rows = len(study.config.experiments)
-    yield f"{len(runs)} runs of {rows} rows and their ablations, {len(runs) - len(left)} of them finished."
+    arms = f", {len(study.labels)} of them with fewer labels" if study.labels else ""
+    yield f"{len(runs)} runs of {rows} rows and their ablations{arms}, {len(runs) - len(left)} of them finished."
     yield f"Downloads: {'; '.join(_downloads(study)) or 'none'}."
     need, free = sum(COSTS[page.notebook][2] for page in left) / 1000, shutil.disk_usage(study.root).free / 1e9
     yield f"Disk: about {need:.1f} GB for what runs leave, {free:.0f} GB free."
@@ -110,7 +111,7 @@ def _seconds(page: Page, study: Study) -> float:
     elif "adapt" in given:
         each = 0
     share = (given.get("input_size") or given["image_size"]) / 256
-    trained = rows * (1 - given.get("test_size", 0)) * given.get("train_fraction", 1)
+    trained = given.get("train_labels") or rows * (1 - given.get("test_size", 0)) * given.get("train_fraction", 1)
     return share**2 * (rows * once + trained * given.get("epochs", 0) * each)
 
 

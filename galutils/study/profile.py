@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from galutils.data.splits import WHOLE
 from galutils.errors import GalutilsError
@@ -59,6 +59,45 @@ class Experiment(BaseModel):
     seeds: Seeds | None = None
 
 
+class Arm(BaseModel):
+    """A way to a classifier: its notebook and parameters; a ``control`` is compared with, and is nobody's choice."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+    __pydantic_extra__: dict[str, Scalar]
+    title: str
+    notebook: str
+    control: bool = False
+
+
+class Labels(BaseModel):
+    """The experiment on numbers of labels: every arm with every ``n``, draw and seed, all with as many ``updates``.
+
+    What is compared, the margin and when to stop are said before it runs. ``proportions``: of the classes in a draw.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    n: Annotated[list[Annotated[int, Field(ge=8)]], Field(min_length=1)]
+    draws: Annotated[int, Field(ge=2)]
+    seeds: Annotated[int, Field(ge=2)]
+    updates: Annotated[int, Field(ge=1)]
+    proportions: Literal["file", "balanced"] = "file"
+    arms: Annotated[dict[Name, Arm], Field(min_length=2)]
+    contrasts: Annotated[list[Annotated[list[str], Field(min_length=2, max_length=2)]], Field(min_length=1)]
+    margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
+    stopping: str
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Labels":
+        if sorted(set(self.n)) != self.n:
+            raise ValueError(f"n is {self.n}; it must grow")
+        if unknown := {name for pair in self.contrasts for name in pair} - self.arms.keys():
+            raise ValueError(f"contrasts names {sorted(unknown)}, which are no arms")
+        arms = self.arms.values()
+        if sum(not arm.control for arm in arms) < 2 or len({arm.title for arm in arms}) < len(arms):
+            raise ValueError("arms are to be two or more that are no controls, each with a title of its own")
+        return self
+
+
 class Profile(BaseModel):
     """A file in ``config/``; ``only_with_weights``: rows whose pretrained weights are not at hand are left out."""
 
@@ -75,6 +114,7 @@ class Profile(BaseModel):
     ablation_seeds: Seeds | None = None
     other_data: list[str] = []
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
+    labels: Labels | None = None
     only_with_weights: bool = False
     margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
 
@@ -103,7 +143,8 @@ def read_profile(path: Path) -> Profile:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part not in ("[key]", "bool", "int", "float", "str"))
         reason = first["msg"].removeprefix("Value error, ")
-        known = ", ".join(Profile.model_fields) if first["type"] == "extra_forbidden" else ""
+        own = {"simulate": Simulate, "labels": Labels}.get(str(first["loc"][0]), Profile)
+        known = ", ".join(own.model_fields) if first["type"] == "extra_forbidden" else ""
         advice = f"it may have {known}" if known else "mend it"
         raise StudyError(f"{path}: {place or 'the file'}: {reason}; {advice}.") from None
     if unknown := {name for pair in config.contrasts for name in pair} - config.experiments.keys():
@@ -188,6 +229,22 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
         from galutils.models.weights import check_weights
 
         check_weights(folder / Path(given["weights"]).expanduser(), given.get("arch", "auto"), kind)
+
+
+def check_text(name: str, text: object) -> None:
+    """Refuse what Snakemake would read as a pattern, or has read as something else than text."""
+    if not isinstance(text, str | Path):
+        raise StudyError(f"{name} was read as {text!r}, not as text; set it through make, or put quotes around it.")
+    if set("{}") & set(str(text)):
+        raise StudyError(f"{name} has braces ({text}), which Snakemake takes for a pattern; use another name.")
+
+
+def find_file(variable: str, given: str, *words: str, advice: str) -> str:
+    """What a make variable says: one of its words, or the whole path of a file that is there."""
+    path = Path(given).expanduser()
+    if given not in words and not path.is_file():
+        raise StudyError(f"{variable}={given}: there is no such file; {advice}.")
+    return given if given in words else str(path.resolve())
 
 
 def find_gpus() -> list[str]:

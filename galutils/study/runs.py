@@ -206,10 +206,10 @@ class Run:
             raise RunError(f"{self.directory}: {what} cannot be read ({reason}); {_AGAIN}.") from error
 
 
-def find_runs(profile_dir: str | Path, ablations: bool = False) -> list[Run]:
+def find_runs(profile_dir: str | Path, kind: str = "runs") -> list[Run]:
     """Those of :func:`galutils.study.keys.run_directories`, the folds of one seed as one run."""
     seeds: dict[Path, list[Path]] = {}
-    for directory in run_directories(profile_dir, ablations):
+    for directory in run_directories(profile_dir, kind):
         seeds.setdefault(directory.with_name(directory.name.partition("_fold")[0]), []).append(directory)
     return [Run(first, further) for first, *further in seeds.values()]
 

@@ -5,7 +5,7 @@ import torch
 from fakes import tiny_backbone
 from torch import nn
 
-from galutils.evaluation.cost import on_front
+from galutils.evaluation.metrics import on_front
 from galutils.models import cnn
 from galutils.models.cost import multiply_adds
 from galutils.report.tables import cost_table

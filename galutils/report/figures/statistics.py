@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from seaborn import objects as so
 
-from galutils.evaluation.cost import COSTS, on_front
+from galutils.evaluation.metrics import COSTS, on_front
 from galutils.evaluation.significance import DECIDED
 from galutils.report.figures.display import PALETTE, REFERENCE, STYLE, class_palette, new_figure, new_panels
 
@@ -89,17 +89,38 @@ def ablation_chart(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def accuracy_curves(curves: dict[str, pd.DataFrame], label: str, log: bool = False) -> Figure:
-    """Accuracy with intervals along a parameter. curves: from :func:`ablations.curve`; label: of the axis."""
+def accuracy_curves(
+    curves: dict[str, pd.DataFrame], label: str, log: bool = False, score: str = "Accuracy on the test rows"
+) -> Figure:
+    """Accuracy with intervals along a parameter. curves: from :func:`ablations.curve`; label, score: of the axes."""
     figure, ((ax,),) = new_figure(7.5, 3.8)
     points = pd.concat(curves, names=["approach"]).reset_index()
     _draw_intervals(ax, points, joined=True, x="x", y="accuracy", ymin="low", ymax="high")
-    ax.set(xlabel=label, ylabel="Accuracy on the test rows", xscale="log" if log else "linear")
+    ax.set(xlabel=label, ylabel=score, xscale="log" if log else "linear")
     ticks = sorted(set(points["x"]))
     ax.set_xticks(ticks, [f"{x:,}" for x in ticks])
     ax.minorticks_off()
     ax.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
     ax.grid()
+    return figure
+
+
+def difference_bands(table: pd.DataFrame, numbers: Sequence[int], margin: float) -> Figure:
+    """Bands of :func:`galutils.evaluation.labels.differences`, a panel each; numbers: of labels that were measured."""
+    contrasts = list(table.groupby(["first", "second"], sort=False))
+    figure, axes = new_panels(len(contrasts), 2, 4.6, 2.9, sharex=True, sharey=True)
+    for ax, ((first, second), own) in zip(axes, contrasts, strict=True):
+        ax.axhline(0, **REFERENCE)
+        ax.axhspan(-100 * margin, 100 * margin, color="grey", alpha=0.15, linewidth=0)
+        ax.fill_between(own["n"], 100 * own["low"], 100 * own["high"], color=PALETTE[0], alpha=0.25, linewidth=0)
+        measured = own[own["n"].isin(numbers)]
+        ax.plot(own["n"], 100 * own["value"], color=PALETTE[0])
+        ax.plot(measured["n"], 100 * measured["value"], "o", color=PALETTE[0])
+        ax.set_title(fill(f"{second} less {first}", 52), fontsize=8)
+        ax.set(xscale="log", xlabel="Labels", ylabel="Points")
+        ax.set_xticks(numbers, [f"{n:,}" for n in numbers])
+        ax.minorticks_off()
+        ax.grid()
     return figure
 
 

@@ -128,7 +128,10 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
 COUNT = f"{ROOT}/config/small.yaml: does not say how many galaxies to simulate; "
 PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
-    ({"profile": "huge"}, "There is no profile 'huge'; choose one of encoders, full, own, paper, quick, small, smoke."),
+    (
+        {"profile": "huge"},
+        "There is no profile 'huge'; choose one of encoders, full, labels, labels_full, own, paper, quick, small, smoke.",
+    ),
     ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces (a{{b}}.h5), {PATTERN}"),

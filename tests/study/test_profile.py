@@ -130,7 +130,8 @@ PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
     (
         {"profile": "huge"},
-        "There is no profile 'huge'; choose one of encoders, full, labels, labels_full, own, paper, quick, small, smoke.",
+        "There is no profile 'huge'; "
+        "choose one of encoders, full, labels, labels_full, own, paper, quick, small, smoke.",
     ),
     ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
@@ -229,7 +230,9 @@ def test_weights_go_to_the_notebooks_that_they_are_for(tmp_path):
     given = str(tmp_path / "w.safetensors")
     for page in load_study(ROOT, "small", vgg_weights=given, dino_weights=given).experiments:
         expected = given if page.notebook.split("_")[1] in ("vgg11", "dino") or "vit" in page.experiment else None
-        expected = "official" if "lite0" in page.experiment else expected
+        expected = {"lite0": "official", "custom_cnn_simulated": "simulated"}.get(
+            page.experiment.removesuffix("_frozen").removesuffix("_all"), expected
+        )
         # A control that starts from random weights on purpose does so with any others, too.
         assert page.parameters.get("weights") == ("random" if page.experiment == "dino_lora_random_base" else expected)
 

@@ -11,6 +11,9 @@ from scipy import stats
 
 from galutils.evaluation import baselines, bootstrap, calibration, confusion, label_noise, power
 from galutils.evaluation.bootstrap import Graded
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
+from galutils.report import tables
+from galutils.study.ablations import ONE_SEED
 
 CLASSES = ("A", "B", "C")
 TRIED = settings(deadline=None, max_examples=40)
@@ -223,3 +226,36 @@ def test_power_is_told_as_the_table_has_it(percents, pairs, galaxies):
         assert [words for words in enough if words in said[3]] == [words for words, holds in enough.items() if holds]
         if enough["for some cases alone"]:
             assert re.search(r"\((the same.*|different.*)\)$", said[3])[1].split("; ") == [*known.index[known <= usual]]
+
+
+VERDICTS = st.sampled_from([BETTER, WORSE, EQUIVALENT, OPEN, TOO_FEW, ONE_SEED])
+
+
+@TRIED
+@given(st.lists(st.tuples(VERDICTS, st.integers(1, 300)), max_size=12))
+def test_changes_are_counted_and_the_largest_of_the_decided_ones_named(changes):
+    table = pd.DataFrame(
+        [
+            {"approach": f"A{i}", "parameter": "p", "value": "1", "verdict": verdict, "difference": size / 1000}
+            for i, (verdict, size) in enumerate(changes)
+        ]
+    )
+    told = tables.describe_changes(table)
+    if not changes:
+        assert told == "This profile changes no parameter: name some under ablations in its configuration."
+        return
+    counts = re.findall(r"(\d+) (?:is|are) (better|worse|equivalent|undecided|of too few|of one seed)", told)
+    assert sum(int(count) for count, _ in counts) == len(changes)
+    named = [int(number) for number in re.findall(r"A(\d+), p = 1", told)]
+    for verdict in DECIDED:
+        own = sorted((size for kind, size in changes if kind == verdict), reverse=True)
+        assert sorted((changes[i][1] for i in named if changes[i][0] == verdict), reverse=True) == own[:3]
+    assert all(changes[i][0] in DECIDED for i in named)
+
+
+def test_what_was_carried_over_is_told_best_first():
+    accuracy = {"accuracy": [0.175, 0.2], "low": [0.15, 0.18], "high": [0.2, 0.22], "at_home": [0.67, 0.5]}
+    table = pd.DataFrame({"approach": ["A", "B"], **accuracy})
+    assert tables.describe_transfer("sky.h5", table) == (
+        "Right on sky.h5: B 20.0% (18.0% to 22.0%; at home 50.0%); A 17.5% (15.0% to 20.0%; at home 67.0%)."
+    )

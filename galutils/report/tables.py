@@ -10,6 +10,8 @@ from galutils.data.classes import GALAXY10
 from galutils.evaluation.bootstrap import Graded, coarsen, estimate
 from galutils.evaluation.labels import describe_worth
 from galutils.evaluation.metrics import COSTS, on_front, roc_auc
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, MARGIN, OPEN, TOO_FEW, WORSE
+from galutils.study.ablations import ONE_SEED
 
 #: What stands where a number has no meaning or is not known.
 DASH = "–"  # noqa: RUF001
@@ -267,3 +269,36 @@ def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:
         f"this pair alone {row.low * 100:+.1f} to {row.high * 100:+.1f}; seeds: {row.seeds})."
         for row in table.itertuples()
     ]
+
+
+#: What is said of so many changes, by their verdict; of the first two which ones, the largest first.
+_CHANGED = {
+    BETTER: "better than the network unchanged",
+    WORSE: "worse",
+    EQUIVALENT: f"equivalent within {100 * MARGIN:.0f} point",
+    OPEN: "undecided",
+    TOO_FEW: "of too few seeds to be judged",
+    ONE_SEED: "of one seed and not judged",
+}
+
+
+def describe_changes(changes: pd.DataFrame, most: int = 3) -> str:
+    """How the changes of :attr:`galutils.study.results.Results.changes` came out, in a sentence."""
+    if changes.empty:
+        return "This profile changes no parameter: name some under ablations in its configuration."
+    found = []
+    for verdict, words in _CHANGED.items():
+        own = changes[changes["verdict"] == verdict].sort_values("difference", key=abs, ascending=False)
+        names = [f"{r.approach}, {r.parameter} = {r.value}, {100 * r.difference:+.1f}" for r in own.itertuples()]
+        named = f" ({'; '.join(names[:most])} points{'; …' * (len(names) > most)})" if verdict in DECIDED else ""
+        found += [f"{len(own)} {'is' if len(own) == 1 else 'are'} {words}{named}"] if len(own) else []
+    return f"Of {len(changes)} {'change' if len(changes) == 1 else 'changes'} of one parameter: {', '.join(found)}."
+
+
+def describe_transfer(name: str, table: pd.DataFrame) -> str:
+    """How often each approach of a table of :func:`galutils.predict.transfer.transfer` is right there and at home."""
+    scores = [
+        f"{row.approach} {row.accuracy:.1%} ({row.low:.1%} to {row.high:.1%}; at home {row.at_home:.1%})"
+        for row in table.sort_values("accuracy", ascending=False).itertuples()
+    ]
+    return f"Right on {name}: {'; '.join(scores)}."

@@ -25,6 +25,9 @@ from galutils.study.runs import Run
 DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 SCREENSHOTS = ROOT / "reports" / "screenshots"
 
+#: Pages that show, and answer no question.
+UNANSWERED = {"explorer", "15_speed"}
+
 if not CHROMIUM and os.environ.get("CI") != "true":
     pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)
 
@@ -81,7 +84,7 @@ def test_every_page_is_readable_by_all(report, tab, scheme):
     Colours do not depend on the width, nor the layout on the colours: each width is searched in one scheme.
     """
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    found = {}
+    found, answered = {}, set()
     for path in pages(report):
         page = tab(path, color_scheme=scheme, reduced_motion="reduce")
         if path.stem == "explorer":
@@ -97,12 +100,19 @@ def test_every_page_is_readable_by_all(report, tab, scheme):
                     .map(([text]) => text.textContent)"""
             )
             assert small == [], f"{path.name}, {name}"
+            answers = [
+                box["y"] for one in page.locator(".answer, .celltag_answer").all() if (box := one.bounding_box())
+            ]
+            # Its first line, on the first screen, or on a phone's second.
+            assert min(answers, default=0) + 40 <= {"desktop": 1, "phone": 2}[name] * size["height"], path.name
+            answered |= {path.stem} if answers else set()
             page.screenshot(path=SCREENSHOTS / f"{path.stem}-{name}-{scheme}.png", full_page=True)
             if (name, scheme) in (("desktop", "dark"), ("phone", "light")):
                 violations = Axe().run(page).response["violations"]
                 found |= {(path.stem, name, one["id"]): one["nodes"][0]["html"][:200] for one in violations}
         page.context.close()
     assert found == {}
+    assert {path.stem for path in pages(report)} - answered == UNANSWERED
 
 
 def test_axe_would_find_what_is_wrong(tab, tmp_path):

@@ -17,7 +17,8 @@ from galutils.progress import tracked
 from galutils.study.runs import Run
 
 if TYPE_CHECKING:
-    from galutils.study.features import FeatureExtractor
+    from galutils.predict.novelty import Likeness
+    from galutils.study.features import Classifier, FeatureExtractor
 
 #: Training galaxies that an image is held against, at most; drawn by a seed.
 REFERENCE = 2000
@@ -62,21 +63,10 @@ def classify(
     """
     paths, run = gather(inputs, image_column), Run(run_dir)
     # PyTorch takes seconds to load, and what was named wrongly has been said by now.
-    from galutils.predict.novelty import measure_likeness
     from galutils.study.features import Classifier
 
-    classifier, likeness, notes, usual = Classifier(run, device), None, [], set()
-    train = run.split.train
-    if len(train) > REFERENCE:
-        train = np.sort(np.random.default_rng(0).choice(train, REFERENCE, replace=False))
-    try:
-        galaxies = run.galaxies(data_path)
-        likeness = measure_likeness(classifier, galaxies, train)
-        usual = {"grey"} & {*describe_frame(galaxies.read_images(train[:1])[0])}
-    except DataError as error:
-        if data_path is not None:
-            raise
-        notes.append(f"likeness to the training galaxies was not checked: {error}")
+    classifier = Classifier(run, device)
+    likeness, usual, notes = open_likeness(classifier, data_path)
     field = training_field(run) if match_field else None
     tables, failures = [], []
     for seen, features, probabilities in _look(classifier, paths, reading, field, failures):
@@ -109,6 +99,25 @@ def classify(
     return Prediction(run, table, notes, failures, matched=field is not None and unknown < len(table))
 
 
+def open_likeness(
+    classifier: Classifier, data_path: str | Path | None = None
+) -> tuple[Likeness | None, set[str], list[str]]:
+    """What a run's training galaxies look like to it, what is odd about all of them, and a sentence if unknown."""
+    from galutils.predict.novelty import measure_likeness
+
+    train = classifier.run.split.train
+    if len(train) > REFERENCE:
+        train = np.sort(np.random.default_rng(0).choice(train, REFERENCE, replace=False))
+    try:
+        galaxies = classifier.run.galaxies(data_path)
+        likeness = measure_likeness(classifier, galaxies, train)
+        return likeness, {"grey"} & {*describe_frame(galaxies.read_images(train[:1])[0])}, []
+    except DataError as error:
+        if data_path is not None:
+            raise
+        return None, set(), [f"likeness to the training galaxies was not checked: {error}"]
+
+
 def _look(
     extractor: FeatureExtractor, paths: list, reading: Reading | None, field: float | None, failures: list[str]
 ) -> Iterator[tuple[pd.DataFrame, np.ndarray, np.ndarray | None]]:
@@ -117,7 +126,7 @@ def _look(
 
     count, blocks = read_blocks(paths, extractor.prepare, reading or Reading(), field)
     for table, inputs, failed in tracked(blocks, count, "image", weight=lambda block: sum(map(len, block[1:]))):
-        failures += failed
+        failures += failed.values()
         if inputs:
             yield table, *extractor.of_batch(torch.cat(inputs))
 

@@ -1,6 +1,8 @@
 """The commands on images: what a finished run makes of them."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -92,6 +94,45 @@ def features(
     if len(table):
         typer.echo(write_parquet(table, to))
     _end(failures, failures)
+
+
+@app.command()
+def classify(
+    run_dir: RunDir,
+    source: Annotated[Path, typer.Argument(help="A HATS catalogue, HDF5 files, or a folder of images.")],
+    to: Annotated[Path, typer.Option("--to", help="The catalogue to write, a folder.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    memory: Annotated[float, typer.Option(min=1, help="GB that each may take.")] = 4.0,
+    scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster instead, such as tcp://host:8786.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and how long it takes.")] = False,
+    image_column: ImageColumn = None,
+    keep: Annotated[str, typer.Option(help="Columns to carry along, separated by commas; else ids.")] = "",
+    field: Field = None,
+    pixel_scale: PixelScale = None,
+    bands: Bands = None,
+    grey: Grey = False,
+    data: DataPath = None,
+    device: Device = "auto",
+) -> None:
+    """Classify a survey, for example: galutils classify runs/own sky_hats --to classes --workers 2
+
+    Killed at any moment, it goes on when the same command is given again. A catalogue with positions becomes one in
+    HATS's layout, for LSDB. Needs pip install 'galutils[survey]'.
+    """
+    from galutils.data.image_files import Reading
+    from galutils.predict.survey import Where, classify_survey, describe_survey
+
+    columns = tuple(name.strip() for name in keep.split(",") if name.strip())
+    options = {"where": Where(workers, memory, scheduler), "keep": columns, "image_column": image_column}
+    options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device}
+    if dry_run:
+        typer.echo(describe_survey(run_dir, source, to, **options))
+        return
+
+    def say(sentence: str) -> None:
+        typer.echo(f"galutils: {sentence}", err=True)
+
+    typer.echo(classify_survey(run_dir, source, to, **options, data_path=data, command=shlex.join(sys.argv), say=say))
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, islice
 from pathlib import Path
@@ -40,12 +40,12 @@ class Block(NamedTuple):
     """Some galaxies as the network takes them, and what could not be read on the way to them.
 
     The table's columns are ``path``, what a galaxy is called, ``notes`` of its picture, a tuple, ``ra`` and ``dec`` in
-    degrees, NaN where unknown, and ``scaled``, whether its pixel scale is known.
+    degrees, NaN where unknown, and ``scaled``, whether its pixel scale is known; its index is the place in the block.
     """
 
     table: pd.DataFrame
     inputs: list[torch.Tensor]  # (1, 3, size, size) each
-    failures: list[str]  # a sentence each
+    failures: dict[int, str]  # a sentence each, by the place in the block
 
 
 def training_field(run: Run) -> float | None:
@@ -116,12 +116,26 @@ def read_blocks(
 ) -> tuple[int | None, Iterator[Block]]:
     """How many galaxies there are in what :func:`gather` gave (None: a catalogue tells only at its end), and these.
 
-    They come in blocks, read ahead by threads.
-
-    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed. ``prepare`` makes a
-    network's input of square images (n, s, s, 3) uint8, which span ``span`` arcsec where their pixel scale is known.
+    A row of an HDF5 file in Galaxy10's layout is called ``file.h5[row]``; labels are not needed.
     """
     opened = [_open_rows(given) if isinstance(given, Path) and is_hdf5(given) else given for given in inputs]
+    blocks = prepare_blocks(chain.from_iterable(map(list_entries, opened)), prepare, reading, span)
+    if any(isinstance(given, Catalogue) for given in opened):
+        return None, blocks
+    return sum(len(given) if isinstance(given, Galaxies) else 1 for given in opened), blocks
+
+
+def prepare_blocks(
+    entries: Iterable[dict | DataError],
+    prepare: Callable[[np.ndarray], torch.Tensor],
+    reading: Reading,
+    span: float | None,
+) -> Iterator[Block]:
+    """What :func:`list_entries` gives in blocks of :data:`BLOCK`, in its order, read ahead by threads.
+
+    ``prepare`` makes a network's input of square images (n, s, s, 3) uint8, which span ``span`` arcsec where their
+    pixel scale is known.
+    """
 
     def read(entry: dict | DataError) -> tuple | str:
         if isinstance(entry, DataError):
@@ -137,22 +151,19 @@ def read_blocks(
     def pictures() -> Iterator[tuple | str]:
         with ThreadPoolExecutor(READERS) as pool:
             ahead = deque()
-            for entry in chain.from_iterable(map(_entries, opened)):
+            for entry in entries:
                 ahead.append(pool.submit(read, entry))
                 if len(ahead) > BLOCK:
                     yield ahead.popleft().result()
             yield from (one.result() for one in ahead)
 
-    def blocks() -> Iterator[Block]:
-        found = pictures()
-        while block := list(islice(found, BLOCK)):
-            seen = [one for one in block if isinstance(one, tuple)]
-            table = pd.DataFrame([one[:-1] for one in seen], columns=["path", "notes", "ra", "dec", "scaled"])
-            yield Block(table, [one[-1] for one in seen], [one for one in block if isinstance(one, str)])
-
-    if any(isinstance(given, Catalogue) for given in opened):
-        return None, blocks()
-    return sum(len(given) if isinstance(given, Galaxies) else 1 for given in opened), blocks()
+    found = pictures()
+    while block := list(islice(found, BLOCK)):
+        seen = {place: one for place, one in enumerate(block) if isinstance(one, tuple)}
+        columns = ["path", "notes", "ra", "dec", "scaled"]
+        table = pd.DataFrame([one[:-1] for one in seen.values()], list(seen), columns)
+        failures = {place: one for place, one in enumerate(block) if isinstance(one, str)}
+        yield Block(table, [one[-1] for one in seen.values()], failures)
 
 
 def _open_rows(path: Path) -> Galaxies | DataError:
@@ -162,21 +173,24 @@ def _open_rows(path: Path) -> Galaxies | DataError:
         return error
 
 
-def _entries(given: Path | Catalogue | Galaxies | DataError) -> Iterator[dict | DataError]:
+def list_entries(given: Path | Catalogue | Galaxies | DataError) -> Iterator[dict | DataError]:
     """``image`` and ``name`` of each galaxy, and what else is known of it; or why it cannot be had."""
     if isinstance(given, Catalogue):
         for block in given.blocks(ROLES, BLOCK):
             yield from block.to_dict("records")
     elif isinstance(given, Galaxies):
-        known = {name: column for name in ROLES[1:] if (column := getattr(given, name)) is not None}
         for rows in np.split(np.arange(len(given)), range(BLOCK, len(given), BLOCK)):
             try:
-                images = given.read_images(rows)
+                yield from list_rows(given, rows)
             except DataError as error:
                 yield error
-                continue
-            for row, image in zip(rows, images, strict=True):
-                told = {name: column[row] for name, column in known.items()}
-                yield {"image": image, "name": f"{given.path}[{row}]"} | told
     else:
         yield given if isinstance(given, DataError) else {"image": given, "name": str(given)}
+
+
+def list_rows(galaxies: Galaxies, rows: np.ndarray) -> Iterator[dict]:
+    """The same of some rows (n,) of a file, read at once. DataError: its images are damaged."""
+    known = {name: column for name in ROLES[1:] if (column := getattr(galaxies, name)) is not None}
+    for row, image in zip(rows, galaxies.read_images(rows), strict=True):
+        told = {name: column[row] for name, column in known.items()}
+        yield {"image": image, "name": f"{galaxies.path}[{row}]"} | told

@@ -6,6 +6,7 @@ What a network does not look at does not count: a frame of mere sky may pass for
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -53,6 +54,11 @@ class Likeness:
         return float(np.quantile(self._tree.kneighbors(n_neighbors=others)[0][:, -1], SHARE))
 
 
+def checksums(run_dir: Path) -> list[str]:
+    """Of what a run says of its network, and of its tensors where it keeps some."""
+    return [sha256(path) for name in ("metrics.json", "model.safetensors") if (path := run_dir / name).exists()]
+
+
 def measure_likeness(extractor: FeatureExtractor, galaxies: Galaxies, rows: np.ndarray) -> Likeness:
     """Some rows (n,) of the galaxies that a run read as the reference, computed once and kept in its directory."""
     from safetensors import SafetensorError
@@ -60,8 +66,8 @@ def measure_likeness(extractor: FeatureExtractor, galaxies: Galaxies, rows: np.n
     from sklearn.decomposition import PCA
 
     folder = extractor.run.directory
+    found = checksums(folder)
     code = code_digest("data", "models", "study/features.py", "predict/novelty.py")
-    found = [sha256(path) for name in ("metrics.json", "model.safetensors") if (path := folder / name).exists()]
     key, rows = f"{found} {code} {extractor.device.type} {COMPONENTS}", rows.astype(np.int64)
     path = folder / f"likeness-{hashlib.sha256(key.encode() + rows.tobytes()).hexdigest()[:16]}.safetensors"
     try:

@@ -1,0 +1,174 @@
+"""The rows of a surveyed catalogue: what a worker makes of a part, and what makes a HATS catalogue of the files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from galutils.data.image_files import Reading
+from galutils.evaluation.calibration import scale
+from galutils.files import atomic_path, code_digest, write_json
+from galutils.predict.inputs import prepare_blocks
+from galutils.predict.survey_parts import HEALPIX, HEALPIX_ORDER, Part, Source, SurveyError
+from galutils.study.runs import Run
+
+#: The reference for what is unlike, and the folder of marks of finished parts, in a catalogue.
+LIKENESS, MARKS = "likeness.safetensors", "parts"
+
+#: Order of the map of counts.
+ORDER = 8
+
+#: Code that makes the rows of a catalogue.
+CODE = ("data", "models", "study/features.py", "evaluation/calibration.py", "predict/inputs.py", "predict/novelty.py",
+        "predict/survey_rows.py", "predict/survey_parts.py")  # fmt: skip
+
+
+class Recipe(NamedTuple):
+    """What a worker needs to know to classify a part; a few hundred bytes."""
+
+    run_dir: Path
+    target: Path
+    device: str
+    made_by: tuple[tuple[str, str], ...]  # what its network and code have to be
+    temperature: float | None  # of the calibration; None where the run has none
+    unlikeness: bool
+    reading: Reading
+    field: float | None  # arcsec of the training images
+
+
+def describe_maker(run_dir: Path, device: str) -> dict[str, str]:
+    """What the numbers of a row come from, beside its image."""
+    from importlib.metadata import version
+
+    from galutils.predict.novelty import checksums
+
+    network, *weights = checksums(run_dir)
+    return {
+        "network": network, "weights": "".join(weights), "code": code_digest(*CODE),
+        "PyTorch": version("torch"), "device": device,
+    }  # fmt: skip
+
+
+def mark_of(target: Path, part: Part) -> Path:
+    return target / MARKS / f"{part.name}.json"
+
+
+@lru_cache(maxsize=1)
+def open_network(recipe: Recipe) -> tuple:
+    """The classifier and what its training galaxies look like to it: once in each process, from where they lie."""
+    from safetensors.numpy import load_file
+
+    from galutils.predict.novelty import Likeness
+    from galutils.study.features import Classifier
+
+    own = describe_maker(recipe.run_dir, recipe.device)
+    if changed := [name for name, value in recipe.made_by if own[name] != value]:
+        raise SurveyError(f"a worker has another {', '.join(changed)} than this command; install the same there.")
+    likeness = Likeness(**load_file(recipe.target / LIKENESS)) if recipe.unlikeness else None
+    return Classifier(Run(recipe.run_dir), recipe.device), likeness
+
+
+def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:
+    """Blocks of rows as they are written, in the order of the images, with the ``reason`` why one is bad."""
+    import torch
+
+    classifier, likeness = open_network(recipe)
+    run = classifier.run
+    for block in prepare_blocks(entries, classifier.prepare, recipe.reading, recipe.field):
+        rows, good = pd.RangeIndex(len(block.table) + len(block.failures)), block.table.index
+        table = pd.DataFrame(np.nan, rows, run.columns).assign(**{"class": None})
+        if recipe.unlikeness:
+            table["unlikeness"] = np.nan
+        if block.inputs:
+            features, found = classifier.of_batch(torch.cat(block.inputs))
+            found = scale(found, recipe.temperature) if recipe.temperature else found
+            table.loc[good, run.columns] = found
+            table.loc[good, "class"] = np.array(run.classes, object)[found.argmax(1)]
+            if likeness:
+                table.loc[good, "unlikeness"] = likeness.distance(features) / likeness.threshold
+        table["bad_image"] = ~rows.isin(good)
+        table["note"] = block.table["notes"].map("; ".join).reindex(rows)
+        yield table.assign(reason=pd.Series(block.failures, dtype=object).reindex(rows))
+
+
+def classify_part(part: Part, recipe: Recipe) -> None:
+    """Write the rows of a part, those that are bad, and then its mark."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    carried, entries = part.open()
+    blocks = list(judge(entries, recipe))
+    found = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame({"bad_image": [], "reason": []})
+    if len(found) != part.rows or len(carried) != part.rows:
+        raise SurveyError(f"{part.name}: has {len(found)} rows, not {part.rows}; it changed since the command began.")
+    bad = found["bad_image"].to_numpy(bool)
+    if len(found):
+        fields = _describe_columns(found, recipe)
+        own = [pa.array(found[field.name], field.type, from_pandas=True) for field in fields]
+        schema = pa.schema([*carried.schema.remove_metadata(), *fields], _as_metadata(recipe))
+        table = pa.Table.from_arrays([*carried.columns, *own], schema=schema)
+        table = table.sort_by(HEALPIX) if HEALPIX in carried.column_names else table
+        with atomic_path(recipe.target / part.place) as partial:
+            parquet.write_table(table, partial, compression="zstd", row_group_size=100_000)
+    if bad.any():
+        listed = carried.filter(bad).append_column("reason", pa.array(found["reason"][bad], pa.string()))
+        with atomic_path(recipe.target / "bad_images" / f"{part.name}.parquet") as partial:
+            parquet.write_table(listed, partial)
+    first = found["reason"][bad].iloc[0] if bad.any() else None
+    write_json(mark_of(recipe.target, part), {"rows": len(found), "bad": int(bad.sum()), "first": first})
+
+
+def _as_metadata(recipe: Recipe) -> dict[str, str]:
+    return {f"galutils {name}": value for name, value in recipe.made_by}
+
+
+def _describe_columns(table: pd.DataFrame, recipe: Recipe) -> list:
+    """Arrow's fields of the columns that are added, with unit and meaning."""
+    import pyarrow as pa
+
+    calibrated = f"calibrated, temperature {recipe.temperature:.4g}" if recipe.temperature else "not calibrated"
+    meanings = {
+        "class": (pa.string(), "", "the likeliest class; null of a bad image"),
+        "unlikeness": (pa.float32(), "1", "distance to the training galaxies in what the network sees; unlike above 1"),
+        "bad_image": (pa.bool_(), "", "whether the image could not be used; bad_images says why"),
+        "note": (pa.string(), "", "what is odd about the image; empty where nothing is"),
+    }  # fmt: skip
+    for name in table.filter(regex="^p_"):
+        meanings[name] = (pa.float32(), "1", f"probability of the class, {calibrated}; null of a bad image")
+    return [
+        pa.field(name, meanings[name][0], metadata={"unit": meanings[name][1], "description": meanings[name][2]})
+        for name in table
+        if name in meanings
+    ]
+
+
+def finish_hats(target: Path, source: Source, state: dict) -> None:
+    """What makes a HATS catalogue of the files: the list of partitions, schema, map of counts and properties."""
+    from hats.catalog import PartitionInfo
+    from hats.catalog.dataset.table_properties import TableProperties
+    from hats.io import paths, write_parquet_metadata
+    from hats.io.skymap import write_skymap
+    from pyarrow.parquet import ParquetFile
+
+    files = [target / part.place for part in source.parts if part.place.startswith("dataset/") and part.rows]
+    pixels, counts, most = [paths.get_healpix_from_path(str(file)) for file in files], np.zeros(12 * 4**ORDER, int), 0
+    for file in files:
+        index = ParquetFile(file).read([HEALPIX])[HEALPIX].to_numpy()
+        most = max(most, len(index))
+        counts += np.bincount(index >> 2 * (HEALPIX_ORDER - ORDER), minlength=len(counts))
+    write_parquet_metadata(target, create_metadata=False)
+    write_skymap(counts, target)
+    info = PartitionInfo(pixels)
+    info.write_to_file(target / "partition_info.csv")
+    said = {f"galutils_{name.replace(' ', '_')}": value for name, value in state["made by"].items()}
+    TableProperties(
+        catalog_name=target.name, catalog_type="object", ra_column=source.position[0], dec_column=source.position[1],
+        healpix_column=HEALPIX, healpix_order=HEALPIX_ORDER, total_rows=int(counts.sum()), hats_max_rows=most,
+        skymap_order=ORDER, moc_sky_fraction=info.calculate_fractional_coverage(),
+        galutils_command=state["command"], galutils_temperature=str(state["temperature"]), **said,
+    ).to_properties_file(target)  # fmt: skip

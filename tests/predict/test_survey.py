@@ -1,0 +1,356 @@
+"""``galutils classify``: catalogues are right, and whatever happens to a command, the same one goes on."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import lsdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from distributed import LocalCluster
+from fakes import assert_said, refusal, train_run, write_layout
+from filelock import FileLock
+from PIL import Image
+from pyarrow import parquet
+
+from galutils.data.galaxies import open_galaxies
+from galutils.data.image_files import Reading
+from galutils.data.simulate.cutouts import write_simulated
+from galutils.data.splits import split_rows
+from galutils.evaluation.calibration import fit_temperature, scale
+from galutils.predict import survey, survey_parts
+from galutils.predict.classify import classify
+from galutils.predict.survey import Where, classify_survey, describe_survey
+from galutils.study.runs import Run
+from galutils.training.settings import Settings
+
+PICTURE = pd.ArrowDtype(pa.struct({"bytes": pa.binary(), "path": pa.string()}))
+UNCALIBRATED = "probabilities are not calibrated: the run set no galaxies aside (calibration_fraction)."
+
+
+def jpeg(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG")
+    return file.getvalue()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A run with a calibration, one without, and 48 galaxies, at the poles and at ra 0 too, as a HATS catalogue."""
+    folder = tmp_path_factory.mktemp("survey")
+    write_simulated(folder / "sky.h5", 120, 32, seed=0)
+    galaxies, settings = open_galaxies(folder / "sky.h5"), Settings(epochs=1, image_size=32, device="cpu")
+    train_run(folder / "calibrated", galaxies, split_rows(galaxies, calibration_fraction=0.3), settings)
+    train_run(folder / "plain", galaxies, split_rows(galaxies), settings)
+    pictures = [{"bytes": jpeg(pixels), "path": f"{i}.jpg"} for i, pixels in enumerate(galaxies.read_images(range(48)))]
+    ra, dec = np.linspace(10, 80, 48), np.linspace(-20, 20, 48)
+    ra[:4], dec[:4] = (0, 360, 12, 12), (0, 0, 90, -90)
+    table = {"object_id": np.arange(48) + 10**12, "ra": ra, "dec": dec, "image": pd.Series(pictures, dtype=PICTURE)}
+    lsdb.from_dataframe(pd.DataFrame(table), partition_rows=40).write_catalog(
+        folder / "sky", catalog_name="sky", as_collection=False, progress_bar=False
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with LocalCluster(1, 1, True, host="127.0.0.1", dashboard_address=None, silence_logs=50) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def run(folder, cluster, tmp_path):
+    """Classify a source on the cluster; the catalogue's rows and what was said."""
+
+    def run(source, target=tmp_path / "out", run="plain", **options):
+        said, where = [], Where(scheduler=cluster.scheduler_address)
+        options |= {"data_path": folder / "sky.h5"}
+        path = classify_survey(folder / run / "custom_cnn" / "seed0", source, target, where=where, say=said.append,
+                               **options)  # fmt: skip
+        return rows_of(path), said
+
+    return run
+
+
+def rows_of(target):
+    tables = [parquet.ParquetFile(file).read().to_pandas() for file in target.rglob("dataset/**/*.parquet")]
+    table = pd.concat(tables, ignore_index=True)
+    return table.sort_values(table.columns[1] if "object_id" in table else "path", ignore_index=True)
+
+
+def partitions(source):
+    return sorted(source.rglob("Npix=*.parquet"), key=lambda file: -parquet.read_metadata(file).num_rows)
+
+
+@pytest.fixture
+def sky(folder, tmp_path):
+    """A copy of the catalogue, to be spoilt."""
+    return shutil.copytree(folder / "sky", tmp_path / "sky")
+
+
+def change(file, image):
+    """Put other images into a partition, by their number."""
+    table = parquet.ParquetFile(file).read()
+    cells = [image(number, cell) for number, cell in enumerate(table["image"].to_pylist())]
+    place = table.column_names.index("image")
+    parquet.write_table(table.set_column(place, "image", pa.array(cells, table["image"].type)), file)
+
+
+def test_a_catalogue_is_what_predict_says_and_lsdb_opens_it(run, folder, tmp_path):
+    rows, said = run(folder / "sky", run="calibrated", command="galutils classify")
+    assert said == []
+    trained = Run(folder / "calibrated" / "custom_cnn" / "seed0")
+    aside = trained.calibration
+    temperature = fit_temperature(aside["y_true"].to_numpy(), aside[trained.columns].to_numpy())
+    known = {}
+    for file in partitions(folder / "sky"):
+        table = classify(trained.directory, [file], folder / "sky.h5").table
+        table[trained.columns] = scale(table[trained.columns].to_numpy(), temperature)
+        known |= dict(
+            zip(parquet.ParquetFile(file).read()["object_id"].to_pylist(), table.to_dict("records"), strict=True)
+        )
+    assert rows["object_id"].tolist() == sorted(known) == list(range(10**12, 10**12 + 48))
+    told = pd.DataFrame([known[name] for name in rows["object_id"]])
+    np.testing.assert_allclose(rows[trained.columns], told[trained.columns], atol=1e-5)
+    np.testing.assert_allclose(rows["unlikeness"], told["distance"], rtol=1e-4)
+    assert rows["class"].tolist() == told["class_name"].tolist()
+    assert not rows["bad_image"].any()
+
+    opened = lsdb.open_catalog(tmp_path / "out")
+    assert len(opened.crossmatch(opened, radius_arcsec=1, suffixes=("", "_2")).compute(progress_bar=False)) == 48
+    info = opened.hc_structure.catalog_info
+    state = (info.total_rows, info.ra_column, info.galutils_command, info.galutils_temperature)
+    assert state == (48, "ra", "galutils classify", str(temperature))
+    (file, *_) = partitions(tmp_path / "out")
+    field = parquet.read_schema(file).field("unlikeness")
+    assert field.metadata == {
+        b"unit": b"1",
+        b"description": b"distance to the training galaxies in what the network sees; unlike above 1",
+    }
+    assert not (tmp_path / "out" / "parts").exists()
+    assert run(folder / "sky", run="calibrated")[0].equals(rows)  # finished: nothing is done again
+
+
+def test_hdf5_with_positions_becomes_hats_by_place_on_the_sky(run, folder, tmp_path, monkeypatch):
+    """At most so many rows a partition; galaxies without a position go into files beside."""
+    monkeypatch.setattr(survey_parts, "ROWS", 10)
+    images, ra, dec = open_galaxies(folder / "sky.h5").read_images(range(30)), np.linspace(0, 360, 30), np.zeros(30)
+    dec[[3, 7]], ra[5] = (90, -90), np.nan
+    write_layout(tmp_path / "own.h5", {"images": images, "ra": ra, "dec": dec})
+    rows, said = run(tmp_path / "own.h5")
+    assert said == [UNCALIBRATED]
+    assert rows["path"].tolist() == sorted(f"{tmp_path}/own.h5[{row}]" for row in range(30) if row != 5)
+    (lost,) = (tmp_path / "out" / "without_position").iterdir()
+    assert pd.read_parquet(lost)["path"].tolist() == [f"{tmp_path}/own.h5[5]"]
+    opened = lsdb.open_catalog(tmp_path / "out")
+    assert len(opened.compute(progress_bar=False)) == 29
+    assert max(parquet.read_metadata(file).num_rows for file in partitions(tmp_path / "out")) <= 10
+
+
+def test_images_become_parquet_and_broken_ones_are_listed(run, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(survey_parts, "ROWS", 4)
+    (tmp_path / "cutouts").mkdir()
+    for row, pixels in enumerate(open_galaxies(folder / "sky.h5").read_images(range(9))):
+        (tmp_path / "cutouts" / f"{row}.jpg").write_bytes(jpeg(pixels)[: 400 if row == 6 else None])
+    rows, said = run(tmp_path / "cutouts")
+    assert said == [UNCALIBRATED, f"1 of 9 images cannot be used; they are listed in {tmp_path}/out/bad_images."]
+    assert rows["bad_image"].tolist() == [row == 6 for row in range(9)]
+    assert rows.filter(regex="^p_|class").isna().all(axis=1).tolist() == [row == 6 for row in range(9)]
+    bad = pd.read_parquet(tmp_path / "out" / "bad_images")
+    path = f"{tmp_path}/cutouts/6.jpg"
+    assert bad["path"].tolist() == [path]
+    assert bad["reason"].tolist() == [f"{path}: is a damaged image (Truncated File Read); get it again."]
+
+
+def corrupt(sky):
+    file = partitions(sky)[0]
+    file.write_bytes(file.read_bytes()[:-20])
+    return str(file)
+
+
+def garble(sky):
+    """The end, which says what the file is, is whole; the images are not."""
+    file = partitions(sky)[0]
+    content = bytearray(file.read_bytes())
+    content[100:5000] = bytes(4900)
+    file.write_bytes(content)
+    return str(file)
+
+
+def empty_all(sky):
+    for file in partitions(sky):
+        parquet.write_table(parquet.ParquetFile(file).read().slice(0, 0), file)
+
+
+def null_all(sky):
+    for file in partitions(sky):
+        change(file, lambda number, cell: None)
+
+
+def drop_images(sky):
+    file = partitions(sky)[0]
+    parquet.write_table(parquet.ParquetFile(file).read().drop_columns(["image"]), file)
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "options", "sentence"),
+    [
+        (corrupt, {}, "{file}: cannot be read as Parquet (Parquet magic bytes not found in footer. Either the file is "
+         "corrupted or this is not a parquet file.); get the file again."),
+        (empty_all, {}, "{sky}: holds no galaxies."),
+        (null_all, {}, "{sky}: none of its 48 images can be used, the first: {first}[0]: names no image."),
+        (drop_images, {}, "1 of {n} parts cannot be read, the first: {file}: has no obvious image column; name it with "
+         "--image-column, of object_id, ra, dec, _healpix_29. Then give the same command again; the others are done."),
+        (str, {"keep": ("z",)}, "{sky}: has no column 'z'; it has object_id, ra, dec, image, _healpix_29."),
+        (str, {"keep": ("class",)}, "{sky}: its column 'class' cannot be kept, since one of that name is written."),
+        (lambda sky: (sky / "partition_info.csv").write_text("x") and shutil.rmtree(sky / "dataset"), {},
+         "{sky}: cannot be read as a HATS catalogue (…); get it again."),
+        (lambda sky: [path.unlink() for path in sky.glob("*properties")], {},
+         "{sky}: is no HATS catalogue; hats-import makes one of Parquet files with positions."),
+        (lambda sky: (sky.parent / "out").mkdir() or (sky.parent / "out" / "mine.txt").touch(), {},
+         "{out}: is there already, and not of galutils classify; name another with --to."),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_said(run, sky, tmp_path, spoil, options, sentence):
+    first, count = survey_parts.open_source(sky).parts[0].place.split("/")[-1], len(partitions(sky))
+    file = spoil(sky)
+    names = {"{file}": file, "{sky}": sky, "{out}": tmp_path / "out", "{first}": first, "{n}": count}
+    for name, value in names.items():
+        sentence = sentence.replace(name, str(value))
+    assert_said(refusal(run, sky, **options), sentence)
+
+
+def test_an_empty_partition_and_null_images_cost_nothing_else(run, folder, sky, tmp_path):
+    largest, second, *_ = files = partitions(sky)
+    parquet.write_table(parquet.ParquetFile(second).read().slice(0, 0), second)
+    change(largest, lambda number, cell: None if number % 2 else cell)
+    rows, said = run(sky)
+    whole = run(folder / "sky", tmp_path / "whole")[0]
+    gone = parquet.ParquetFile(folder / "sky" / second.relative_to(sky)).read()["object_id"].to_pylist()
+    kept = whole[~whole["object_id"].isin(gone)].reset_index(drop=True)
+    assert rows["object_id"].tolist() == kept["object_id"].tolist()
+    good = ~rows["bad_image"]
+    assert rows[good].equals(kept[good])
+    lost = parquet.read_metadata(largest).num_rows // 2
+    assert said[1:] == [f"{lost} of {len(rows)} images cannot be used; they are listed in {tmp_path}/out/bad_images."]
+    assert len(lsdb.open_catalog(tmp_path / "out").compute(progress_bar=False)) == len(rows)
+    assert len(partitions(tmp_path / "out")) == len(files) - 1
+
+
+def test_another_command_does_not_go_on(run, folder, sky, tmp_path):
+    rows, _ = run(sky)
+    out, told = tmp_path / "out", "; give that one again, or name another catalogue with --to."
+    begun = f"{out}: was begun by a command that differs in"
+    assert refusal(run, sky, run="calibrated") == f"{begun} network, weights{told}"
+    assert refusal(run, sky, reading=Reading(pixel_scale=0.3)) == f"{begun} preprocessing{told}"
+    change(partitions(sky)[0], lambda number, cell: cell | {"bytes": cell["bytes"] + b" "})
+    assert refusal(run, sky) == f"{begun} source{told}"
+    with FileLock(tmp_path / ".out.lock"):
+        assert refusal(run, folder / "sky") == f"{out}: another command is writing it; wait for that one."
+    assert run(folder / "sky")[0].equals(rows)
+    (out / "galutils.json").write_text("{")
+    assert refusal(run, folder / "sky") == f"{out}/galutils.json: is damaged; delete {out} and begin anew."
+
+
+def test_a_worker_of_another_version_is_refused(run, folder, monkeypatch):
+    own = survey.describe_maker
+    monkeypatch.setattr(survey, "describe_maker", lambda *given: own(*given) | {"code": "newer"})
+    sentence = "a worker has another code than this command; install the same there."
+    assert refusal(run, folder / "sky") == sentence
+
+
+def blocked(pipe):
+    """Wait until a worker reads an image from a pipe: it is in mid-partition then."""
+    for _ in range(1200):
+        try:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError("no worker came to read the image")
+
+
+@pytest.fixture
+def piped(sky, tmp_path):
+    """The catalogue with one image of its largest partition in a pipe, that image, and the pipe."""
+    pipe, kept = tmp_path / "late.jpg", []
+    change(
+        partitions(sky)[0],
+        lambda number, cell: cell if number != 5 else kept.append(cell["bytes"]) or {"path": str(pipe)},
+    )
+    os.mkfifo(pipe)
+    return sky, kept[0], pipe
+
+
+def test_a_worker_killed_in_mid_partition_changes_nothing(run, piped, cluster, folder, tmp_path):
+    """Nor does a second command, which is refused."""
+    source, image, pipe = piped
+    found = []
+    command = threading.Thread(target=lambda: found.append(run(source)[0]))
+    command.start()
+    blocked(pipe)
+    assert refusal(run, source) == f"{tmp_path}/out: another command is writing it; wait for that one."
+    pipe.unlink()
+    pipe.write_bytes(image)
+    (worker,) = cluster.workers.values()
+    os.kill(worker.pid, signal.SIGKILL)
+    command.join(120)
+    assert found[0].equals(run(folder / "sky", tmp_path / "whole")[0])
+
+
+def test_a_command_killed_in_mid_partition_goes_on(run, piped, folder, tmp_path):
+    source, image, pipe = piped
+    run_dir, out = folder / "plain" / "custom_cnn" / "seed0", tmp_path / "out"
+    words = [
+        sys.executable,
+        "-m",
+        "galutils.cli",
+        "classify",
+        run_dir,
+        source,
+        "--to",
+        out,
+        "--data",
+        folder / "sky.h5",
+    ]
+    command = subprocess.Popen(list(map(str, words)), start_new_session=True, stderr=subprocess.DEVNULL)
+    blocked(pipe)
+    os.killpg(command.pid, signal.SIGKILL)
+    command.wait()
+    done = {mark: mark.stat().st_mtime_ns for mark in (out / "parts").iterdir()}
+    assert 0 < len(done) < len(partitions(source))
+    pipe.unlink()
+    pipe.write_bytes(image)
+    (out / "dataset" / ".half.1.partial.parquet").write_bytes(b"half a file")
+    files = {file: file.stat().st_mtime_ns for file in partitions(out)}
+    assert run(source)[0].equals(run(folder / "sky", tmp_path / "whole")[0])
+    assert {file: file.stat().st_mtime_ns for file in files} == files  # what was done is not done again
+    assert not list(out.rglob(".*.partial*"))
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path):
+    told = describe_survey(
+        folder / "plain" / "custom_cnn" / "seed0", folder / "sky.h5", tmp_path / "out", where=Where()
+    )
+    size = (folder / "sky.h5").stat().st_size // 120 * 120
+    assert told.startswith(
+        f"{folder}/sky.h5: 12 partitions (0 of them done), 120 images, {size / 1e9:,.3g} GB; a sample of 56 ran at "
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_missing_is_said(run, folder, cluster, tmp_path, monkeypatch):
+    run_dir, silent = folder / "plain" / "custom_cnn" / "seed0", "tcp://127.0.0.1:1"
+    monkeypatch.setattr("distributed.client.Client.__init__", lambda *args, **options: (_ for _ in ()).throw(OSError()))
+    told = refusal(classify_survey, run_dir, folder / "sky", tmp_path / "out", where=Where(scheduler=silent))
+    assert told == f"{silent}: no Dask scheduler answers there; start one first."
+    monkeypatch.setattr(survey_parts, "find_spec", lambda name: None)
+    assert refusal(run, folder / "sky") == "hats is not installed; surveys need it: pip install 'galutils[survey]'."

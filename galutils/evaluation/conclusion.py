@@ -34,6 +34,7 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     said = [
         f"{_best(second, 'adapted', len(adapted))}. {_best(first, 'built', len(built))}.",
         _decision(first.approach, second.approach, comparisons),
+        *_third(table, first, comparisons),
         _others([*built["approach"], *adapted["approach"]], comparisons, {first.approach, second.approach}),
         _scope(table),
     ]
@@ -56,19 +57,29 @@ def _best(row, kind: str, count: int) -> str:
     return f"{which} is {row.approach} with {row.accuracy:.1%} ({interval})"
 
 
-def _decision(built: str, adapted: str, comparisons: pd.DataFrame) -> str:
+def _third(table: pd.DataFrame, built, comparisons: pd.DataFrame) -> list[str]:
+    """The most accurate of those that learnt from simulated galaxies first, beside the best that is built."""
+    others = table[table["from_simulations"]]
+    if others.empty:
+        return []
+    best = others.loc[others["accuracy"].idxmax()]
+    said = _best(best, "first trained on simulated galaxies", len(others))
+    return [f"{said}.", _decision(built.approach, best.approach, comparisons, "one first trained on simulations")]
+
+
+def _decision(built: str, other: str, comparisons: pd.DataFrame, words: str = "adapted one") -> str:
     """What the family of comparisons says of the best two."""
-    row = _paired(built, adapted, comparisons)
+    row = _paired(built, other, comparisons)
     if row is None:
         return "The two were not tested on the same galaxies with the same seed, so nothing is said between them."
     evidence = (
-        f"on the same {row['galaxies']:,} galaxies the adapted one less the built one is "
+        f"on the same {row['galaxies']:,} galaxies the {words} less the built one is "
         f"{row['difference'] * 100:+.1f} points (95% interval, simultaneous with the study's other comparisons, "
         f"{row['low'] * 100:+.1f} to {row['high'] * 100:+.1f})"
     )
     these = "these trained networks" if row["seeds"] == 1 else "these two approaches"
     if row["verdict"] in DECIDED:
-        return f"Of {these}, the {'adapted' if row['verdict'] == BETTER else 'built'} one is better: {evidence}."
+        return f"Of {these}, the {words if row['verdict'] == BETTER else 'built one'} is better: {evidence}."
     if row["verdict"] == EQUIVALENT:
         return f"Between {these} no difference that matters is left: {evidence}."
     if row["verdict"] == TOO_FEW:
@@ -193,9 +204,21 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
         return f"{where}, not decided: no network here was {missing}."
     first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
     shares = f"{second.accuracy:.0%} adapted, {first.accuracy:.0%} built"
-    if (row := _paired(first.approach, second.approach, comparisons)) is None:
+    third = table[table["from_simulations"]]
+    if len(third):
+        third = third.loc[third["accuracy"].idxmax()]
+        shares += f", {third.accuracy:.0%} trained on simulated galaxies first"
+        if {_verdict(way.approach, third.approach, comparisons) for way in (first, second)} == {BETTER}:
+            return f"{where}, simulating wins: {shares}."
+    if _paired(first.approach, second.approach, comparisons) is None:
         return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."
-    verdict = OPEN if row["seeds"] < 3 else row["verdict"]
     few = min(first.seeds, second.seeds) < 3
     said = {BETTER: "adapting wins", WORSE: "building wins", EQUIVALENT: "building and adapting come out alike"}
-    return f"{where}, {said.get(verdict, 'not decided')}: {shares}" + (" (fewer than three seeds)." if few else ".")
+    said = said.get(_verdict(first.approach, second.approach, comparisons), "not decided")
+    return f"{where}, {said}: {shares}" + (" (fewer than three seeds)." if few else ".")
+
+
+def _verdict(first: str, second: str, comparisons: pd.DataFrame) -> str | None:
+    """On the second; open where there are fewer than three seeds, None where they were not compared."""
+    row = _paired(first, second, comparisons)
+    return row and (OPEN if row["seeds"] < 3 else row["verdict"])

@@ -52,13 +52,14 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
 def _kind(row: dict) -> str:
     """Whether a row of the results is a baseline, or an approach that is built, adapted or unlabelled.
 
-    "random" is one that was to be adapted, without weights.
+    "simulated" is one that learnt from simulated galaxies first, "random" one that was to be adapted, without weights.
     """
     if row["approach"].startswith("Baseline"):
         return "baseline"
     if not row["supervised"]:
         return "unlabelled"
-    return "built" if row["built"] else "adapted" if row["pretrained"] else "random"
+    kinds = {"simulated": "from_simulations", "built": "built", "adapted": "pretrained"}
+    return next((kind for kind, column in kinds.items() if row[column]), "random")
 
 
 def _duels(comparisons: pd.DataFrame) -> list[dict]:
@@ -94,14 +95,14 @@ def _failures(results: Results) -> list[tuple[str, str]]:
     rare = counts.idxmin()
     mean = f"in the mean of {sound['approach'].nunique()} approaches" if sound["approach"].nunique() > 1 else "here"
     hardest = recall.idxmin().removeprefix("recall ")
-    return [
+    found = [
         ("Confused by all", shared[0] if shared else "Nothing is confused by all."),
         ("The hardest class", f"{hardest}: {recall.min():.0%} of its galaxies are found, {mean}."),
-        (
-            "The rarest class",
-            f"{classes[rare]}: {counts[rare]} test galaxies; {recall.iloc[rare]:.0%} are found, {mean}.",
-        ),
     ]
+    if (counts == counts[rare]).sum() == 1:
+        share = f"{recall.iloc[rare]:.0%} are found, {mean}"
+        found.append(("The rarest class", f"{classes[rare]}: {counts[rare]} test galaxies; {share}."))
+    return found
 
 
 def _commands(study: Study, commit: str) -> str:

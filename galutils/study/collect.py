@@ -63,6 +63,8 @@ def _row(run: Run) -> dict:
     approach = APPROACHES.get(run.experiment, Approach(run.experiment, weights.get("source"), run.supervised))
     title = _title(approach, metrics["model"] | metrics["settings"])
     random = weights.get("source") == "random" and approach.weights is not None  # else it is built
+    # Only files of galutils pretrain fit the custom network.
+    simulated = metrics["model"].get("name") == "custom_cnn" and weights.get("source", "random") != "random"
     if random:
         title += f" ({RANDOM_LABEL})"
     elif weights.get("stand_in"):
@@ -75,9 +77,10 @@ def _row(run: Run) -> dict:
         "run": run,
         "approach": title,
         "collapsed": all(grade(fold).collapsed for fold in run.folds),
-        "built": approach.weights is None,
+        "built": approach.weights is None and not simulated,
+        "from_simulations": simulated,
         "supervised": approach.supervised,
-        "pretrained": bool(weights) and weights["source"] not in ("random", "simulated"),
+        "pretrained": bool(weights) and weights["source"] != "random" and not simulated,
         "random": random,
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],

@@ -36,6 +36,8 @@ from galutils.study.ablations import (
 from galutils.study.collect import collect_runs, grade_runs
 from galutils.study.keys import RESULTS, digest_runs, read_manifest
 
+#: Columns that all runs of an approach share.
+_KIND = ("experiment", "approach", "built", "from_simulations", "supervised", "pretrained")
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
     "n_test", "folds", "num_classes", "parameters", "trained_parameters", "multiply_adds", "train_seconds",
@@ -88,7 +90,7 @@ class Results:
         that learn from labels at once, and so for the best of them, too. ``largest`` is the share of the largest class
         among the galaxies that were scored.
         """
-        grouped = self.runs.groupby(["experiment", "approach", "built", "supervised", "pretrained"], sort=False)
+        grouped = self.runs.groupby([*_KIND], sort=False)
         table = grouped[[*_AVERAGED]].mean().assign(seeds=grouped.size()).reset_index()
         for score in SCORES:
             table[score] = [self.estimates[title].loc[score, "mean"] for title in table["approach"]]

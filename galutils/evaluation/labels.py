@@ -1,16 +1,21 @@
 """How accuracy grows with the number of labels, and what labels are worth: ways that are trained on the same draws.
 
-Galaxies, draws of the labelled galaxies and initialisations are drawn anew at once, each by itself (the bootstrap of
-crossed factors; Owen 2007), so that an interval holds for other galaxies, other draws and other seeds. Of few draws and
-seeds one less is drawn, which leaves the variance unbiased (Rao & Wu 1988), and critical values are Student's, with
-Satterthwaite's degrees of freedom. Bands are simultaneous: the largest deviation of a replicate, over all that is drawn
+An interval holds for other galaxies, other draws of the labelled galaxies and other seeds at once. Its variance is that
+of the galaxies, by the bootstrap, and what draws and seeds add to it, pooled over all ways, as single ways have few of
+both; critical values are Student's, with Satterthwaite's degrees of freedom. Bands are simultaneous: galaxies, draws
+and seeds are drawn anew at once, each by itself (the bootstrap of crossed factors; Owen 2007; of draws and seeds one
+less, which leaves variances unbiased, Rao & Wu 1988), and the largest deviation of a replicate, over all that is drawn
 together, decides (sup-t; Montiel Olea & Plagborg-Møller 2019). Between numbers of labels curves are straight in log n.
+
+In 150 simulated experiments each, of 200 galaxies and mostly three draws and two seeds that change nothing to much, 96
+to 100% of the bands of differences held, and 95 or 96% of those of curves; 89% where a draw moves all ways together by
+10 points, which three draws cannot tell well.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import permutations
 
 import numpy as np
 import pandas as pd
@@ -19,9 +24,6 @@ from sklearn.isotonic import isotonic_regression
 
 from galutils.evaluation.bootstrap import DRAWS, LEVEL, galaxy_draws
 from galutils.evaluation.significance import MARGIN, WORSE, verdict
-
-#: Scores that curves are drawn of, in words.
-CURVE_SCORES = {"accuracy": "Accuracy", "macro_recall": "Mean recall of the classes"}
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Crossed:
     correct: np.ndarray  # (A, N, D, S, G) bool
     labels: np.ndarray  # (G,) int classes
     group: np.ndarray  # (G,) int; rows with the same number show the same galaxy
-    score: str = "accuracy"  # one of CURVE_SCORES
+    score: str = "accuracy"  # or macro_recall
 
     def by_recall(self) -> "Crossed":
         """The same by the mean recall of the classes."""
@@ -54,43 +56,68 @@ class Crossed:
         return self.scores(np.ones((1, len(self.labels)), np.float32))[..., 0].astype(float)
 
     @cached_property
+    def on_galaxies(self) -> np.ndarray:
+        """(A, N, D, S, B) the score of every network on galaxies drawn anew."""
+        return self.scores(galaxy_draws([self.group], DRAWS)[0])
+
+    @cached_property
     def replicates(self) -> np.ndarray:
         """(B, A, N) mean scores with galaxies, draws and seeds drawn anew."""
-        drawn = self.scores(galaxy_draws([self.group], DRAWS)[0])
-        rng, (draws, seeds) = np.random.default_rng(1), self.cells.shape[2:]
-        return np.einsum("andsb,bd,bs->ban", drawn, *(_shares(count, rng) for count in (draws, seeds)), optimize=True)
+        rng, counts = np.random.default_rng(1), self.cells.shape[2:]
+        return np.einsum("andsb,bd,bs->ban", self.on_galaxies, *(_shares(count, rng) for count in counts))
+
+    def spread(self, axis: int, common: bool) -> tuple[np.ndarray, np.ndarray, int]:
+        """Variance of a mean score due to draws (axis 2) or seeds (3), pooled over arms, of seeds also over numbers.
+
+        (N,) all of it, zero where there is no more than networks differ by because each errs on galaxies of its own;
+        (N,) what is beyond that; and degrees of freedom. With or without what is ``common`` to all arms: no difference
+        between two has it.
+        """
+        rest, freedom, count = 5 - axis, len(self.arms) - (not common), self.cells.shape[axis]
+        cells = self.cells[..., None]
+        means = np.concatenate([cells, self.on_galaxies - cells], axis=-1).mean(axis=rest)
+        means = means if common else means - means.mean(axis=0)
+        found = means.var(axis=2, ddof=1).sum(axis=0) / freedom / count  # (N, 1 + B)
+        if axis == 3:
+            freedom, found = freedom * len(self.n), np.broadcast_to(found.mean(axis=0), found.shape)
+        left = np.maximum(0, found[:, 0] - found[:, 1:].mean(axis=1))
+        return np.where(left > 0, found[:, 0], 0), left, freedom * (count - 1)
 
     @cached_property
     def grid(self) -> np.ndarray:
         """(M,) int numbers of labels at which curves are looked at, those of ``n`` among them."""
         return np.unique(np.r_[self.n, np.geomspace(self.n[0], self.n[-1], 101).round().astype(int)])
 
-    def at(self, n: np.ndarray | float) -> np.ndarray:
-        """(N, M) what each of the N numbers adds to a curve at numbers (M,), which lie between them."""
-        return np.stack([np.interp(np.log(n), np.log(self.n), own) for own in np.eye(len(self.n))])
+    def between(self, values: Sequence[float], n: np.ndarray | None = None) -> np.ndarray:
+        """(M,) what lies at numbers of labels ``n`` (M,), by default the grid, between the N values of ``n``.
+
+        The ends of a band may be taken so, too: where it holds at both neighbours it holds for the line between them.
+        """
+        return np.interp(np.log(self.grid if n is None else n), np.log(self.n), values)
 
     def intervals(self, wanted: np.ndarray, simultaneous: bool = True) -> pd.DataFrame:
         """``value``, ``low`` and ``high`` of sums of scores, K of them, with weights ``wanted`` (K, A, N).
 
         Simultaneous for all of them, or each by itself.
         """
-        draws, seeds = self.cells.shape[2:]
-        cells = np.einsum("kan,ands->kds", wanted, self.cells, optimize=True)
-        drawn = np.einsum("kan,ban->bk", wanted, self.replicates, optimize=True)
-        by_draw, by_seed = (
-            cells.mean(axis=axis).var(axis=1, ddof=1) / count for axis, count in ((2, draws), (1, seeds))
-        )
-        variance = np.maximum(drawn.var(axis=0, ddof=1), by_draw + by_seed)
-        rest = variance - by_draw - by_seed
-        uncertainty = by_draw**2 / (draws - 1) + by_seed**2 / (seeds - 1) + rest**2 / len(np.unique(self.group))
+        galaxies, common = len(np.unique(self.group)), not np.allclose(wanted.sum(axis=1), 0)
+        own = np.einsum("kan,anb->kb", wanted, self.on_galaxies.mean(axis=(2, 3)), optimize=True).var(axis=1, ddof=1)
+        variance, uncertainty = own, own**2 / (galaxies - 1)
+        for axis in (2, 3):
+            *parts, freedom = self.spread(axis, common)
+            # Numbers of labels share their galaxies, so that what draws and seeds do to one they may do to the next.
+            every, left = (((np.abs(wanted) @ np.sqrt(part)) ** 2).sum(axis=1) for part in parts)
+            variance, uncertainty = variance + left, uncertainty + every**2 / freedom
         with np.errstate(invalid="ignore", divide="ignore"):
             dof = np.where(variance > 0, variance**2 / uncertainty, 1)
-            sizes = np.where(variance > 0, np.abs(drawn - drawn.mean(axis=0)) / np.sqrt(variance), 0)
         normal = stats.norm.ppf((1 + LEVEL) / 2)
         if simultaneous:
+            drawn = np.einsum("kan,ban->bk", wanted, self.replicates, optimize=True)
+            deviation = drawn.std(axis=0, ddof=1)
+            sizes = np.abs(drawn - drawn.mean(axis=0)) / np.where(deviation > 0, deviation, np.inf)
             normal = max(normal, np.quantile(sizes.max(axis=1), LEVEL))
         half = -stats.t.ppf(stats.norm.sf(normal), dof) * np.sqrt(variance)
-        value = cells.mean(axis=(1, 2))
+        value = np.einsum("kan,an->k", wanted, self.cells.mean(axis=(2, 3)))
         return pd.DataFrame({"value": value, "low": value - half, "high": value + half})
 
 
@@ -108,22 +135,21 @@ def curves(crossed: Crossed) -> pd.DataFrame:
 
 
 def differences(
-    crossed: Crossed, contrasts: Sequence[tuple[str, str]], margin: float = MARGIN, n: np.ndarray | None = None
+    crossed: Crossed, contrasts: Sequence[tuple[str, str]], margin: float = MARGIN, n: Sequence[int] | None = None
 ) -> pd.DataFrame:
-    """Second less first of every contrast at the numbers ``n``, by default the whole grid; one band for all.
+    """Second less first of every contrast at numbers ``n``, by default the whole grid; one band for all.
 
     ``first``, ``second``, ``n``, ``value``, ``low``, ``high``, and the ``verdict`` on the second.
     """
     n = crossed.grid if n is None else n
-    at, place = crossed.at(n), crossed.arms.index
-    wanted = np.zeros((len(contrasts), len(n), len(crossed.arms), len(crossed.n)))
-    for k, (first, second) in enumerate(contrasts):
-        wanted[k, :, place(second)] += at.T
-        wanted[k, :, place(first)] -= at.T
-    rows = [{"first": first, "second": second, "n": number} for first, second in contrasts for number in n]
-    table = pd.DataFrame(rows).join(crossed.intervals(wanted.reshape(-1, *wanted.shape[2:])))
-    networks = crossed.cells[0, 0].size
-    return table.assign(verdict=[verdict(row.low, row.high, networks, margin) for row in table.itertuples()])
+    signs = [[float(arm == second) - (arm == first) for arm in crossed.arms] for first, second in contrasts]
+    wanted = np.einsum("ca,mn->cman", signs, np.eye(len(crossed.n)))
+    found = crossed.intervals(wanted.reshape(-1, *wanted.shape[2:])).to_numpy().reshape(len(contrasts), -1, 3)
+    networks, rows = crossed.cells[0, 0].size, []
+    for (first, second), own in zip(contrasts, found, strict=True):
+        for number, *ends in zip(n, *(crossed.between(end, n) for end in own.T), strict=True):
+            rows.append((first, second, number, *ends, verdict(*ends[1:], networks, margin)))
+    return pd.DataFrame(rows, columns=["first", "second", "n", "value", "low", "high", "verdict"])
 
 
 def crossings(table: pd.DataFrame) -> list[tuple[int, int]]:
@@ -147,15 +173,15 @@ def label_worth(crossed: Crossed, contrasts: Sequence[tuple[str, str]]) -> pd.Da
     Infinity and zero say that the numbers that were measured do not reach so far; ``least`` and ``most`` are these,
     divided by n.
     """
-    rows, grid, at = [], crossed.grid, crossed.at(crossed.grid)
+    rows, grid, numbers = [], crossed.grid, range(len(crossed.n))
     for first, second in contrasts:
         one, other = crossed.arms.index(first), crossed.arms.index(second)
-        grown = isotonic_regression(crossed.cells[one].mean(axis=(1, 2)) @ at)
+        grown = isotonic_regression(crossed.between(crossed.cells[one].mean(axis=(1, 2))))
         for place, n in enumerate(crossed.n):
-            wanted = np.zeros((len(grid), len(crossed.arms), len(crossed.n)))
-            wanted[:, one] += at.T
+            wanted = np.zeros((len(numbers), len(crossed.arms), len(numbers)))
+            wanted[numbers, one, numbers] += 1
             wanted[:, other, place] -= 1
-            found = crossed.intervals(wanted, simultaneous=False)
+            found = crossed.intervals(wanted, simultaneous=False).apply(crossed.between, result_type="expand")
             below = np.logical_and.accumulate(found["high"] < 0).sum()  # so many, from the fewest on, are too few
             above = np.logical_and.accumulate(found["low"][::-1] > 0).sum()
             target = crossed.cells[other, place].mean()
@@ -215,20 +241,20 @@ def describe_worth(row: pd.Series) -> tuple[str, str]:
 
 
 def best_way(crossed: Crossed, n: int, controls: Sequence[str] = ()) -> tuple[pd.Series, pd.DataFrame]:
-    """The arm with the highest score at ``n`` labels, and the others less it.
+    """The arm with the highest score at ``n`` labels, and how the others differ from it.
 
-    The first, with ``approach``, has an interval that holds for all arms at once, so for the best of them. The second
-    is of :func:`differences`, with one band for all pairs. Controls are left out.
+    The first, with ``approach``, has an interval of :func:`curves`, which holds for all arms at once, so for the best
+    of them. The second is of :func:`differences` with one band for all pairs. Controls are left out.
     """
     arms = [name for name in crossed.arms if name not in controls]
-    at = crossed.at(np.array([n]))[:, 0]
-    wanted = np.stack([np.outer(np.array(crossed.arms) == name, at) for name in arms])
-    found = crossed.intervals(wanted).assign(approach=arms)
-    best = found.loc[found["value"].idxmax()]
-    pairs = sorted(combinations(arms, 2), key=lambda pair: best["approach"] not in pair)
-    pairs = [pair[::-1] if pair[1] == best["approach"] else pair for pair in pairs]
-    table = differences(crossed, pairs, n=np.array([n]))
-    return best, table[table["first"] == best["approach"]].reset_index(drop=True)
+    every = curves(crossed).set_index("approach").loc[arms]
+    at = [
+        {"approach": name} | {end: crossed.between(every.loc[name, end], [n])[0] for end in ("value", "low", "high")}
+        for name in arms
+    ]
+    best = max(at, key=lambda own: own["value"])
+    table = differences(crossed, list(permutations(arms, 2)), n=[n])
+    return pd.Series(best), table[table["first"] == best["approach"]].reset_index(drop=True)
 
 
 def describe_best(best: pd.Series, others: pd.DataFrame) -> str:

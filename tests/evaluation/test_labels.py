@@ -9,13 +9,13 @@ from galutils.evaluation.significance import BETTER, EQUIVALENT, WORSE
 N = (40, 80, 160, 320)
 
 
-def made(*shares, galaxies=4000, draws=3, seeds=2, spread=0.0, seed=0):
+def made(*shares, galaxies=4000, draws=5, seeds=3, spread=0.0, seed=0):
     """Arms with these expected accuracies at each of N, of galaxies that are right or wrong each by itself."""
     rng = np.random.default_rng(seed)
     shape = (len(shares), len(N), draws, seeds)
     expected = np.reshape(shares, (len(shares), len(N), 1, 1)) + spread * rng.standard_normal((*shape[:3], 1))
     correct = rng.random((*shape, galaxies)) < expected[..., None]
-    names = tuple("abc"[: len(shares)])
+    names = tuple("abcdef"[: len(shares)])
     return Crossed(names, N, correct, np.arange(galaxies) % 10, np.arange(galaxies))
 
 
@@ -49,17 +49,18 @@ def test_what_a_label_is_worth_is_found():
 
 def test_sets_of_crossings_hold_the_crossing_and_may_be_empty_open_or_two():
     level = np.full(4, 0.5)
-    down = labels.differences(made(level, (0.65, 0.55, 0.45, 0.35)), [("a", "b")])
+    more = [level] * 4  # so that it is known how much draws and seeds change
+    down = labels.differences(made(level, (0.65, 0.55, 0.45, 0.35), *more), [("a", "b")])
     ((low, high),) = labels.crossings(down)
     assert 80 < low < np.sqrt(80 * 160) < high < 160
     measured = dict(down[down["n"].isin(N)][["n", "verdict"]].to_numpy())
     assert measured == {40: BETTER, 80: BETTER, 160: WORSE, 320: WORSE}
-    apart = labels.differences(made(level, level + 0.1), [("a", "b")])
+    apart = labels.differences(made(level, level + 0.1, *more), [("a", "b")])
     assert labels.crossings(apart) == []
     assert labels.describe_crossings(apart) == ["b lies above a from 40 to 320 labels: the curves do not cross there."]
-    both = labels.differences(made(level, (0.6, 0.4, 0.4, 0.6)), [("a", "b")])
+    both = labels.differences(made(level, (0.6, 0.4, 0.4, 0.6), *more), [("a", "b")])
     assert len(labels.crossings(both)) == 2
-    same = labels.differences(made(level, level, galaxies=40000, draws=4, seeds=4), [("a", "b")], 0.05)
+    same = labels.differences(made(level, level, *more, galaxies=10000), [("a", "b")], 0.05)
     assert labels.crossings(same) == [(40, 320)]
     assert set(same["verdict"]) == {EQUIVALENT}
     assert labels.describe_crossings(same) == [
@@ -79,7 +80,7 @@ def test_bands_hold_where_draws_differ_by_more_than_galaxies():
     held = 0
     for seed in range(20):
         crossed = made(np.full(4, 0.5), np.full(4, 0.5), galaxies=200, draws=4, spread=0.06, seed=seed)
-        table = labels.differences(crossed, [("a", "b")], n=np.array(N))
+        table = labels.differences(crossed, [("a", "b")], n=N)
         held += bool(((table["low"] <= 0) & (table["high"] >= 0)).all())
     assert held >= 18
 

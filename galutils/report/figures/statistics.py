@@ -108,7 +108,7 @@ def accuracy_curves(
 def difference_bands(table: pd.DataFrame, numbers: Sequence[int], margin: float) -> Figure:
     """Bands of :func:`galutils.evaluation.labels.differences`, a panel each; numbers: of labels that were measured."""
     contrasts = list(table.groupby(["first", "second"], sort=False))
-    figure, axes = new_panels(len(contrasts), 2, 4.6, 2.9, sharex=True, sharey=True)
+    figure, axes = new_panels(len(contrasts), 2, 4.6, 2.9, sharey=True)
     for ax, ((first, second), own) in zip(axes, contrasts, strict=True):
         ax.axhline(0, **REFERENCE)
         ax.axhspan(-100 * margin, 100 * margin, color="grey", alpha=0.15, linewidth=0)

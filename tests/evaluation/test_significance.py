@@ -148,3 +148,13 @@ def test_a_difference_where_nothing_varies_is_beyond_doubt():
     assert found.p < 1e-3
     assert found.mcnemar < 1e-10
     assert pair({0: right}, {0: right}).verdict == "equivalent"
+
+
+def test_no_interval_of_a_difference_of_shares_leaves_what_shares_can_differ_by():
+    """Two seeds that disagree: alone, their critical value is 12.7 standard errors."""
+    rng = np.random.default_rng(0)
+    first, second = (
+        {seed: run(rng.random(60) < share) for seed, share in enumerate(shares)} for shares in ((0.9, 0.2), (0.3, 0.8))
+    )
+    (found,) = compare({"a": first, "b": second}).itertuples()
+    assert (found.low, found.high, found.verdict) == (-1, 1, "too few seeds")

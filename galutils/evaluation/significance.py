@@ -101,7 +101,7 @@ def compare(
         table["p"], level = [float(np.mean(smallest <= p)) for p in alone], np.quantile(smallest, ALPHA)
     half = _critical(level, table) * table["standard_error"]
     # Shares differ by no more than one, which two seeds that disagree would exceed by far.
-    table["low"], table["high"] = (table["difference"] - half).clip(lower=-1), (table["difference"] + half).clip(upper=1)
+    table["low"], table["high"] = (table["difference"] - half).clip(-1, 1), (table["difference"] + half).clip(-1, 1)
     table["verdict"] = [verdict(row.low, row.high, row.seeds, margin) for row in table.itertuples()]
     table["told"] = [_tell(row.verdict, row.seeds, row.high - row.low, margin) for row in table.itertuples()]
     return table[columns]

@@ -54,17 +54,19 @@ def time_sequence(run_dir: Path, catalogue: Path, most: int) -> float:
 
     from galutils.study.features import Classifier
 
-    classifier, seen, seconds = Classifier(Run(run_dir), "cpu"), 0, 0.0
-    for file in sorted(catalogue.rglob("Npix=*.parquet")):
-        for number, batch in enumerate(ParquetFile(file).iter_batches(64, columns=["image"])):
-            started = time.perf_counter()
-            images = [np.asarray(Image.open(io.BytesIO(one)).convert("RGB")) for one in batch["image"].to_pylist()]
-            classifier.of_batch(torch.cat([classifier.prepare(image[None]) for image in images]))
-            if number or seen:  # the first is slower
-                seen, seconds = seen + len(images), seconds + time.perf_counter() - started
-            if seen >= most:
-                return seen / seconds
-    return seen / seconds
+    classifier, files = Classifier(Run(run_dir), "cpu"), sorted(catalogue.rglob("Npix=*.parquet"))
+    batches = (batch for file in files for batch in ParquetFile(file).iter_batches(64, columns=["image"]))
+    started, seen = None, 0
+    for batch in batches:
+        images = [np.array(Image.open(io.BytesIO(one)).convert("RGB")) for one in batch["image"].to_pylist()]
+        classifier.of_batch(torch.cat([classifier.prepare(image[None]) for image in images]))
+        if started is None:
+            started = time.perf_counter()  # the first batch is slower, and does not count
+        else:
+            seen += len(images)
+        if seen >= most:
+            break
+    return seen / (time.perf_counter() - started)
 
 
 def time_workers(run_dir: Path, catalogue: Path, target: Path, workers: int) -> dict:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,7 @@ from galutils.data.galaxies import open_galaxies
 from galutils.data.image_files import Reading
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
+from galutils.errors import GalutilsError
 from galutils.evaluation.calibration import fit_temperature, scale
 from galutils.predict import survey, survey_parts
 from galutils.predict.classify import classify
@@ -268,11 +270,10 @@ def test_a_worker_of_another_version_is_refused(run, folder, monkeypatch):
 
 
 def blocked(pipe):
-    """Wait until a worker reads an image from a pipe: it is in mid-partition then."""
+    """Wait until a worker reads an image from a pipe, and stays in mid-partition until what this gives is closed."""
     for _ in range(1200):
         try:
-            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
-            return
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             time.sleep(0.05)
     raise AssertionError("no worker came to read the image")
@@ -290,20 +291,36 @@ def piped(sky, tmp_path):
     return sky, kept[0], pipe
 
 
-def test_a_worker_killed_in_mid_partition_changes_nothing(run, piped, cluster, folder, tmp_path):
-    """Nor does a second command, which is refused."""
+def test_a_worker_killed_in_mid_partition_changes_nothing(run, piped, cluster, folder, tmp_path, monkeypatch):
+    """Nor does a second command, which is refused; where Dask gives up, the same command goes on."""
     source, image, pipe = piped
     found = []
-    command = threading.Thread(target=lambda: found.append(run(source)[0]))
-    command.start()
-    blocked(pipe)
-    assert refusal(run, source) == f"{tmp_path}/out: another command is writing it; wait for that one."
-    pipe.unlink()
-    pipe.write_bytes(image)
-    (worker,) = cluster.workers.values()
-    os.kill(worker.pid, signal.SIGKILL)
-    command.join(120)
-    assert found[0].equals(run(folder / "sky", tmp_path / "whole")[0])
+
+    def attempt():
+        try:
+            found.append(run(source)[0])
+        except GalutilsError as error:
+            found.append(str(error))
+
+    for patience in (0, 3):
+        monkeypatch.setattr(cluster.scheduler, "allowed_failures", patience)
+        command = threading.Thread(target=attempt)
+        command.start()
+        writer = blocked(pipe)
+        if patience:
+            pipe.unlink()
+            pipe.write_bytes(image)
+            assert refusal(run, source) == f"{tmp_path}/out: another command is writing it; wait for that one."
+        (worker,) = cluster.workers.values()
+        os.kill(worker.pid, signal.SIGKILL)
+        os.close(writer)
+        command.join(120)
+    pixel = re.search(r"Norder=(\d+).*Npix=(\d+)", str(partitions(source)[0])).groups()
+    assert found[0] == (
+        f"{'_'.join(pixel)}: took its worker down each time; give workers more memory with --memory, "
+        "then the same command again."
+    )
+    assert found[1].equals(run(folder / "sky", tmp_path / "whole")[0])
 
 
 def test_a_command_killed_in_mid_partition_goes_on(run, piped, folder, tmp_path):
@@ -322,9 +339,10 @@ def test_a_command_killed_in_mid_partition_goes_on(run, piped, folder, tmp_path)
         folder / "sky.h5",
     ]
     command = subprocess.Popen(list(map(str, words)), start_new_session=True, stderr=subprocess.DEVNULL)
-    blocked(pipe)
+    writer = blocked(pipe)
     os.killpg(command.pid, signal.SIGKILL)
     command.wait()
+    os.close(writer)
     done = {mark: mark.stat().st_mtime_ns for mark in (out / "parts").iterdir()}
     assert 0 < len(done) < len(partitions(source))
     pipe.unlink()

@@ -99,6 +99,7 @@ SLOW = {
     "import galutils.cli": {"torch", "pandas", "scipy", "astropy", "sklearn", "matplotlib"},
     "import galutils.study.collect": {"torch", "astropy", "sklearn", "matplotlib", "scipy.stats"},
     "import galutils.predict.classify": {"torch", "astropy", "sklearn", "matplotlib", "scipy.stats"},
+    "import galutils.predict.survey": {"torch", "hats", "lsdb", "distributed"},
     "import galutils.training.supervised, galutils.report.run_page": {"torchvision", "torch._dynamo", "timm", "kornia"},
 }
 

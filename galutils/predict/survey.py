@@ -220,7 +220,7 @@ def _run_parts(parts: list[Part], recipe: Recipe, where: Where) -> Iterator[tupl
             ahead.update(new)
             return list(new)
 
-        done = as_completed(submit(2 * max(1, len(client.scheduler_info(n_workers=-1)["workers"]))), loop=client.loop)
+        done = as_completed(submit(2 * max(1, len(client.nthreads()))), loop=client.loop)
         for future in done:
             part = ahead.pop(future)
             try:

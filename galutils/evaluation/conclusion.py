@@ -102,7 +102,7 @@ def _paired(first: str, second: str, comparisons: pd.DataFrame) -> dict | None:
 def _others(contenders: list[str], comparisons: pd.DataFrame, told: frozenset[str] | set[str] = frozenset()) -> str:
     """Pairs of contenders, but for the one that was told of, that are neither told apart nor equivalent."""
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
-    among = among[[{row.first, row.second} != set(told) for row in among.itertuples()]]
+    among = among.loc[[{row.first, row.second} != set(told) for row in among.itertuples()]]
     left = among[~among["verdict"].isin([BETTER, WORSE, EQUIVALENT])]
     pairs = [f"{row.first} against {row.second}" for row in left.itertuples()]
     return f"Open: {'; '.join(pairs)}." if pairs else ""

@@ -78,6 +78,10 @@ def test_without_pretrained_weights_there_is_no_answer():
     assert conclude(control.assign(built=False), pairs) == start
     assert conclude(control.assign(built=False, pretrained=True), pairs).endswith("was built from scratch.")
     assert conclude(control.assign(supervised=False), pairs).endswith("none of them learnt from labels.")
+    assert conclude(table(ROWS[0]), pairs[:0]) == (  # a study of one network has no pairs
+        f"{start} The one network of those built from scratch is A with 60.0% (95% interval 54.0% to 67.0%); the "
+        f"largest class alone would give 14.9%.{SCOPE}"
+    )
 
 
 def test_what_was_not_compared_is_not_judged():

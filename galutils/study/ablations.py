@@ -176,13 +176,13 @@ def read_plan(runs_dir: str | Path) -> dict:
 
 
 def describe_registered(runs_dir: str | Path) -> str:
-    """What was written down before the networks of :func:`read_plan` were trained, and whether it was changed since."""
+    """What was planned when the study of :func:`read_plan` was started, and whether it had begun with another plan."""
     plan, sums = read_plan(runs_dir), [one[:12] for one in read_manifest(runs_dir)["plans"]]
-    changed = f" Begun with another plan: {', '.join(sums[:-1])}." if sums[:-1] else ""
+    changed = f" It began with another plan: {', '.join(sums[:-1])}." if sums[:-1] else ""
     return (
         f"Contrasts ({'; '.join(f'{second} against {first}' for first, second in plan['pairs'])}), margin "
-        f"({100 * plan['margin']:g} points) and stopping rule ({plan['stopping']}) were written down before the first "
-        f"network was trained; SHA-256 of the plan: {sums[-1]}….{changed}"
+        f"({100 * plan['margin']:g} points) and stopping rule ({plan['stopping']}) stood in the profile when the study "
+        f"was started; SHA-256 of the plan: {sums[-1]}….{changed}"
     )
 
 

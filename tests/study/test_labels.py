@@ -101,12 +101,12 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
         f"{study.runs_dir}: 20 to 40 labels were measured; ask for one of these."
     )
     first = describe_registered(study.runs_dir)
-    assert "Begun with another plan" not in first
+    assert "It began with another plan" not in first
     other = written(tmp_path / "other", {"margin": 0.05}, data=str(simulated_path))
     (study.root / "config/labels.yaml").write_text((other / "config/labels.yaml").read_text())
     load_study(folder, "labels").start().release()
     (sum_,) = re.findall(r"SHA-256 of the plan: (\w{12})", first)
-    assert describe_registered(study.runs_dir).endswith(f" Begun with another plan: {sum_}.")
+    assert describe_registered(study.runs_dir).endswith(f" It began with another plan: {sum_}.")
 
 
 @pytest.mark.parametrize(

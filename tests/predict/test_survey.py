@@ -315,11 +315,13 @@ def test_a_worker_killed_in_mid_partition_changes_nothing(run, piped, cluster, f
         os.kill(worker.pid, signal.SIGKILL)
         os.close(writer)
         command.join(120)
-    pixel = re.search(r"Norder=(\d+).*Npix=(\d+)", str(partitions(source)[0])).groups()
-    assert found[0] == (
+    # Dask blames a part that the worker had, be it one that only waited there.
+    pixels = [re.search(r"Norder=(\d+).*Npix=(\d+)", str(path)).groups() for path in partitions(source)]
+    assert found[0] in {
         f"{'_'.join(pixel)}: took its worker down each time; give workers more memory with --memory, "
         "then the same command again."
-    )
+        for pixel in pixels
+    }
     assert found[1].equals(run(folder / "sky", tmp_path / "whole")[0])
 
 

@@ -106,11 +106,11 @@ def distill(
     setup_seconds = time.perf_counter() - started
 
     # The student's one for each size of crop: all are alive until the backward pass.
-    replayed = Replayed(teacher, precision), [Replayed(student, precision) for _ in crops.makers]
+    of_teacher, of_students = Replayed(teacher, precision), [Replayed(student, precision) for _ in crops.makers]
     steps = Steps(range(len(history), settings.epochs), total=settings.epochs, done=len(history))
     for epoch in steps:
         started = time.perf_counter()
-        row = _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epoch)
+        row = _train_epoch(of_teacher, of_students, center, optimizer, crops, source, rows, settings, epoch)
         seconds = time.perf_counter() - started
         rank = _watch_rank(teacher.backbone, source, watched, settings)
         speed = {"seconds": seconds, "images_per_second": len(rows) / seconds}
@@ -141,13 +141,12 @@ def distill(
     )
 
 
-def _train_epoch(replayed, center, optimizer, crops, source, rows, settings, epoch) -> dict:
+def _train_epoch(of_teacher, of_students, center, optimizer, crops, source, rows, settings, epoch) -> dict:
     """One pass over the rows; returns what the history says of it."""
     torch.manual_seed((settings.seed << 20) + epoch)  # for the crops: the same whether interrupted or not
     batches = epoch_batches(rows, settings.batch_size, settings.seed, epoch)
     total = settings.epochs * len(batches)
     losses, norms, entropies, marginal = [], [], [], torch.zeros_like(center)
-    of_teacher, of_students = replayed
     teacher, student = of_teacher.network, of_students[0].network
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     student.train()

@@ -1,19 +1,36 @@
-"""Low-rank adapters (Hu et al. 2022) on a vision transformer's attention, by peft.
+"""Low-rank adapters (Hu et al. 2022) on a vision transformer's attention.
 
 As in the authors' fork of DINO: rank 32 on queries, values and output projection; the keys stay as they are.
 timm computes queries, keys and values in one fused layer, on which an adapter would reach the keys too. So the
 layer is taken apart into three for training, and put together again when the adapters are merged.
+
+An adapter is a parametrisation of its layer's weight, the sum of what is frozen and a product that is trained. It is
+computed once a batch, and each layer stays one product of matrices for all tokens.
 """
+
+import math
 
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 from galutils.device import seeded
 from galutils.errors import GalutilsError
 from galutils.models.vit import Backbone
 
-#: peft matches this against the names of a transformer's layers.
-_ADAPTED = r"blocks\.\d+\.attn\.(qkv\.[qv]|proj)"
+
+class LowRank(nn.Module):
+    """What an adapter makes of a weight (out, in): ``weight + scale * up @ down``, at first the weight itself."""
+
+    def __init__(self, weight: torch.Tensor, rank: int, scale: float):
+        super().__init__()
+        self.scale = scale
+        self.down = nn.Parameter(weight.new_empty(rank, weight.shape[1]))
+        self.up = nn.Parameter(weight.new_zeros(weight.shape[0], rank))
+        nn.init.kaiming_uniform_(self.down, a=math.sqrt(5))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        return weight + self.scale * (self.up @ self.down)
 
 
 class SplitQKV(nn.Module):
@@ -27,8 +44,13 @@ class SplitQKV(nn.Module):
             part.load_state_dict({kind: tensor.chunk(3)[i] for kind, tensor in fused.state_dict().items()})
             setattr(self, name, part)
 
+    def fused(self, kind: str) -> torch.Tensor | None:
+        """Weight or bias of the three as one."""
+        parts = [getattr(part, kind) for part in (self.q, self.k, self.v)]
+        return None if parts[0] is None else torch.cat(parts)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.cat([self.q(x), self.k(x), self.v(x)], dim=-1)
+        return nn.functional.linear(x, self.fused("weight"), self.fused("bias"))
 
 
 def add_lora(
@@ -40,21 +62,21 @@ def add_lora(
     factor; the second starts at zero. As in the fork all biases are trained too, but those of the keys: they shift
     all of a query's scores alike, so that they have no effect on attention.
     """
-    from peft import LoraConfig, inject_adapter_in_model
-
     if backbone.lora is not None:
         raise GalutilsError("The network has adapters already; merge them first.")
     if rank < 1 or alpha <= 0:
         raise GalutilsError("rank must be at least 1 and alpha greater than 0.")
     adapted = backbone.copy()
-    for block in adapted.vit.blocks:
-        block.attn.qkv = SplitQKV(block.attn.qkv)
-    bias = "all" if train_biases else "none"
-    config = LoraConfig(r=rank, lora_alpha=alpha, target_modules=_ADAPTED, lora_dropout=0.0, bias=bias)
+    for name, parameter in adapted.vit.named_parameters():
+        parameter.requires_grad_(train_biases and name.endswith("bias"))
     with seeded(seed):
-        inject_adapter_in_model(config, adapted.vit)
-    for block in adapted.vit.blocks:
-        block.attn.qkv.k.requires_grad_(False)
+        for block in adapted.vit.blocks:
+            qkv = block.attn.qkv = SplitQKV(block.attn.qkv)
+            qkv.requires_grad_(False)
+            for layer in (qkv.q, qkv.v, block.attn.proj):
+                if layer.bias is not None:
+                    layer.bias.requires_grad_(train_biases)
+                parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha / rank))
     adapted.lora = {"rank": rank, "alpha": alpha, "train_biases": train_biases}
     return adapted
 
@@ -65,16 +87,15 @@ def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
 
     Tensors that no adapter touches are the network's own, not copies.
     """
-    whole = backbone.vit.state_dict()
-    state = {name.replace("base_layer.", ""): tensor for name, tensor in whole.items() if "lora_" not in name}
-    for name, module in backbone.vit.named_modules():
-        if hasattr(module, "lora_A"):
-            # As peft's get_delta_weight, whose checks take longer than the arithmetic, at every step of the training.
-            down, up, scaling = (part["default"] for part in (module.lora_A, module.lora_B, module.scaling))
-            state[f"{name}.weight"] = state[f"{name}.weight"] + scaling * (up.weight @ down.weight)
-    for name in [name for name in state if ".qkv.q." in name]:
-        before, after = name.split(".qkv.q.")
-        state[f"{before}.qkv.{after}"] = torch.cat([state.pop(f"{before}.qkv.{part}.{after}") for part in "qkv"])
+    state = backbone.vit.state_dict()
+    if backbone.lora is None:
+        return state
+    state = {name: state[name] for name in state if ".qkv." not in name and ".parametrizations." not in name}
+    for i, block in enumerate(backbone.vit.blocks):
+        state[f"blocks.{i}.attn.proj.weight"] = block.attn.proj.weight
+        for kind in ("weight", "bias"):
+            if (fused := block.attn.qkv.fused(kind)) is not None:
+                state[f"blocks.{i}.attn.qkv.{kind}"] = fused
     return state
 
 
@@ -83,9 +104,10 @@ def merge_lora(backbone: Backbone) -> Backbone:
     plain = backbone.copy()
     if backbone.lora is not None:
         for block in plain.vit.blocks:
-            attention, part = block.attn, block.attn.qkv.k
-            attention.proj = attention.proj.base_layer
-            attention.qkv = nn.Linear(part.in_features, 3 * part.out_features, part.bias is not None)
+            inner, bias = block.attn.proj.in_features, block.attn.proj.bias is not None
+            # New layers: removing a parametrisation would remove it from the class that copies share.
+            block.attn.proj = nn.Linear(inner, inner, bias)
+            block.attn.qkv = nn.Linear(inner, 3 * inner, block.attn.qkv.k.bias is not None)
         plain.vit.load_state_dict(plain_state(backbone), strict=True)
         plain.lora = None
     return plain.to(next(backbone.parameters()).device).eval().requires_grad_(False)

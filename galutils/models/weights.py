@@ -99,7 +99,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     else:
         path = Path(weights)
         state, metadata, arch = read_given(path, arch)
-        if metadata.get("kind") == "lora" or any("lora_" in name for name in state):
+        if metadata.get("kind") == "lora" or any("lora_" in name or "parametrizations" in name for name in state):
             raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
         if arch == "auto":
             raise WeightsError(f"{path}: does not say which network it holds; set arch, such as vit_small_patch16_224.")

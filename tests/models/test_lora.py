@@ -32,7 +32,7 @@ def test_adapters_are_the_identity_at_first_and_change_the_output_after_a_step()
 def test_what_is_trained(train_biases):
     adapted = add_lora(tiny_backbone(), rank=4, train_biases=train_biases)
     names = set(trainable(adapted))
-    factors = {name for name in names if "lora_" in name}
+    factors = {name for name in names if ".parametrizations." in name}
     assert len(factors) == 4 * 3 * 2  # blocks; queries, values, projection; two factors
     assert all(any(part in name for part in ("qkv.q.", "qkv.v.", "attn.proj.")) for name in factors)
     biases = {name for name, _ in adapted.named_parameters() if name.endswith("bias") and ".qkv.k." not in name}
@@ -55,7 +55,7 @@ def test_keys_stay_frozen_to_the_bit():
 
 def test_merging_gives_a_plain_network_with_equal_output():
     adapted, images = stepped(add_lora(tiny_backbone(), rank=4, alpha=2)), grey_levels()
-    assert adapted.vit.blocks[0].attn.qkv.q.scaling["default"] == 2 / 4
+    assert adapted.vit.blocks[0].attn.qkv.q.parametrizations.weight[0].scale == 2 / 4
     merged = merge_lora(adapted)
     assert set(merged.vit.state_dict()) == set(tiny_backbone().vit.state_dict())
     assert torch.allclose(merged(images), adapted(images), atol=1e-4)

@@ -20,7 +20,7 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     if adapted.empty:
         said = [f"{_UNDECIDED} no network started from pretrained weights."]
         if len(built):
-            first = built.loc[built["accuracy"].idxmax()]
+            first = _first(built)
             said += [
                 f"{_best(first, 'of those built from scratch', len(built))}; the largest class alone would give "
                 f"{first.largest:.1%}.",
@@ -30,7 +30,7 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
         return " ".join(filter(None, said))
     if built.empty:
         return f"{_UNDECIDED} no network here was built from scratch."
-    first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
+    first, second = _first(built), _first(adapted)
     said = [
         f"{_best(second, 'adapted', len(adapted))}. {_best(first, 'built', len(built))}.",
         _decision(first.approach, second.approach, comparisons),
@@ -50,6 +50,11 @@ def describe_beaten(against: pd.DataFrame) -> str:
     return f"Held against a random forest on five measured numbers: {'; '.join(told)}." if told else ""
 
 
+def _first(rows: pd.DataFrame) -> pd.Series:
+    """The most accurate of them."""
+    return rows.loc[rows["accuracy"].idxmax()]
+
+
 def _best(row, kind: str, count: int) -> str:
     """The most accurate of a kind, with an interval that knows that it was picked."""
     which = f"The most accurate network {kind}" if count > 1 else f"The one network {kind}"
@@ -62,7 +67,7 @@ def _third(table: pd.DataFrame, built, comparisons: pd.DataFrame) -> list[str]:
     others = table[table["from_simulations"]]
     if others.empty:
         return []
-    best = others.loc[others["accuracy"].idxmax()]
+    best = _first(others)
     said = _best(best, "first trained on simulated galaxies", len(others))
     return [f"{said}.", _decision(built.approach, best.approach, comparisons, "one first trained on simulations")]
 
@@ -202,11 +207,11 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
     if built.empty or adapted.empty:
         missing = "built from scratch" if built.empty else "adapted from pretrained weights"
         return f"{where}, not decided: no network here was {missing}."
-    first, second = (rows.loc[rows["accuracy"].idxmax()] for rows in (built, adapted))
+    first, second = _first(built), _first(adapted)
     shares = f"{second.accuracy:.0%} adapted, {first.accuracy:.0%} built"
     third = table[table["from_simulations"]]
     if len(third):
-        third = third.loc[third["accuracy"].idxmax()]
+        third = _first(third)
         shares += f", {third.accuracy:.0%} trained on simulated galaxies first"
         if {_verdict(way.approach, third.approach, comparisons) for way in (first, second)} == {BETTER}:
             return f"{where}, simulating wins: {shares}."

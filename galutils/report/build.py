@@ -20,7 +20,7 @@ from galutils.report.interactive import cell_data, explorer_data
 from galutils.study.collect import describe_sources, tabulate
 from galutils.study.execute import ReportError
 from galutils.study.pages import Page, Study
-from galutils.study.results import load_results
+from galutils.study.results import Results, load_results
 from galutils.study.runs import Run
 
 #: What stands where an answer was given that now stands first.
@@ -51,7 +51,7 @@ def build_report(study: Study) -> Path:
 
     beside = zip(study.pages, navigation, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
     for page, (_, title), previous, following in tracked(beside, len(study.pages), "page"):
-        body, sections = _render(page, warnings)
+        body, sections = _render(page, warnings, _standing(page, results))
         own = runs if page.experiment is None else tabulate([Run(page.directory)])
         cells, sheets = cell_data(body, own, galaxies)
         shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
@@ -88,14 +88,35 @@ def _title(page: Page) -> str:
     if page.experiment and page.experiment != page.notebook.split("_", 1)[1]:
         known = APPROACHES.get(page.experiment)
         heading = known.title if known else f"{heading}: {page.experiment}"
-    return heading + (f", seed {page.seed}" if page.seed else "")
+    return heading
 
 
-def _render(page: Page, known: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+def _standing(page: Page, results: Results) -> str:
+    """Where an approach stands among its like, and what its other runs got; nothing where the page is of none."""
+    if page.experiment is None:
+        return ""
+    table, runs = results.table, results.runs[results.runs["experiment"] == page.experiment]
+    own = table[table["experiment"] == page.experiment].iloc[0]
+    like = table.loc[table["supervised"] == own["supervised"], "accuracy"]
+    kind = "learns from labels" if own["supervised"] else "knows no labels"
+    seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
+    said = [
+        f"**{own['accuracy']:.1%}** (95% interval {own['low']:.1%} to {own['high']:.1%}{seeds})",
+        f"number {1 + (like > own['accuracy']).sum()} of {len(like)} by accuracy of what {kind}",
+    ]
+    if own["paper_accuracy"] == own["paper_accuracy"]:
+        said.append(f"the paper, on Galaxy10: {own['paper_accuracy']:.0%}")
+    others = [f"{row.seed}: {row.accuracy:.1%}" for row in runs.itertuples() if row.seed != page.seed]
+    shown = f" This page shows seed {page.seed}; seed {', seed '.join(others)}." if others else ""
+    return f"{'; '.join(said)}.{shown} [Which differences are shown](10_results.html)."
+
+
+def _render(page: Page, known: Sequence[str], standing: str) -> tuple[str, list[tuple[str, str]]]:
     """The cells of an executed notebook as HTML, and its sections, without papermill's and debugging noise.
 
-    What cells tagged "answer" say comes first. Those tagged "setup" say where the notebook ran, in their first line;
-    that, and the warnings that are known from the head of the page, are left out.
+    First comes where its approach stands, then what cells tagged "answer" say. Those tagged "setup" say where the
+    notebook ran, in their first line; that, and the warnings that are known from the head of the page, are left out.
+    Sections whose heading is tagged "method" come after the others, but for the last.
     """
     from nbconvert import HTMLExporter
 
@@ -109,10 +130,21 @@ def _render(page: Page, known: Sequence[str]) -> tuple[str, list[tuple[str, str]
             _shorten(cell, known)
         answers += [cell] if "answer" in tags else []
         cells.append(nbformat.v4.new_markdown_cell(POINTER, id=f"answer-{len(answers)}") if "answer" in tags else cell)
-    notebook.cells = [*cells[:1], *answers, *cells[1:]]
+    first = [nbformat.v4.new_markdown_cell(standing, id="standing")] if standing else []
+    notebook.cells = [*cells[:1], *first, *answers, *_ordered(cells[1:])]
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
+    # Lines that were printed one by one are one log.
+    exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
     return clean(body)
+
+
+def _ordered(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """What precedes the sections, the sections without those on method, these, and the last section."""
+    starts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
+    sections = [cells[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    sections[:-1] = sorted(sections[:-1], key=lambda section: "method" in section[0].metadata.get("tags", []))
+    return [*cells[: starts[0] if starts else None], *(cell for section in sections for cell in section)]
 
 
 def _shorten(cell: nbformat.NotebookNode, known: Sequence[str]) -> None:

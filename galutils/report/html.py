@@ -9,6 +9,9 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 #: The one kind of link that carries its file with it.
 CSV_URL = "data:text/csv;base64,"
 
+#: Lines from which on what a cell printed is a log.
+LOG = 12
+
 #: Where a word is explained elsewhere, is code, or is drawn.
 PLAIN = (
     "a",
@@ -23,6 +26,7 @@ PLAIN = (
     "pre",
     "script",
     "style",
+    "summary",
     "svg",
     "td",
     "th",
@@ -50,6 +54,8 @@ def clean(body: str) -> tuple[str, list[tuple[str, str]]]:
             head.name = "td"  # an empty heading announces nothing
     for table in soup.select("table"):
         _align(table)
+    for printed in soup.select(".output_stream pre"):
+        _fold(soup, printed)
     for cell in soup.select("tbody tr > :first-child"):
         if (name := cell.string) and " (" in name:
             _badge(soup, cell, name)
@@ -57,6 +63,14 @@ def clean(body: str) -> tuple[str, list[tuple[str, str]]]:
     _number(soup)
     _explain(soup)
     return str(soup), [(found["id"], found.get_text()) for found in soup.select("h2")]
+
+
+def _fold(soup: BeautifulSoup, printed: Tag) -> None:
+    """Of a log, its last line; the rest is there for who opens it."""
+    lines = printed.get_text().strip().splitlines()
+    if len(lines) > LOG:
+        folded = printed.wrap(soup.new_tag("details", attrs={"class": "log"}))
+        folded.insert(0, soup.new_tag("summary", string=f"{lines[-1]} ({len(lines)} lines)"))
 
 
 def _align(table: Tag) -> None:

@@ -8,7 +8,7 @@ from IPython.display import display
 from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.galaxies import Galaxies
 from galutils.evaluation.baselines import accuracy, baselines_once, describe_against
-from galutils.evaluation.bootstrap import describe_gap
+from galutils.evaluation.bootstrap import describe_gap, estimate
 from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
 from galutils.evaluation.paper import RANDOM_LABEL
 from galutils.models.attention import (
@@ -25,7 +25,7 @@ from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.report.figures.display import ImageGrid, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
-from galutils.report.figures.plots import confusion_data, confusion_matrices
+from galutils.report.figures.plots import confusion_data, confusion_matrices, recall_bars
 from galutils.report.tables import in_words, score_table
 from galutils.study.collect import grade
 from galutils.study.runs import Run
@@ -80,8 +80,14 @@ def show_curves(run: Run) -> None:
 
 def show_scores(run: Run) -> None:
     """Accuracy, ROC AUC, macro-F1 and the recall of each class; and whether the run has collapsed."""
-    display(score_table(run))
-    if (graded := grade(run)).collapsed:
+    graded = grade(run, run.split.group)
+    found = estimate([graded])
+    display(score_table(found))
+    recall = found.loc[[f"recall {name}" for name in run.classes], ["mean", "low", "high"]]
+    recall = recall.set_axis(pd.Index(run.classes, name="class"))
+    alt = f"Recall of each class with its 95% interval, from {recall['mean'].min():.0%} to {recall['mean'].max():.0%}."
+    show(recall_bars(recall), alt, data=recall.reset_index())
+    if graded.collapsed:
         usual = np.bincount(graded.predicted).argmax()
         share = np.mean(graded.predicted == usual)
         print(f"Collapsed: {run.classes[usual]} is the answer for {share:.0%} of the galaxies, whatever they are.")
@@ -91,7 +97,7 @@ def show_baselines(run: Run, galaxies: Galaxies) -> None:
     """Which of the baselines, fitted and tested on the very galaxies of the run, its network beats, in words."""
     graded = grade(run, run.split.group)
     middle, low, high = accuracy(graded)
-    print(f"Accuracy of the network: {middle:.1%} (95% interval {low:.1%} to {high:.1%})")
+    print(f"Accuracy of this network: {middle:.1%} (95% interval {low:.1%} to {high:.1%})")
     print("\n".join(describe_against(graded, baselines_once(galaxies, run.split))))
 
 

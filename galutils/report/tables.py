@@ -215,12 +215,10 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
     return columns
 
 
-def score_table(run) -> pd.DataFrame:
-    """The scores of one :class:`galutils.study.runs.Run`, and the recall of each class."""
-    scores = run.metrics["scores"]
-    rows = {heading(name): scores[name] for name in ("accuracy", "roc_auc", "macro_f1")}
-    rows |= {f"Recall: {name}": share for name, share in zip(run.classes, scores["recall"], strict=True)}
-    return pd.Series(rows, dtype=float).round(3).to_frame("value")
+def score_table(found: pd.DataFrame) -> pd.DataFrame:
+    """Scores of one run with intervals. found: from :func:`galutils.evaluation.bootstrap.estimate`."""
+    rows = found.loc[["accuracy", "roc_auc", "macro_f1"]].rename(index=heading)
+    return in_columns(rows, {"Value": "{mean:.3f}", "95% interval": "{low:.3f} to {high:.3f}"})
 
 
 def interval_table(estimates: dict[str, pd.DataFrame], scores: dict[str, str]) -> pd.DataFrame:

@@ -192,8 +192,8 @@ class Study:
     @cached_property
     def pages(self) -> list[Page]:
         """The pages of the report, in the order in which it tells the story; :attr:`unshown` have none of their own."""
-        shown = [page for page in self.experiments if not page.fold]
-        experiments = sorted(shown, key=lambda page: (page.notebook, page.seed))
+        first = [self.run_pages(name)[0] for name in self.config.experiments]
+        experiments = sorted(first, key=lambda page: page.notebook)
         told = [OPENING, *CLOSING, *[OTHERS] * bool(self.config.other_data), *[LABELS] * bool(self.config.labels)]
         if not any("dino" in page.notebook for page in experiments):
             told.remove(ABOUT_CLUSTERS)
@@ -202,8 +202,8 @@ class Study:
 
     @property
     def unshown(self) -> list[Page]:
-        """What is executed without a page of its own: further folds of a split, ablations, and runs of arms."""
-        return [*(page for page in self.experiments if page.fold), *self.ablations, *self.labels]
+        """What is executed without a page of its own: further seeds and folds, ablations, and runs of arms."""
+        return [*(page for page in self.experiments if page not in self.pages), *self.ablations, *self.labels]
 
     def inputs(self, page: Page) -> list[Path]:
         """Files that a page is made of: its notebook, and the galaxies, runs, statistics or timings that it reads."""

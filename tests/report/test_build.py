@@ -50,6 +50,8 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
             name, _, place = link["href"].partition("#")
             assert name in names or (name == "" and page.find(id=place)), f"{path.name}: {link['href']}"
         assert all(image.get("alt") for image in page("img")), f"{path.name} has an image without alternative text"
+        for figure in page.select("figure.drawing"):
+            assert figure.select_one("a.csv") or "Diagram of the network's layers" in figure.get_text(), path.name
         headings = [heading.name for heading in page(re.compile("^h[1-6]$"))]
         assert (headings[0], headings.count("h1")) == ("h1", 1), path.name
         assert path.stat().st_size < (15e6 if path.stem == "explorer" else 3e6)
@@ -57,6 +59,22 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
         assert "Simulated galaxies: these numbers show that the study runs" in text, path.name
         assert "which bear on nothing but the machinery" in text, path.name
         assert not re.search(r"Traceback \(most recent|it/s\]", text), path.name
+
+
+def test_a_page_says_where_its_approach_stands_and_results_come_before_method(checkout):
+    results, page = load_results(checkout / "runs" / "smoke"), checkout / "reports" / "smoke" / "05_custom_cnn.html"
+    page = BeautifulSoup(page.read_text(), "html.parser")
+    runs = results.runs[results.runs["experiment"] == "custom_cnn"].set_index("seed")["accuracy"]
+    labelled = results.table[results.table["supervised"]].set_index("experiment")
+    own, place = labelled.loc["custom_cnn"], labelled["accuracy"].rank(ascending=False, method="min")["custom_cnn"]
+    assert page.select_one("h1").find_next("p", string=None).find_next("p").get_text() == (
+        f"{runs.mean():.1%} (95% interval {own.low:.1%} to {own.high:.1%}, 2 seeds); number {place:.0f} of 6 by "
+        "accuracy of what learns from labels; the paper, on Galaxy10: 76%. This page shows seed 0; "
+        f"seed 1: {runs[1]:.1%}. Which differences are shown."
+    )
+    assert [heading.get_text() for heading in page("h2")][:5] == [
+        "Scores on the test rows", "The most confident mistakes", "The network", "Training", "What to take along",
+    ]  # fmt: skip
 
 
 def test_runs_hold_what_they_promise(checkout):

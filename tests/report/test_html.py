@@ -52,6 +52,14 @@ def test_what_stands_in_brackets_behind_a_name_is_a_badge():
     )
 
 
+@pytest.mark.parametrize(("count", "folded"), [(12, False), (13, True)])
+def test_a_log_is_folded_behind_its_last_line(count, folded):
+    printed = "".join(f"epoch {i}\n" for i in range(1, count + 1))
+    page, _ = clean(f'<div class="output_stream"><pre>{printed}</pre></div>')
+    opened = f'<details class="log"><summary>epoch {count} ({count} lines)</summary><pre>{printed}</pre></details>'
+    assert page == f'<div class="output_stream">{opened if folded else f"<pre>{printed}</pre>"}</div>'
+
+
 def test_a_term_is_explained_once_and_never_in_code():
     page, _ = clean("<h2>NMI</h2><pre>NMI</pre><p>the NMI, not NMIs</p><p>NMI</p>")
     assert page.count("<abbr") == 1

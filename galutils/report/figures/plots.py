@@ -31,6 +31,17 @@ def class_counts(labels: np.ndarray, classes: Sequence[str]) -> Figure:
     return figure
 
 
+def recall_bars(recall: pd.DataFrame) -> Figure:
+    """Bars with intervals. recall: ``mean``, ``low`` and ``high`` of each class, which is the index."""
+    figure, ((ax,),) = new_figure(7, 0.7 + 0.25 * len(recall))
+    sns.barplot(x=recall["mean"], y=short_names(tuple(recall.index)), color=PALETTE[0], saturation=1, alpha=0.75, ax=ax)
+    ends = np.abs(recall[["low", "high"]].sub(recall["mean"], axis=0)).to_numpy().T
+    ax.errorbar(recall["mean"], range(len(recall)), xerr=ends, fmt="none", color="black", linewidth=1)
+    ax.xaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    ax.set(xlim=(0, 1), xlabel="Recall", ylabel="")
+    return figure
+
+
 def class_distributions(table: pd.DataFrame, labels: dict[str, str], classes: Sequence[str]) -> Figure:
     """Box plots per class. table: a column "class" and those of the quantities; labels: of each quantity's axis."""
     figure, axes = new_figure(3.3 * len(labels), 0.8 + 0.28 * len(classes), ncols=len(labels), sharey=True)

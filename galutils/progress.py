@@ -30,6 +30,8 @@ class Steps:
 
     def __init__(self, steps: Iterable[int], total: int, done: int = 0):
         self.total = total
+        if done == total:
+            print("Trained before with these very settings, and taken from disk; change a parameter to train anew.")
         self.steps = tqdm(steps, total=total, initial=done, unit="epoch", disable=not is_watched())
 
     def __iter__(self) -> Iterator[int]:

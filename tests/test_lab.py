@@ -124,7 +124,13 @@ def test_a_notebook_runs_by_hand(lab, page, name, figures):
         assert box["height"] > 60
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
     if name == "05_custom_cnn":  # beside the batch runs
-        assert Run(folder / "runs" / "hand" / "custom_cnn" / "seed0").metrics["settings"]["epochs"] == 1
+        run = Run(folder / "runs" / "hand" / "custom_cnn" / "seed0")
+        assert run.metrics["settings"]["epochs"] == 1
+        told = page.locator(".jp-RenderedText", has_text="The run lies in").inner_text().splitlines()
+        assert told[-2:] == [
+            f"Accuracy {run.metrics['scores']['accuracy']:.1%}. The run lies in ../runs/hand/custom_cnn/seed0;",
+            "galutils predict runs/hand/custom_cnn/seed0 galaxy.jpg classifies another image.",
+        ]
 
 
 def test_links_of_the_start_page_lead_to_notebooks():

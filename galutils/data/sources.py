@@ -29,7 +29,7 @@ WITHOUT_DUPLICATES = RemoteFile(
 def load_galaxies(data_path: str | Path) -> Galaxies:
     """Open the galaxies that ``data_path`` names; see the module's docstring."""
     if str(data_path) == "simulated":
-        return load_simulated(1000)
+        return load_simulated(800, proportions="galaxy10")  # those of the profile quick
     if str(data_path) == "galaxy10":
         return open_galaxies(fetch(GALAXY10, data_home()))
     return open_galaxies(Path(data_path).expanduser())
@@ -40,17 +40,17 @@ def fetch_galaxy10(to: Path | None = None, copy: Path | None = None) -> Path:
     return fetch(GALAXY10, to or data_home(), copy, check=True)
 
 
-def load_simulated(count: int, processes: int = 1, **setup) -> Galaxies:
-    """Simulated galaxies in equal numbers, made once; ``setup``: see :class:`galutils.data.simulate.cutouts.Setup`."""
+def load_simulated(count: int, processes: int = 1, proportions: str = "balanced", **setup) -> Galaxies:
+    """Simulated galaxies, made once; ``setup``: see :class:`galutils.data.simulate.cutouts.Setup`."""
     from galutils.data.simulate.cutouts import Setup, write_simulated
 
     # Another version of the simulator makes other galaxies, so the name holds a digest of it.
     code = code_digest("data/simulate", "data/stretch.py", "data/galaxies.py", "data/classes.py")
     setup = Setup(**setup)
-    version = hashlib.sha256(f"{code} {setup}".encode()).hexdigest()[:8]
+    version = hashlib.sha256(f"{code} {proportions} {setup}".encode()).hexdigest()[:8]
     path = data_home() / f"simulated-{count}-{setup.size}px-{version}.h5"
     if not path.exists():
-        write_simulated(path, count, processes=processes, **setup._asdict())
+        write_simulated(path, count, proportions=proportions, processes=processes, **setup._asdict())
     return open_galaxies(path)
 
 

@@ -1,5 +1,7 @@
 """What the notebooks of single approaches show: the network, its training, its scores, its mistakes."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import torch
@@ -23,12 +25,13 @@ from galutils.models.cnn import GalaxyNet
 from galutils.models.encoder import ADAPT
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
+from galutils.progress import is_watched
 from galutils.report.figures.display import ImageGrid, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
 from galutils.report.figures.plots import confusion_data, confusion_matrices, recall_bars
 from galutils.report.tables import in_words, score_table
 from galutils.study.collect import grade
-from galutils.study.runs import Run
+from galutils.study.runs import Run, find_runs
 from galutils.training.dino import DinoResult
 
 
@@ -76,6 +79,21 @@ def show_curves(run: Run) -> None:
     last = run.history.iloc[-1]
     reached = f"accuracy in the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
     show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.", data=run.history)
+    _tell_next(run, "predict", "classifies another image")
+
+
+def _tell_next(run: Run, command: str, does: str) -> None:
+    """To who sits before the notebook: what was reached, also by runs beside it, where the run lies, what takes it."""
+    if not is_watched():
+        return
+    others = [
+        f"{other.experiment} {other.metrics['scores']['accuracy']:.1%}"
+        for other in find_runs(run.directory.parent.parent)
+        if other.directory != run.directory and other.metrics["data"]["sha256"] == run.metrics["data"]["sha256"]
+    ]
+    beside = f" Beside it: {', '.join(others)}." if others else ""
+    print(f"Accuracy {run.metrics['scores']['accuracy']:.1%}.{beside} The run lies in {run.directory};")
+    print(f"galutils {command} {os.path.relpath(run.directory, os.pardir)} galaxy.jpg {does}.")
 
 
 def show_scores(run: Run) -> None:
@@ -153,6 +171,7 @@ def show_seeds(run: Run) -> None:
     accuracy = run.seeds["accuracy"]
     print(f"Accuracy over {len(accuracy)} seeds: mean {accuracy.mean():.1%}, SD {accuracy.std(ddof=0):.1%}")
     display(in_words(run.seeds[["seed", "inertia", "reported", *CLUSTER_SCORES]]))
+    _tell_next(run, "similar", "finds galaxies like another")
 
 
 def show_typical(rows: list[np.ndarray], galaxies: Galaxies) -> None:

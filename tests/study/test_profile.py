@@ -11,6 +11,8 @@ import pytest
 from conftest import ROOT
 from fakes import refusal
 
+from galutils.data import sources
+from galutils.data.simulate.cutouts import Setup
 from galutils.study import plan
 from galutils.study import profile as parameters
 from galutils.study.keys import FORMAT, notebook_key
@@ -20,6 +22,20 @@ from galutils.study.profile import check_parameters, declared_parameters
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PROFILES = sorted(path.stem for path in (ROOT / "config").glob("*.yaml"))
+
+
+def test_by_hand_notebooks_do_what_the_default_report_does(monkeypatch):
+    """On the same galaxies, with the settings of the first row that each has there."""
+    study, shown = load_study(ROOT, "quick"), set()
+    for page in [study.run_pages(name)[0] for name in study.config.experiments]:
+        if page.notebook not in shown:
+            own = declared_parameters(study.source(page.notebook))
+            differing = {name for name, value in page.parameters.items() if own[name] != value}
+            assert differing <= {"data_path", "run_dir", "cache_dir", "experiment", "weights"}, page.notebook
+            shown.add(page.notebook)
+    monkeypatch.setattr(sources, "load_simulated", lambda count, **given: Setup()._asdict() | {"count": count} | given)
+    simulated = sources.load_galaxies("simulated")
+    assert {name: simulated[name] for name in dict(study.config.simulate)} == dict(study.config.simulate)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

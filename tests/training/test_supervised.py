@@ -106,7 +106,7 @@ def test_rows_set_aside_are_predicted_and_not_learnt_from(simulated):
 
 
 @pytest.mark.parametrize(("build", "augment"), [(fresh, False), (fresh, True), (half_frozen, False)])
-def test_interrupted_and_resumed_equals_uninterrupted(simulated, split, tmp_path, monkeypatch, build, augment):
+def test_interrupted_and_resumed_equals_uninterrupted(simulated, split, tmp_path, monkeypatch, capsys, build, augment):
     settings = replace(QUICK, augment=augment)
     whole = train(build(), simulated, split, settings, tmp_path / "whole.pt")
     epochs = interrupted_at(monkeypatch, supervised, 2)
@@ -116,6 +116,12 @@ def test_interrupted_and_resumed_equals_uninterrupted(simulated, split, tmp_path
     assert epochs == [0, 1, 2], "finished epochs were repeated"
     pd.testing.assert_frame_equal(numbers(whole), numbers(resumed), check_exact=True)
     np.testing.assert_array_equal(whole.probabilities, resumed.probabilities)
+    capsys.readouterr()
+    again = train(build(), simulated, split, settings, tmp_path / "cut.pt")
+    assert capsys.readouterr().out == (
+        "Trained before with these very settings, and taken from disk; change a parameter to train anew.\n"
+    )
+    np.testing.assert_array_equal(whole.probabilities, again.probabilities)
     train(build(), simulated, split, replace(settings, learning_rate=1e-3, epochs=1), tmp_path / "cut.pt")
     assert epochs == [0, 1, 2, 0], "another run's checkpoint was used"
 

@@ -157,7 +157,7 @@ def as_records(table: pd.DataFrame) -> list[dict]:
     records = table.drop(columns=table.filter(regex="^p_").columns).to_dict("records")
     for record, probabilities in zip(records, table.filter(regex="^p_").to_numpy().tolist(), strict=True):
         record |= {name: None for name, value in record.items() if value != value or value == ""}  # NaN is not itself
-        record["probabilities"] = probabilities
+        record["probabilities"] = dict(zip(table.attrs["classes"], probabilities, strict=True))
     return records
 
 

@@ -47,7 +47,7 @@ def test_the_command_says_what_it_took_and_what_it_made(command, monkeypatch, tm
     assert command("pack", "sky", "own.h5", "--size", "10", "--pixel-scale", "0.5") == (
         0,
         """\
-sky: image from 'image', label from 'label'; images in sky
+sky: each subfolder is a class
 4 galaxies are packed with 10 pixels; as pictures they had 20.
 own.h5: 4 galaxies, 10 pixels wide
   0 no ring: 2

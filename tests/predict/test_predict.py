@@ -72,7 +72,8 @@ def test_test_rows_get_the_probabilities_of_the_run(call, records, folder, run_d
     paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"])
     found = records(*paths)
     assert [one["path"] for one in found] == list(map(str, paths))
-    np.testing.assert_allclose([one["probabilities"] for one in found], known[class_columns(GALAXY10)], atol=1e-5)
+    np.testing.assert_allclose([[*one["probabilities"].values()] for one in found], known[class_columns(GALAXY10)], atol=1e-5)
+    assert all(tuple(one["probabilities"]) == tuple(GALAXY10) for one in found)
     assert [one["class_id"] for one in found] == known["y_pred"].tolist()
     assert [one["class_name"] for one in found] == [GALAXY10[label] for label in known["y_pred"]]
 
@@ -174,11 +175,11 @@ def test_a_catalogue_names_its_images(call, records, folder, run_dir, tmp_path):
     (tmp_path / "cat.csv").write_text("picture,pxscale\n3,{0}\n5,{0}\n7,{0}\n".format(FIELD / 48))
     table = fits.BinTableHDU.from_columns([fits.Column("file", "5A", array=["3.png", "5.png"])])
     table.writeto(tmp_path / "cat.fits")
-    expected = [one["probabilities"] for one in records(*paths)]
+    expected = [[*one["probabilities"].values()] for one in records(*paths)]
     gone = "galutils: {path}: there is no such file; give JPEG, PNG or FITS images, or an HDF5 file.\n"
     for name, ending, said in (("cat.csv", 1, gone), ("cat.fits", 0, NO_FIELD % (2, 2))):
         code, out, err = call("predict", run_dir, tmp_path / name, "--json")
-        np.testing.assert_allclose([one["probabilities"] for one in json.loads(out)], expected, atol=1e-6)
+        np.testing.assert_allclose([[*one["probabilities"].values()] for one in json.loads(out)], expected, atol=1e-6)
         assert code == ending
         assert_said(err, said, tmp_path / "images" / "7.png")
     (tmp_path / "none.csv").write_text("a,b\n3.png,2\n")
@@ -221,7 +222,7 @@ def test_the_same_field_gives_the_same_answer_at_any_scale_and_in_any_file(recor
         Image.fromarray(image).save(tmp_path / f"{part}.png")
         pairs.append((records(path), records(tmp_path / f"{part}.png")))
     for pair in pairs:
-        np.testing.assert_allclose(*([one["probabilities"] for one in found] for found in pair), atol=1e-6)
+        np.testing.assert_allclose(*([[*one["probabilities"].values()] for one in found] for found in pair), atol=1e-6)
 
 
 def test_similar_finds_the_galaxy_itself_and_draws_a_sheet(call, folder, run_dir, tmp_path):

@@ -72,7 +72,9 @@ def test_test_rows_get_the_probabilities_of_the_run(call, records, folder, run_d
     paths = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), known["row"])
     found = records(*paths)
     assert [one["path"] for one in found] == list(map(str, paths))
-    np.testing.assert_allclose([[*one["probabilities"].values()] for one in found], known[class_columns(GALAXY10)], atol=1e-5)
+    np.testing.assert_allclose(
+        [[*one["probabilities"].values()] for one in found], known[class_columns(GALAXY10)], atol=1e-5
+    )
     assert all(tuple(one["probabilities"]) == tuple(GALAXY10) for one in found)
     assert [one["class_id"] for one in found] == known["y_pred"].tolist()
     assert [one["class_name"] for one in found] == [GALAXY10[label] for label in known["y_pred"]]

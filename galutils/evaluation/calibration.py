@@ -8,10 +8,15 @@ has none, so that they come from runs beside the main ones.
 Where classes occur in other proportions than in training, and galaxies of a class look as they did there,
 expectation-maximisation finds the new proportions from the probabilities alone (Saerens, Latinne & Decaestecker 2002).
 
+The galaxies that were set aside also say how many classes one has to name for the true one to be among them (split
+conformal prediction; Vovk et al. 2005, Lei et al. 2018), whatever the probabilities are worth.
+
 Labels are (n,) int and probabilities (n, C) float throughout.
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +27,8 @@ from galutils.evaluation.bootstrap import Graded, estimate_mean
 from galutils.evaluation.significance import ALPHA
 
 BINS = 15
+#: Share of galaxies whose conformal set holds the true class, at least, and what the column of sets is called.
+COVERAGE, SETS = 0.9, "set90"
 #: Rounds of expectation-maximisation at most, and the change of a proportion below which nothing changes any more.
 _ROUNDS, _CHANGE = 10_000, 1e-7
 
@@ -92,6 +99,38 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 def scale(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities of the logits divided by the temperature. Which class is the likeliest stays."""
     return softmax(np.log(np.maximum(probabilities, np.finfo(float).tiny)) / temperature, axis=1)
+
+
+class Calibration(NamedTuple):
+    """What galaxies that were set aside say of a network's probabilities."""
+
+    count: int  # of these galaxies
+    temperature: float  # for :func:`scale`
+    threshold: float  # for :func:`conformal_sets`
+
+
+def calibrate(labels: np.ndarray, probabilities: np.ndarray) -> Calibration:
+    return Calibration(len(labels), fit_temperature(labels, probabilities), fit_threshold(labels, probabilities))
+
+
+def fit_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """How improbable the true class of a further galaxy is at most, in nine of ten cases; 1 where too few tell.
+
+    It follows from order alone: among galaxies drawn alike, the ceil(0.9 (n + 1))-th smallest of n is not exceeded by a
+    further one with a chance of 0.9 or a little more.
+    """
+    improbable = np.sort(1 - probabilities[np.arange(len(labels)), labels])
+    place = math.ceil(round(COVERAGE * (len(labels) + 1), 9))
+    return float(improbable[place - 1]) if place <= len(labels) else 1.0
+
+
+def conformal_sets(probabilities: np.ndarray, threshold: float, classes: Sequence[str]) -> list[list[str]]:
+    """Classes of each galaxy that are no more improbable than that, likeliest first; the likeliest in any case.
+
+    The probabilities are those of the network, without a temperature, as they were when the threshold was fitted.
+    """
+    order, counts = np.argsort(-probabilities, axis=1), (1 - probabilities <= threshold).sum(axis=1)
+    return [[classes[one] for one in row[: max(count, 1)]] for row, count in zip(order, counts, strict=True)]
 
 
 def correct_label_shift(probabilities: np.ndarray, trained: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

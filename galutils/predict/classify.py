@@ -31,7 +31,8 @@ class Prediction(NamedTuple):
     """What :func:`classify` gives.
 
     The table has one row per galaxy: ``path``, ``class_id``, ``class_name``, the probability of each class
-    (:attr:`Run.columns`), where they are known of any ``ra`` and ``dec`` in degrees, ``distance`` (in units of
+    (:attr:`Run.columns`), where the run set galaxies aside ``set90``, a list of classes that holds the true one for 90%
+    of galaxies like these, where they are known of any ``ra`` and ``dec`` in degrees, ``distance`` (in units of
     :attr:`galutils.predict.novelty.Likeness.threshold`, NaN if unchecked) and ``warning`` (text, empty where there is
     none): what is odd about the picture; that it is unlike the training galaxies; or that the highest probability is
     lower than that of 99% of the run's test galaxies.
@@ -93,8 +94,14 @@ def classify(
         "; ".join([note for note in noted if note not in usual] + [sign for sign, holds in signs.items() if holds[row]])
         for row, noted in table["notes"].items()
     ]
-    places = [name for name in ("ra", "dec") if table[["ra", "dec"]].notna().any(axis=None)]
-    table = table[["path", "class_id", "class_name", *run.columns, *places, "distance", "warning"]]
+    more = [name for name in ("ra", "dec") if table[["ra", "dec"]].notna().any(axis=None)]
+    if (aside := run.calibration) is not None:
+        from galutils.evaluation.calibration import SETS, conformal_sets, fit_threshold
+
+        threshold = fit_threshold(aside["y_true"].to_numpy(), aside[run.columns].to_numpy())
+        table[SETS] = conformal_sets(table[run.columns].to_numpy(), threshold, run.classes)
+        more = [SETS, *more]
+    table = table[["path", "class_id", "class_name", *run.columns, *more, "distance", "warning"]]
     table.attrs["classes"] = run.classes
     return Prediction(run, table, notes, failures, matched=field is not None and unknown < len(table))
 
@@ -163,10 +170,23 @@ def as_records(table: pd.DataFrame) -> list[dict]:
 
 def write_parquet(table: pd.DataFrame, path: Path) -> Path:
     """Write a table to a Parquet file, without its attributes, which that cannot hold; returns the file's path."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
     table.attrs = {}
+    content = pa.Table.from_pandas(table, preserve_index=False)
+    if "features" in table:  # of one length
+        vectors = content["features"].cast(pa.list_(pa.float32(), len(table["features"].iloc[0])))
+        content = content.set_column(table.columns.get_loc("features"), "features", vectors)
     with atomic_path(path) as partial:
-        table.to_parquet(partial, index=False)
+        parquet.write_table(content, partial)
     return path
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """What :func:`classify` gives as comma-separated values; of lists those of one cell are joined by "; "."""
+    lists = {name: table[name].map("; ".join) for name in table.filter(regex="^set")}
+    return table.assign(**lists).to_csv(index=False).rstrip()
 
 
 def as_text(table: pd.DataFrame) -> str:

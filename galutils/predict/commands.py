@@ -46,7 +46,7 @@ def predict(
     network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
     """
     from galutils.data.image_files import Reading
-    from galutils.predict.classify import as_records, as_text, classify, write_parquet
+    from galutils.predict.classify import as_csv, as_records, as_text, classify, write_parquet
     from galutils.study.collect import describe_run
 
     if score or classes:  # takes scikit-learn along, which takes a second to import
@@ -67,7 +67,7 @@ def predict(
         elif parquet:
             typer.echo(write_parquet(found.table, parquet))
         else:
-            typer.echo(found.table.to_csv(index=False).rstrip() if csv else as_text(found.table))
+            typer.echo(as_csv(found.table) if csv else as_text(found.table))
     _end([*found.notes, *found.failures], found.failures)
 
 
@@ -105,6 +105,7 @@ def classify(
     memory: Annotated[float, typer.Option(min=1, help="GB that each may take.")] = 4.0,
     scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster instead, such as tcp://host:8786.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and how long it takes.")] = False,
+    features: Annotated[bool, typer.Option("--features", help="Write what the network sees of each, too.")] = False,
     image_column: ImageColumn = None,
     keep: Annotated[str, typer.Option(help="Columns to carry along, separated by commas; else ids.")] = "",
     field: Field = None,
@@ -132,7 +133,8 @@ def classify(
     def say(sentence: str) -> None:
         typer.echo(f"galutils: {sentence}", err=True)
 
-    typer.echo(classify_survey(run_dir, source, to, **options, data_path=data, command=shlex.join(sys.argv), say=say))
+    options |= {"features": features, "data_path": data, "command": shlex.join(sys.argv), "say": say}
+    typer.echo(classify_survey(run_dir, source, to, **options))
 
 
 @app.command()

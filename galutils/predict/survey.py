@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from galutils.data.catalogue.tables import CatalogueError
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading
-from galutils.evaluation.calibration import fit_temperature
+from galutils.evaluation.calibration import Calibration, calibrate
 from galutils.files import atomic_path, write_json
 from galutils.predict.inputs import training_field
 from galutils.predict.survey_parts import Part, Source, SurveyError, needs_extra, open_source
@@ -62,27 +62,30 @@ class Where(NamedTuple):
 def classify_survey(
     run_dir: str | Path, path: str | Path, target: str | Path, *, where: Where, keep: tuple[str, ...] = (),
     image_column: str | None = None, reading: Reading | None = None, data_path: Path | None = None,
-    device: str = "auto", command: str = "", say: Callable[[str], None] = print,
+    features: bool = False, device: str = "auto", command: str = "", say: Callable[[str], None] = print,
 ) -> Path:  # fmt: skip
     """Classify all galaxies of a source with a run that learnt from labels; returns the catalogue's path.
 
     With positions it is a HATS catalogue, else Parquet files. Its columns say in their metadata what they are.
-    Rows whose image cannot be used have nulls, ``bad_image``, and a reason in ``bad_images/``.
+    Rows whose image cannot be used have nulls, ``bad_image``, and a reason in ``bad_images/``. With ``features`` each
+    row holds what the network's last layer weighs up, too.
 
     Raises:
         SurveyError: it cannot be done so, or another command began the catalogue or is writing it.
         RunError, CatalogueError, DataError, PictureError: the run or the source cannot be used.
     """
     target = Path(target).resolve()
-    recipe = _write_recipe(run_dir, target, reading, device)
+    recipe = _write_recipe(run_dir, target, reading, device, features)
     source = open_source(Path(path).resolve(), image_column, keep)
     if not sum(part.rows for part in source.parts):
         raise SurveyError(f"{path}: holds no galaxies.")
     settings = {"reading": asdict(recipe.reading), "field": recipe.field, "image column": image_column, "keep": keep}
     key = dict(recipe.made_by) | {"preprocessing": json.dumps(settings), "source": source.stamp}
+    key |= {"features": "yes" if features else "no"}
     with _alone(target):
         state = _begin(target, key, Run(run_dir), recipe, data_path, command, say)
-        recipe = recipe._replace(temperature=state["temperature"], unlikeness=state["unlikeness"])
+        aside = state["calibration"] and Calibration(**state["calibration"])
+        recipe = recipe._replace(calibration=aside, unlikeness=state["unlikeness"])
         if "rows" not in state:
             _classify_all(source, recipe, where)
             state |= _count(path, source, target)
@@ -102,7 +105,7 @@ def describe_survey(
     image_column: str | None = None, reading: Reading | None = None, device: str = "auto",
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
-    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device)
+    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False)
     source = open_source(Path(path).resolve(), image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
@@ -121,13 +124,14 @@ def describe_survey(
     return f"{told}; too few to say how long they take"
 
 
-def _write_recipe(run_dir: str | Path, target: Path, reading: Reading | None, device: str) -> Recipe:
+def _write_recipe(run_dir: str | Path, target: Path, reading: Reading | None, device: str, features: bool) -> Recipe:
     needs_extra()
     from galutils.device import pick_device
 
     run, device = Run(Path(run_dir).resolve()), pick_device(device).type
     made_by = tuple(describe_maker(run.directory, device).items())
-    return Recipe(run.directory, target, device, made_by, None, False, reading or Reading(), training_field(run))
+    told = (reading or Reading(), training_field(run))
+    return Recipe(run.directory, target, device, made_by, None, False, features, *told)
 
 
 @contextmanager
@@ -167,14 +171,14 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     if likeness:
         with atomic_path(target / LIKENESS) as partial:
             save_file({field.name: getattr(likeness, field.name) for field in fields(likeness)}, partial)
-    temperature = None
+    calibration = None
     if run.calibration is None:
         notes.append("probabilities are not calibrated: the run set no galaxies aside (calibration_fraction).")
     else:
-        temperature = fit_temperature(run.calibration["y_true"].to_numpy(), run.calibration[run.columns].to_numpy())
+        calibration = calibrate(run.calibration["y_true"].to_numpy(), run.calibration[run.columns].to_numpy())._asdict()
     for note in notes:
         say(note)
-    state = {"made by": key, "command": command, "temperature": temperature, "unlikeness": likeness is not None}
+    state = {"made by": key, "command": command, "calibration": calibration, "unlikeness": likeness is not None}
     write_json(path, state)
     return state
 

@@ -16,6 +16,7 @@ from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.tables import CatalogueError, listed
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.errors import GalutilsError, first_line
+from galutils.evaluation.calibration import SETS
 from galutils.predict.inputs import BLOCK, gather, list_entries, list_rows
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ HEALPIX, HEALPIX_ORDER = "_healpix_29", 29
 IDS = ("object_id", "source_id", "objid", "id_str", "id", "name")
 
 #: Columns that are written, beside those of probabilities.
-OWN = ("class", "unlikeness", "bad_image", "note")
+OWN = ("class", SETS, "unlikeness", "features", "bad_image", "note")
 
 
 class SurveyError(GalutilsError):

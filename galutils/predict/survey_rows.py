@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from galutils.data.image_files import Reading
-from galutils.evaluation.calibration import scale
+from galutils.evaluation.calibration import COVERAGE, SETS, Calibration, conformal_sets, scale
 from galutils.files import atomic_path, code_digest, write_json
 from galutils.predict.inputs import prepare_blocks
 from galutils.predict.survey_parts import HEALPIX, HEALPIX_ORDER, Part, Source, SurveyError
@@ -35,8 +36,9 @@ class Recipe(NamedTuple):
     target: Path
     device: str
     made_by: tuple[tuple[str, str], ...]  # what its network and code have to be
-    temperature: float | None  # of the calibration; None where the run has none
+    calibration: Calibration | None
     unlikeness: bool
+    features: bool
     reading: Reading
     field: float | None  # arcsec of the training images
 
@@ -78,22 +80,25 @@ def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:
     import torch
 
     classifier, likeness = open_network(recipe)
-    run = classifier.run
+    run, calibration = classifier.run, recipe.calibration
+    wanted = {SETS: calibration, "unlikeness": likeness, "features": recipe.features}
+    columns = [*run.columns, "class", *(name for name, given in wanted.items() if given)]
     for block in prepare_blocks(entries, classifier.prepare, recipe.reading, recipe.field):
-        rows, good = pd.RangeIndex(len(block.table) + len(block.failures)), block.table.index
-        table = pd.DataFrame(np.nan, rows, run.columns).assign(**{"class": None})
-        if recipe.unlikeness:
-            table["unlikeness"] = np.nan
+        table = pd.DataFrame(index=block.table.index)
         if block.inputs:
             features, found = classifier.of_batch(torch.cat(block.inputs))
-            found = scale(found, recipe.temperature) if recipe.temperature else found
-            table.loc[good, run.columns] = found
-            table.loc[good, "class"] = np.array(run.classes, object)[found.argmax(1)]
+            if calibration:
+                table[SETS] = conformal_sets(found, calibration.threshold, run.classes)
+                found = scale(found, calibration.temperature)
+            table[run.columns], table["class"] = found, np.array(run.classes, object)[found.argmax(1)]
             if likeness:
-                table.loc[good, "unlikeness"] = likeness.distance(features) / likeness.threshold
-        table["bad_image"] = ~rows.isin(good)
-        table["note"] = block.table["notes"].map("; ".join).reindex(rows)
-        yield table.assign(reason=pd.Series(block.failures, dtype=object).reindex(rows))
+                table["unlikeness"] = likeness.distance(features) / likeness.threshold
+            if recipe.features:
+                table["features"] = list(features)
+        table = table.reindex(range(len(block.table) + len(block.failures)), columns=columns)
+        table["bad_image"] = ~table.index.isin(block.table.index)
+        table["note"] = block.table["notes"].map("; ".join)
+        yield table.assign(reason=pd.Series(block.failures, dtype=object))
 
 
 def classify_part(part: Part, recipe: Recipe) -> None:
@@ -108,7 +113,7 @@ def classify_part(part: Part, recipe: Recipe) -> None:
         raise SurveyError(f"{part.name}: has {len(found)} rows, not {part.rows}; it changed since the command began.")
     bad = found["bad_image"].to_numpy(bool)
     if len(found):
-        fields = _describe_columns(found, recipe)
+        fields = _describe_columns(found, recipe, open_network(recipe)[0].head.in_features)
         own = [pa.array(found[field.name], field.type, from_pandas=True) for field in fields]
         schema = pa.schema([*carried.schema.remove_metadata(), *fields], _as_metadata(recipe))
         table = pa.Table.from_arrays([*carried.columns, *own], schema=schema)
@@ -127,12 +132,16 @@ def _as_metadata(recipe: Recipe) -> dict[str, str]:
     return {f"galutils {name}": value for name, value in recipe.made_by}
 
 
-def _describe_columns(table: pd.DataFrame, recipe: Recipe) -> list:
+def _describe_columns(table: pd.DataFrame, recipe: Recipe, width: int) -> list:
     """Arrow's fields of the columns that are added, with unit and meaning."""
     import pyarrow as pa
 
-    calibrated = f"calibrated, temperature {recipe.temperature:.4g}" if recipe.temperature else "not calibrated"
+    aside = recipe.calibration
+    calibrated = f"calibrated, temperature {aside.temperature:.4g}" if aside else "not calibrated"
     meanings = {
+        SETS: (pa.list_(pa.string()), "", f"classes, likeliest first, the true one among them for {COVERAGE:.0%} of "
+               f"galaxies like those set aside (n = {aside.count if aside else 0}); split conformal prediction"),
+        "features": (pa.list_(pa.float32(), width), "", "what the last layer of the network weighs up"),
         "class": (pa.string(), "", "the likeliest class; null of a bad image"),
         "unlikeness": (pa.float32(), "1", "distance to the training galaxies in what the network sees; unlike above 1"),
         "bad_image": (pa.bool_(), "", "whether the image could not be used; bad_images says why"),
@@ -170,5 +179,5 @@ def finish_hats(target: Path, source: Source, state: dict) -> None:
         catalog_name=target.name, catalog_type="object", ra_column=source.position[0], dec_column=source.position[1],
         healpix_column=HEALPIX, healpix_order=HEALPIX_ORDER, total_rows=int(counts.sum()), hats_max_rows=most,
         skymap_order=ORDER, moc_sky_fraction=info.calculate_fractional_coverage(),
-        galutils_command=state["command"], galutils_temperature=str(state["temperature"]), **said,
+        galutils_command=state["command"], galutils_calibration=json.dumps(state["calibration"]), **said,
     ).to_properties_file(target)  # fmt: skip

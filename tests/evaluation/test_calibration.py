@@ -95,6 +95,21 @@ def test_probabilities_of_zero_do_no_harm():
     assert np.isfinite(calibration.scale(probabilities, 2.0)).all()
 
 
+@pytest.mark.parametrize(("count", "sharpness"), [(8, 1), (9, 1), (30, 1), (100, 4)])
+def test_conformal_sets_hold_the_true_class_as_often_as_order_alone_says(count, sharpness):
+    """With a chance of ceil(0.9 (n + 1)) / (n + 1), however sure of itself the network is; of 8 galaxies, always."""
+    found = []
+    for seed in range(400):
+        labels, probabilities = draw(count + 50, sharpness, seed)
+        threshold = calibration.fit_threshold(labels[:count], probabilities[:count])
+        sets = calibration.conformal_sets(probabilities[count:], threshold, range(10))
+        assert [one[0] for one in sets] == probabilities[count:].argmax(axis=1).tolist()
+        found.append(np.mean([label in one for label, one in zip(labels[count:], sets, strict=True)]))
+    expected = np.ceil(9 * (count + 1) / 10) / (count + 1)
+    assert np.mean(found) == pytest.approx(expected, abs=1e-12 + 4 * np.std(found) / 20)
+    assert count > 8 or all(len(one) == 10 for one in sets)
+
+
 def test_accuracy_by_coverage_by_hand():
     curve = calibration.accuracy_by_coverage(*two_classes([0.6, 0.9, 0.8, 0.7], [0, 1, 1, 0]))
     assert curve["coverage"].tolist() == [0.25, 0.5, 0.75, 1.0]

@@ -1,6 +1,7 @@
 """``galutils classify``: catalogues are right, and whatever happens to a command, the same one goes on."""
 
 import io
+import json
 import os
 import re
 import shutil
@@ -26,10 +27,11 @@ from galutils.data.image_files import Reading
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
-from galutils.evaluation.calibration import fit_temperature, scale
+from galutils.evaluation.calibration import calibrate, scale
 from galutils.predict import survey, survey_parts
-from galutils.predict.classify import classify
+from galutils.predict.classify import classify, extract_features
 from galutils.predict.survey import Where, classify_survey, describe_survey
+from galutils.study.features import Classifier
 from galutils.study.runs import Run
 from galutils.training.settings import Settings
 
@@ -106,15 +108,17 @@ def change(file, image):
 
 
 def test_a_catalogue_is_what_predict_says_and_lsdb_opens_it(run, folder, tmp_path):
-    rows, said = run(folder / "sky", run="calibrated", command="galutils classify")
+    wanted = {"run": "calibrated", "command": "galutils classify", "features": True}
+    rows, said = run(folder / "sky", **wanted)
     assert said == []
     trained = Run(folder / "calibrated" / "custom_cnn" / "seed0")
     aside = trained.calibration
-    temperature = fit_temperature(aside["y_true"].to_numpy(), aside[trained.columns].to_numpy())
-    known = {}
+    count, temperature, threshold = calibrate(aside["y_true"].to_numpy(), aside[trained.columns].to_numpy())
+    extractor, known = Classifier(trained, "cpu"), {}
     for file in partitions(folder / "sky"):
         table = classify(trained.directory, [file], folder / "sky.h5").table
         table[trained.columns] = scale(table[trained.columns].to_numpy(), temperature)
+        table["features"] = extract_features(extractor, [file])[0]["features"]
         known |= dict(
             zip(parquet.ParquetFile(file).read()["object_id"].to_pylist(), table.to_dict("records"), strict=True)
         )
@@ -123,21 +127,28 @@ def test_a_catalogue_is_what_predict_says_and_lsdb_opens_it(run, folder, tmp_pat
     np.testing.assert_allclose(rows[trained.columns], told[trained.columns], atol=1e-5)
     np.testing.assert_allclose(rows["unlikeness"], told["distance"], rtol=1e-4)
     assert rows["class"].tolist() == told["class_name"].tolist()
+    assert list(map(list, rows["set90"])) == told["set90"].tolist()
+    np.testing.assert_allclose(np.stack(rows["features"]), np.stack(told["features"]), rtol=1e-4, atol=1e-5)
     assert not rows["bad_image"].any()
 
     opened = lsdb.open_catalog(tmp_path / "out")
     assert len(opened.crossmatch(opened, radius_arcsec=1, suffixes=("", "_2")).compute(progress_bar=False)) == 48
     info = opened.hc_structure.catalog_info
-    state = (info.total_rows, info.ra_column, info.galutils_command, info.galutils_temperature)
-    assert state == (48, "ra", "galutils classify", str(temperature))
-    (file, *_) = partitions(tmp_path / "out")
-    field = parquet.read_schema(file).field("unlikeness")
-    assert field.metadata == {
+    state = (info.total_rows, info.ra_column, info.galutils_command, json.loads(info.galutils_calibration))
+    aside = {"count": count, "temperature": temperature, "threshold": threshold}
+    assert state == (48, "ra", "galutils classify", aside)
+    schema = parquet.read_schema(partitions(tmp_path / "out")[0])
+    assert schema.field("unlikeness").metadata == {
         b"unit": b"1",
         b"description": b"distance to the training galaxies in what the network sees; unlike above 1",
     }
+    assert schema.field("set90").metadata[b"description"].decode() == (
+        "classes, likeliest first, the true one among them for 90% of galaxies like those set aside "
+        f"(n = {len(trained.calibration)}); split conformal prediction"
+    )
+    assert schema.field("features").type == pa.list_(pa.float32(), 32)
     assert not (tmp_path / "out" / "parts").exists()
-    assert run(folder / "sky", run="calibrated")[0].equals(rows)  # finished: nothing is done again
+    assert run(folder / "sky", **wanted)[0].equals(rows)  # finished: nothing is done again
 
 
 def test_hdf5_with_positions_becomes_hats_by_place_on_the_sky(run, folder, tmp_path, monkeypatch):
@@ -252,7 +263,8 @@ def test_another_command_does_not_go_on(run, folder, sky, tmp_path):
     out, told = tmp_path / "out", "; give that one again, or name another catalogue with --to."
     begun = f"{out}: was begun by a command that differs in"
     assert refusal(run, sky, run="calibrated") == f"{begun} network, weights{told}"
-    assert refusal(run, sky, reading=Reading(pixel_scale=0.3)) == f"{begun} preprocessing{told}"
+    other = {"reading": Reading(pixel_scale=0.3), "features": True}
+    assert refusal(run, sky, **other) == f"{begun} preprocessing, features{told}"
     change(partitions(sky)[0], lambda number, cell: cell | {"bytes": cell["bytes"] + b" "})
     assert refusal(run, sky) == f"{begun} source{told}"
     with FileLock(tmp_path / ".out.lock"):
@@ -354,6 +366,14 @@ def test_a_command_killed_in_mid_partition_goes_on(run, piped, folder, tmp_path)
     assert run(source)[0].equals(run(folder / "sky", tmp_path / "whole")[0])
     assert {file: file.stat().st_mtime_ns for file in files} == files  # what was done is not done again
     assert not list(out.rglob(".*.partial*"))
+
+
+def test_predict_names_the_same_sets(command, folder):
+    run_dir = folder / "calibrated" / "custom_cnn" / "seed0"
+    records = json.loads(command("predict", run_dir, folder / "sky.h5", "--json")[1])
+    table = pd.read_csv(io.StringIO(command("predict", run_dir, folder / "sky.h5", "--csv")[1]))
+    assert table["set90"].str.split("; ").tolist() == [one["set90"] for one in records]
+    assert all(one["set90"][0] == one["class_name"] for one in records)
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path):

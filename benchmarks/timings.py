@@ -148,7 +148,7 @@ def precision_chart(precision: dict) -> Figure:
 def full_size_table(full_size: dict) -> pd.DataFrame:
     """The paper's rows at full size: images per second, minutes, and the shares of the device's limits."""
     table = pd.DataFrame(full_size["rows"]).T.rename(index={name: own.title for name, own in APPROACHES.items()})
-    shown = pd.DataFrame({"Images/s": table["images_per_second"].astype(float).round(0)})
+    shown = pd.DataFrame({"Images/s": table["images_per_second"].map("{:,.0f}".format)})
     shown[f"Minutes for {full_size['epochs']} epochs"] = (table["seconds"].astype(float) / 60).round(2)
     for column, title in (("share_of_arithmetic", "Of arithmetic"), ("share_of_bandwidth", "Of bandwidth")):
         shown[title] = table[column].map("{:.0%}".format, na_action="ignore").fillna("not known")

@@ -58,8 +58,8 @@ def test_tables_show_what_was_measured():
     row |= {"plain_images_per_second": None, "peak_bytes": None}
     full = row | {"plain_images_per_second": 800.0}
     table = timings.full_size_table({"epochs": 100, "rows": {"a": full, "b": row}})
-    assert table.iloc[0].tolist() == [1000.0, 1.5, "25%", "not known", 1.25]
-    assert table.iloc[1].tolist() == [1000.0, 1.5, "25%", "not known", ""]
+    assert table.iloc[0].tolist() == ["1,000", 1.5, "25%", "not known", 1.25]
+    assert table.iloc[1].tolist() == ["1,000", 1.5, "25%", "not known", ""]
     assert list(table)[-1] == "Recorded, times as fast", "no memory was measured"
     full |= {"peak_bytes": 3_210_000_000}
     assert timings.full_size_table({"epochs": 100, "rows": {"a": full}}).iloc[0, -1] == 3.2

@@ -51,7 +51,7 @@ def build_report(study: Study) -> Path:
 
     beside = zip(study.pages, navigation, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
     for page, (_, title), previous, following in tracked(beside, len(study.pages), "page"):
-        body, sections = _render(page, warnings, _standing(page, results))
+        body, sections = _render(page, title, warnings, _standing(page, results))
         own = runs if page.experiment is None else tabulate([Run(page.directory)])
         cells, sheets = cell_data(body, own, galaxies)
         shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
@@ -100,10 +100,9 @@ def _standing(page: Page, results: Results) -> str:
     like = table.loc[table["supervised"] == own["supervised"], "accuracy"]
     kind = "learns from labels" if own["supervised"] else "knows no labels"
     seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
-    said = [
-        f"**{own['accuracy']:.1%}** (95% interval {own['low']:.1%} to {own['high']:.1%}{seeds})",
-        f"number {1 + (like > own['accuracy']).sum()} of {len(like)} by accuracy of what {kind}",
-    ]
+    said = [f"**{own['accuracy']:.1%}** (95% interval {own['low']:.1%} to {own['high']:.1%}{seeds})"]
+    if len(like) > 1:
+        said.append(f"number {1 + (like > own['accuracy']).sum()} of {len(like)} by accuracy of what {kind}")
     if own["paper_accuracy"] == own["paper_accuracy"]:
         said.append(f"the paper, on Galaxy10: {own['paper_accuracy']:.0%}")
     others = [f"{row.seed}: {row.accuracy:.1%}" for row in runs.itertuples() if row.seed != page.seed]
@@ -111,17 +110,19 @@ def _standing(page: Page, results: Results) -> str:
     return f"{'; '.join(said)}.{shown} [Which differences are shown](10_results.html)."
 
 
-def _render(page: Page, known: Sequence[str], standing: str) -> tuple[str, list[tuple[str, str]]]:
+def _render(page: Page, title: str, known: Sequence[str], standing: str) -> tuple[str, list[tuple[str, str]]]:
     """The cells of an executed notebook as HTML, and its sections, without papermill's and debugging noise.
 
     First comes where its approach stands, then what cells tagged "answer" say. Those tagged "setup" say where the
     notebook ran, in their first line; that, and the warnings that are known from the head of the page, are left out.
-    Sections whose heading is tagged "method" come after the others, but for the last.
+    Sections whose heading is tagged "method" come after the others, but for the last; those without output, or with
+    nothing else than :func:`galutils.report.figures.display.say_nothing`, are left out.
     """
     from nbconvert import HTMLExporter
 
     notebook = nbformat.read(page.executed, as_version=4)
     cells, answers = [], []
+    notebook.cells[0].source = "\n".join([f"# {title}", *notebook.cells[0].source.splitlines()[1:]])
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
         if cell.cell_type == "code":
@@ -143,8 +144,16 @@ def _ordered(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """What precedes the sections, the sections without those on method, these, and the last section."""
     starts = [i for i, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")]
     sections = [cells[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
+    sections = [section for section in sections if _shows(section)]
     sections[:-1] = sorted(sections[:-1], key=lambda section: "method" in section[0].metadata.get("tags", []))
     return [*cells[: starts[0] if starts else None], *(cell for section in sections for cell in section)]
+
+
+def _shows(section: list[nbformat.NotebookNode]) -> bool:
+    code = [cell for cell in section if cell.cell_type == "code"]
+    pointed = any(cell.source == POINTER for cell in section)
+    shown = any(not out.get("metadata", {}).get("nothing") for cell in code for out in cell.outputs)
+    return not code or pointed or shown
 
 
 def _shorten(cell: nbformat.NotebookNode, known: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ from galutils.models.encoder import ADAPT
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.progress import is_watched
-from galutils.report.figures.display import ImageGrid, show
+from galutils.report.figures.display import ImageGrid, say_nothing, show
 from galutils.report.figures.networks import distillation_curves, learning_curves, network_diagram
 from galutils.report.figures.plots import confusion_data, confusion_matrices, recall_bars
 from galutils.report.tables import in_words, score_table
@@ -189,7 +189,7 @@ def show_attention_changes(clusterings: pd.DataFrame, images: torch.Tensor) -> N
     """
     trained = clusterings["trained_parameters"] > 0
     if trained.all() or not trained.any():
-        print("There is no transformer both before and after training, so there is no change to measure.")
+        say_nothing("There is no transformer both before and after training, so there is no change to measure.")
         return
     before = cls_attention(clusterings[~trained]["run"].iloc[0].network(), images)
     for title, seeds in clusterings[trained].groupby("approach", sort=False):

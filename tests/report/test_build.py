@@ -77,6 +77,15 @@ def test_a_page_says_where_its_approach_stands_and_results_come_before_method(ch
     ]  # fmt: skip
 
 
+def test_sections_that_have_nothing_to_say_are_left_out(checkout):
+    """This profile varies none of what 14_ablations has curves of, and its galaxies carry no votes."""
+    left = {"14_ablations": ["One change at a time", "What to take along"]}
+    left["13_label_noise"] = ["Copies that contradict each other", "Suspects", "What the search is worth"]
+    for name, expected in left.items():
+        page = BeautifulSoup((checkout / "reports" / "smoke" / f"{name}.html").read_text(), "html.parser")
+        assert [heading.get_text() for heading in page("h2")][: len(expected)] == expected
+
+
 def test_runs_hold_what_they_promise(checkout):
     table = collect_runs(checkout / "runs" / "smoke")
     study = load_study(checkout, "smoke")

@@ -81,6 +81,11 @@ def show(
         display(HTML(f'<figure class="photograph">{image}{link}</figure>'))
 
 
+def say_nothing(why: str) -> None:
+    """Say why there is nothing to show; the report leaves out a section that shows nothing else."""
+    display({"text/plain": why}, raw=True, metadata={"nothing": True})
+
+
 def draw_svg(figure: Figure) -> str:
     """An SVG element without background; black and seaborn's near-black are the page's text, white its ground.
 

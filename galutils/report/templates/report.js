@@ -1,5 +1,5 @@
 "use strict";
-/* What all pages share: tables that sort, and wide things that the keyboard can scroll. */
+/* What all pages share: tables that sort, and wide things that say so and that the keyboard can scroll. */
 
 /* Percentages, thousands and "81.2% ± 1.0%" sort by their first number; what has none comes last. */
 const numberIn = (text) => {
@@ -59,7 +59,9 @@ for (const caption of document.querySelectorAll("table > caption")) {
 
 const reachScrollers = () => {
   for (const box of document.querySelectorAll(".scroll, .output_html, figure.drawing, figure.photograph, pre")) {
-    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    const wide = box.scrollWidth > box.clientWidth;
+    box.toggleAttribute("data-wide", wide);
+    if (wide) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
 };

@@ -47,6 +47,9 @@ from galutils.study.runs import Run
 #: What a catalogue says of itself.
 STATE = "galutils.json"
 
+#: What of a catalogue is said that another command began.
+_REFUSED = "{}: was begun by a command that differs in {}; give that one again, or name another catalogue with --to."
+
 #: Blocks of images that a dry run times.
 SAMPLE = 4
 
@@ -84,6 +87,8 @@ def classify_survey(
     key |= {"features": "yes" if features else "no"}
     with _alone(target):
         state = _begin(target, key, Run(run_dir), recipe, data_path, command, say)
+        if _was_other(target, source, state):
+            raise SurveyError(_REFUSED.format(target, "source"))
         aside = state["calibration"] and Calibration(**state["calibration"])
         recipe = recipe._replace(calibration=aside, unlikeness=state["unlikeness"])
         if "rows" not in state:
@@ -155,10 +160,7 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
         except (ValueError, KeyError, TypeError) as error:
             raise SurveyError(f"{path}: is damaged; delete {target} and begin anew.") from error
         if changed := [name for name in key if before.get(name) != key[name]]:
-            raise SurveyError(
-                f"{target}: was begun by a command that differs in {', '.join(changed)}; give that one again, "
-                "or name another catalogue with --to."
-            )
+            raise SurveyError(_REFUSED.format(target, ", ".join(changed)))
         return state
     if target.exists() and (not target.is_dir() or any(LIKENESS not in one.name for one in target.iterdir())):
         raise SurveyError(f"{target}: is there already, and not of galutils classify; name another with --to.")
@@ -181,6 +183,17 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     state = {"made by": key, "command": command, "calibration": calibration, "unlikeness": likeness is not None}
     write_json(path, state)
     return state
+
+
+def _was_other(target: Path, source: Source, state: dict) -> bool:
+    """Whether a part was made of files that have other content now; those that nobody touched are not read for it."""
+    for part in source.parts:
+        known, mark = state.get("content", {}).get(part.name), mark_of(target, part)
+        if part.digest and not known and mark.exists():
+            known = json.loads(mark.read_text(encoding="utf-8"))
+        if part.digest and known and known["stamp"] != part.stamp and known["content"] != part.digest():
+            return True
+    return False
 
 
 def _classify_all(source: Source, recipe: Recipe, where: Where) -> None:
@@ -249,4 +262,9 @@ def _count(path: str | Path, source: Source, target: Path) -> dict:
     if rows == bad:
         first = next(mark["first"] for mark in marks if mark["first"])
         raise SurveyError(f"{path}: none of its {rows:,} images can be used, the first: {first}")
-    return {"rows": rows, "bad": bad}
+    kept = ("stamp", "content")
+    content = {
+        part.name: {name: mark[name] for name in kept}
+        for part, mark in zip(source.parts, marks, strict=True) if part.digest
+    }  # fmt: skip
+    return {"rows": rows, "bad": bad, "content": content}

@@ -1,9 +1,12 @@
-"""A survey in parts: HATS catalogues, HDF5 files and folders of images, as far as one process classifies at a time."""
+"""A survey in parts, as far as one process classifies at a time: HATS, Parquet, HDF5, folders of images."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import chain
@@ -13,11 +16,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
-from galutils.data.catalogue.tables import CatalogueError, listed
+from galutils.data.catalogue.tables import listed, open_parquet, reading
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.calibration import SETS
-from galutils.predict.inputs import BLOCK, gather, list_entries, list_rows
+from galutils.files import sha256
+from galutils.predict.inputs import BLOCK, READERS, gather, list_entries, list_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +51,9 @@ class Part(NamedTuple):
     rows: int
     size: int  # bytes to read
     open: Callable[[], tuple[pa.Table, Iterator[dict]]]  # columns to carry along, and a dict for each image
+    # Where the source's stamp is not of the content: another one if that may have changed, and a checksum of it.
+    stamp: str = ""
+    digest: Callable[[], str] | None = None
 
 
 class Source(NamedTuple):
@@ -65,24 +72,26 @@ def needs_extra() -> None:
 
 
 def open_source(path: Path, image_column: str | None = None, keep: tuple[str, ...] = ()) -> Source:
-    """Find the parts of a HATS catalogue, of HDF5 files in the study's layout, or of a folder of images.
+    """Find the parts of a HATS catalogue, Parquet files, HDF5 files in the study's layout, or a folder of images.
 
-    Only a HATS catalogue has columns: of images (guessed if None) and others to ``keep``, by default :data:`IDS`.
+    HATS and Parquet have columns: of images (guessed if None) and others to ``keep``, by default :data:`IDS`.
 
     Raises:
         SurveyError, CatalogueError, DataError, PictureError: it is no such source, or damaged.
     """
     if any((path / name).is_file() for name in ("hats.properties", "properties", "collection.properties")):
         return _open_hats(path, image_column, keep)
-    if path.is_dir() and any(path.glob("*.parquet")):
-        raise SurveyError(f"{path}: is no HATS catalogue; hats-import makes one of Parquet files with positions.")
+    if (path / "partition_info.csv").is_file():
+        raise SurveyError(f"{path}: is a HATS catalogue without hats.properties; get it again.")
+    if tables := sorted(path.glob("*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
+        return _open_parquet(path, tables, image_column, keep)
     files = gather([path])
     if any(isinstance(file, Catalogue) for file in files):
-        raise SurveyError(f"{path}: is a table; make a HATS catalogue of it with hats-import, or use galutils predict.")
+        raise SurveyError(f"{path}: is a table; write it as Parquet, or use galutils predict.")
     of_hdf5 = [file.suffix.lower() in (".h5", ".hdf5") for file in files]
     if any(of_hdf5) and not all(of_hdf5):
         raise SurveyError(f"{path}: holds HDF5 files and images; give folders of one kind.")
-    return _open_hdf5(files) if all(of_hdf5) else _open_images(files)
+    return _open_hdf5(files) if all(of_hdf5) else _open_images(files, str(path))
 
 
 def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> Source:
@@ -96,20 +105,16 @@ def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> S
         pixels = catalogue.get_healpix_pixels()
     except (ArrowException, OSError, ValueError, LookupError, AttributeError) as error:
         raise SurveyError(f"{path}: cannot be read as a HATS catalogue ({first_line(error)}); get it again.") from error
-    position, missing = (info.ra_column, info.dec_column), [name for name in keep if name not in known]
-    if own := [name for name in keep if name in OWN or name.startswith("p_")]:
-        raise SurveyError(f"{path}: its column '{own[0]}' cannot be kept, since one of that name is written.")
+    position = info.ra_column, info.dec_column
     if HEALPIX not in known or None in position:
         raise SurveyError(f"{path}: has no column {HEALPIX}, or no positions; make it anew with hats-import.")
-    if missing:
-        raise SurveyError(f"{path}: has no column '{missing[0]}'; it has {listed(known)}.")
-    columns = list(dict.fromkeys([HEALPIX, *(keep or (name for name in IDS if name in known)), *position]))
+    columns = list(dict.fromkeys([HEALPIX, *_kept(path, known, keep), *position]))
     parts, digest = [], hashlib.sha256()
     for pixel in pixels:
         file = Path(str(hats.io.pixel_catalog_file(home, pixel, npix_suffix=info.npix_suffix)))
         footers = [_read_footer(one) for one in _files(file)]
         digest.update(str([pixel, footers]).encode())
-        rows, size = (sum(values) for values in zip(*(footer[:2] for footer in footers), strict=True))
+        rows, size = sum(sum(footer.groups) for footer in footers), sum(footer.size for footer in footers)
         opened = partial(_read_table, file, columns, image_column)
         parts.append(Part(f"{pixel.order}_{pixel.pixel}", _place(pixel), rows, size, opened))
     return Source(parts, digest.hexdigest(), position)
@@ -125,21 +130,44 @@ def _files(path: Path) -> list[Path]:
     return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
 
 
-def _read_footer(path: Path) -> tuple[int, int, str]:
-    """Rows and bytes of a Parquet file, and a checksum of all that its end says of its columns."""
+def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
+    """Columns to carry along, of those that there are."""
+    if own := [name for name in keep if name in OWN or name.startswith("p_")]:
+        raise SurveyError(f"{path}: its column '{own[0]}' cannot be kept, since one of that name is written.")
+    if missing := [name for name in keep if name not in known]:
+        raise SurveyError(f"{path}: has no column '{missing[0]}'; it has {listed(known)}.")
+    return [*keep] or [name for name in IDS if name in known]
+
+
+class Footer(NamedTuple):
+    """What the end of a Parquet file says."""
+
+    groups: list[int]  # rows of each row group
+    size: int  # of the file, in bytes
+    columns: list[str]
+    digest: str  # of all that it says, such as where each column lies and how long it is
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[None]:
     from pyarrow import ArrowException
+
+    with reading(path, "Parquet", (ArrowException, OSError)):
+        yield
+
+
+def _read_footer(path: Path) -> Footer:
     from pyarrow.parquet import read_metadata
 
-    try:
-        rows = read_metadata(path).num_rows
+    with _parquet(path):
+        told = read_metadata(path)
         with open(path, "rb") as file:
             file.seek(-8, 2)
             length = int.from_bytes(file.read(4), "little")
             file.seek(-8 - length, 2)
-            footer = file.read()
-    except (ArrowException, OSError) as error:
-        raise CatalogueError(f"{path}: cannot be read as Parquet ({first_line(error)}); get the file again.") from error
-    return rows, path.stat().st_size, hashlib.sha256(footer).hexdigest()
+            digest = hashlib.sha256(file.read()).hexdigest()
+    groups = [told.row_group(number).num_rows for number in range(told.num_row_groups)]
+    return Footer(groups, path.stat().st_size, told.schema.to_arrow_schema().names, digest)
 
 
 def _read_table(path: Path, columns: list[str], image_column: str | None) -> tuple[pa.Table, Iterator[dict]]:
@@ -147,13 +175,56 @@ def _read_table(path: Path, columns: list[str], image_column: str | None) -> tup
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    try:
+    with _parquet(path):
         carried = pa.concat_tables([ParquetFile(file).read(columns) for file in _files(path)])
-    except (pa.ArrowException, OSError) as error:
-        raise CatalogueError(f"{path}: cannot be read as Parquet ({first_line(error)}); get the file again.") from error
     if not len(carried):
         return carried, iter(())
     return carried, list_entries(open_catalogue(path, None, image_column, labelled=False))
+
+
+def _open_parquet(path: Path, files: list[Path], image_column: str | None, keep: tuple[str, ...]) -> Source:
+    """Parts of one row group or more, in the order of the files; their places on the sky are all over it."""
+    known, roles = _read_footer(files[0]).columns, open_catalogue(files[0], None, image_column, labelled=False).columns
+    positions = [roles[axis] for axis in ("ra", "dec") if axis in roles]
+    columns, parts, digest = list(dict.fromkeys([*_kept(path, known, keep), *positions])), [], hashlib.sha256()
+    for file in files:
+        footer = _read_footer(file)
+        if footer.columns != known:
+            raise SurveyError(f"{file}: has other columns than {files[0].name}; give one kind of files.")
+        digest.update(str([file.name, footer]).encode())
+        for numbers, start, count in _batches(footer.groups):
+            name, opened = f"part-{len(parts):05}", partial(_read_groups, file, numbers, start, columns, image_column)
+            size = footer.size * count // (sum(footer.groups) or 1)
+            parts.append(Part(name, f"dataset/{name}.parquet", count, size, opened))
+    return Source(parts, digest.hexdigest(), None)
+
+
+def _batches(groups: list[int]) -> Iterator[tuple[list[int], int, int]]:
+    """Numbers of row groups, in turn as many as have :data:`ROWS` rows or one, with their first row and how many."""
+    numbers, start, count = [], 0, 0
+    for number, rows in enumerate(groups):
+        if numbers and count + rows > ROWS:
+            yield numbers, start, count
+            numbers, start, count = [], start + count, 0
+        numbers, count = [*numbers, number], count + rows
+    if numbers:
+        yield numbers, start, count
+
+
+def _read_groups(
+    path: Path, groups: list[int], start: int, columns: list[str], image_column: str | None
+) -> tuple[pa.Table, Iterator[dict]]:
+    """Of some row groups of a file, the first of which begins at row ``start``."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    with _parquet(path):
+        carried = ParquetFile(path).read_row_groups(groups, columns)
+    if "path" not in columns:
+        names = [f"{path}[{row}]" for row in range(start, start + len(carried))]
+        carried = carried.add_column(0, "path", pa.array(names, pa.string()))
+    catalogue = open_catalogue(path, None, image_column, labelled=False)
+    return carried, list_entries(replace(catalogue, table=open_parquet(path, groups, start)))
 
 
 def _open_hdf5(paths: list[Path]) -> Source:
@@ -176,7 +247,8 @@ def _open_hdf5(paths: list[Path]) -> Source:
     rest, folder = np.flatnonzero(~placed), "without_position" if has_positions else "dataset"
     for number, start in enumerate(range(0, len(rest), ROWS)):
         add(f"part-{number:05}", f"{folder}/part-{number:05}.parquet", rest[start : start + ROWS])
-    return Source(parts, hashlib.sha256(str(stamps).encode()).hexdigest(), ("ra", "dec") if has_positions else None)
+    content = str([(path.name, one.sha256) for path, one in zip(paths, opened, strict=True)])
+    return Source(parts, hashlib.sha256(content.encode()).hexdigest(), ("ra", "dec") if has_positions else None)
 
 
 def _degrees(galaxies: Galaxies, axis: str) -> np.ndarray:
@@ -231,14 +303,29 @@ def _read_rows(rows: dict[tuple, np.ndarray], placed: bool) -> tuple[pa.Table, I
     return table.cast(schema), entries
 
 
-def _open_images(paths: list[Path]) -> Source:
-    stamps = [_stamp(path) for path in paths]
-    parts = []
+def _open_images(paths: list[Path], home: str) -> Source:
+    """Known by names and sizes; whether the content of a part is the same is asked where times of change differ."""
+    stamps, parts, digest = [_stamp(path) for path in paths], [], hashlib.sha256()
     for number, start in enumerate(range(0, len(paths), ROWS)):
-        own, size = paths[start : start + ROWS], sum(stamp[1] for stamp in stamps[start : start + ROWS])
-        place = f"dataset/part-{number:05}.parquet"
-        parts.append(Part(f"part-{number:05}", place, len(own), size, partial(_read_images, own)))
-    return Source(parts, hashlib.sha256(str(stamps).encode()).hexdigest(), None)
+        own, told = paths[start : start + ROWS], stamps[start : start + ROWS]
+        names = [str(path).removeprefix(home) for path in own]
+        sizes, times = ([stamp[place] for stamp in told] for place in (1, 2))
+        digest.update(str([names, sizes]).encode())
+        stamp = hashlib.sha256(str(times).encode()).hexdigest()
+        name, read = f"part-{number:05}", (partial(_read_images, own), stamp, partial(_digest_images, own))
+        parts.append(Part(name, f"dataset/{name}.parquet", len(own), sum(sizes), *read))
+    return Source(parts, digest.hexdigest(), None)
+
+
+def _digest_images(paths: list[Path]) -> str:
+    def digest(path: Path) -> str:
+        try:
+            return sha256(path)
+        except OSError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return hashlib.sha256("".join(pool.map(digest, paths)).encode()).hexdigest()
 
 
 def _read_images(paths: list[Path]) -> tuple[pa.Table, Iterator[dict]]:
@@ -248,6 +335,6 @@ def _read_images(paths: list[Path]) -> tuple[pa.Table, Iterator[dict]]:
 
 
 def _stamp(path: Path) -> tuple[str, int, int]:
-    """Name, bytes and time of change: an image or HDF5 file is not read through for whether it is the same."""
+    """Name, bytes and time of change of a file, which is not read for that."""
     told = path.stat()
     return path.name, told.st_size, told.st_mtime_ns

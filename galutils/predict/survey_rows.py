@@ -125,7 +125,10 @@ def classify_part(part: Part, recipe: Recipe) -> None:
         with atomic_path(recipe.target / "bad_images" / f"{part.name}.parquet") as partial:
             parquet.write_table(listed, partial)
     first = found["reason"][bad].iloc[0] if bad.any() else None
-    write_json(mark_of(recipe.target, part), {"rows": len(found), "bad": int(bad.sum()), "first": first})
+    mark = {"rows": len(found), "bad": int(bad.sum()), "first": first}
+    if part.digest:  # of what lies in the cache of files now
+        mark |= {"stamp": part.stamp, "content": part.digest()}
+    write_json(mark_of(recipe.target, part), mark)
 
 
 def _as_metadata(recipe: Recipe) -> dict[str, str]:

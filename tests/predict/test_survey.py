@@ -160,6 +160,8 @@ def test_hdf5_with_positions_becomes_hats_by_place_on_the_sky(run, folder, tmp_p
     rows, said = run(tmp_path / "own.h5")
     assert said == [UNCALIBRATED]
     assert rows["path"].tolist() == sorted(f"{tmp_path}/own.h5[{row}]" for row in range(30) if row != 5)
+    os.utime(tmp_path / "own.h5")
+    assert run(tmp_path / "own.h5")[0].equals(rows)
     (lost,) = (tmp_path / "out" / "without_position").iterdir()
     assert pd.read_parquet(lost)["path"].tolist() == [f"{tmp_path}/own.h5[5]"]
     opened = lsdb.open_catalog(tmp_path / "out")
@@ -169,10 +171,10 @@ def test_hdf5_with_positions_becomes_hats_by_place_on_the_sky(run, folder, tmp_p
 
 def test_images_become_parquet_and_broken_ones_are_listed(run, folder, tmp_path, monkeypatch):
     monkeypatch.setattr(survey_parts, "ROWS", 4)
-    (tmp_path / "cutouts").mkdir()
+    (source := tmp_path / "cutouts").mkdir()
     for row, pixels in enumerate(open_galaxies(folder / "sky.h5").read_images(range(9))):
         (tmp_path / "cutouts" / f"{row}.jpg").write_bytes(jpeg(pixels)[: 400 if row == 6 else None])
-    rows, said = run(tmp_path / "cutouts")
+    rows, said = run(source)
     assert said == [UNCALIBRATED, f"1 of 9 images cannot be used; they are listed in {tmp_path}/out/bad_images."]
     assert rows["bad_image"].tolist() == [row == 6 for row in range(9)]
     assert rows.filter(regex="^p_|class").isna().all(axis=1).tolist() == [row == 6 for row in range(9)]
@@ -180,6 +182,38 @@ def test_images_become_parquet_and_broken_ones_are_listed(run, folder, tmp_path,
     path = f"{tmp_path}/cutouts/6.jpg"
     assert bad["path"].tolist() == [path]
     assert bad["reason"].tolist() == [f"{path}: is a damaged image (Truncated File Read); get it again."]
+    os.utime(source / "3.jpg")  # touched, and then changed, of one size
+    assert run(source)[0].equals(rows)
+    content = bytearray((source / "3.jpg").read_bytes())
+    content[-9] ^= 1
+    (source / "3.jpg").write_bytes(content)
+    told = "was begun by a command that differs in source; give that one again, or name another catalogue with --to."
+    assert refusal(run, source) == f"{tmp_path}/out: {told}"
+
+
+def test_parquet_is_read_by_row_groups(run, folder, tmp_path, monkeypatch):
+    """As many as a part may hold; a bad image is called by its row in the file."""
+    monkeypatch.setattr(survey_parts, "ROWS", 10)
+    table = pa.concat_tables([parquet.ParquetFile(file).read() for file in partitions(folder / "sky")])
+    cells = [cell if row != 30 else {"bytes": b"no image"} for row, cell in enumerate(table["image"].to_pylist())]
+    table = table.set_column(table.column_names.index("image"), "image", pa.array(cells, table["image"].type))
+    (source := tmp_path / "plain").mkdir()
+    parquet.write_table(table.slice(0, 35), source / "a.parquet", row_group_size=4)
+    parquet.write_table(table.slice(35), source / "b.parquet", row_group_size=12)
+    rows, _ = run(source)
+    whole = run(folder / "sky", tmp_path / "whole")[0]
+    assert [part.rows for part in survey_parts.open_source(source).parts] == [8, 8, 8, 8, 3, 12, 1]
+    names = [f"{source}/a.parquet[{row}]" for row in range(35)] + [f"{source}/b.parquet[{row}]" for row in range(13)]
+    assert dict(zip(rows["object_id"], rows["path"], strict=True)) == dict(
+        zip(table["object_id"].to_pylist(), names, strict=True)
+    )
+    good, shared = ~rows["bad_image"], whole.columns.drop("_healpix_29")
+    pd.testing.assert_frame_equal(rows[good][shared], whole[good][shared])
+    (bad,) = pd.read_parquet(tmp_path / "out" / "bad_images").to_dict("records")
+    assert (bad["path"], bad["object_id"]) == (names[30], table["object_id"][30].as_py())
+    assert bad["reason"] == "a.parquet[30]: is not an image that can be read; give JPEG, PNG, FITS or HDF5."
+    parquet.write_table(table.drop_columns("ra"), source / "c.parquet")
+    assert refusal(run, source) == f"{source}/c.parquet: has other columns than a.parquet; give one kind of files."
 
 
 def corrupt(sky):
@@ -227,7 +261,7 @@ def drop_images(sky):
         (lambda sky: (sky / "partition_info.csv").write_text("x") and shutil.rmtree(sky / "dataset"), {},
          "{sky}: cannot be read as a HATS catalogue (…); get it again."),
         (lambda sky: [path.unlink() for path in sky.glob("*properties")], {},
-         "{sky}: is no HATS catalogue; hats-import makes one of Parquet files with positions."),
+         "{sky}: is a HATS catalogue without hats.properties; get it again."),
         (lambda sky: (sky.parent / "out").mkdir() or (sky.parent / "out" / "mine.txt").touch(), {},
          "{out}: is there already, and not of galutils classify; name another with --to."),
     ],

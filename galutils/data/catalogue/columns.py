@@ -64,7 +64,7 @@ class Catalogue:
         """
         taken = {role: self.columns[role] for role in roles if role in self.columns}
         votes = self.votes if "votes" in roles else ()
-        needed, row = list(dict.fromkeys([*taken.values(), *votes])), 0
+        needed, row = list(dict.fromkeys([*taken.values(), *votes])), self.table.start
         read = self.table.sample if sample and self.table.sample else self.table.blocks
         for block in islice(read(needed, rows), 1 if sample and not self.table.sample else None):
             block, out = block.set_axis(range(row, row + len(block))), {}

@@ -50,11 +50,12 @@ class Table:
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what it says that a column's numbers mean
     simulated: bool = False  # whether it says that its galaxies are
     sample: Callable[[list[str], int], Iterator[pd.DataFrame]] | None = None  # some rows from everywhere
+    start: int = 0  # number of its first row
     check: Callable[[list[str]], None] | None = None  # refuses columns that do not go with the first, of images
 
 
 @contextmanager
-def _reading(path: Path, kind: str, damage: tuple[type[Exception], ...]) -> Iterator[None]:
+def reading(path: Path, kind: str, damage: tuple[type[Exception], ...]) -> Iterator[None]:
     """What another library raises at damaged bytes becomes a sentence; only its calls stand in the block."""
     try:
         yield
@@ -94,7 +95,7 @@ def _open_folders(path: Path) -> Table:
 def _open_text(path: Path) -> Table:
     """Commas, semicolons or tabs between cells that are all text, so that no name loses its zeros."""
     damage = (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, EOFError, DeflateError)
-    guard = partial(_reading, path, "a table of text", (*damage, gzip.BadGzipFile))
+    guard = partial(reading, path, "a table of text", (*damage, gzip.BadGzipFile))
     with guard(), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
         header = file.readline()
     separator = max(",;\t", key=lambda mark: header.count(mark.encode()))
@@ -109,8 +110,11 @@ def _open_text(path: Path) -> Table:
         return Table(path, list(read(nrows=0)), blocks)
 
 
-def _open_parquet(path: Path) -> Table:
-    """One Parquet file or several of one kind; images may be inside."""
+def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) -> Table:
+    """One Parquet file or several of one kind; images may be inside.
+
+    Of one file some row groups may be taken, the first of which begins at row ``start``.
+    """
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -120,7 +124,7 @@ def _open_parquet(path: Path) -> Table:
     def opened(file: Path) -> Iterator[ParquetFile]:
         # Otherwise whole columns are read ahead, and kept until the end.
         options = {"buffer_size": 1 << 20, "pre_buffer": False}
-        with _reading(file, "Parquet", (ArrowException, OSError)), ParquetFile(file, **options) as content:
+        with reading(file, "Parquet", (ArrowException, OSError)), ParquetFile(file, **options) as content:
             yield content
 
     def blocks(columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
@@ -128,7 +132,7 @@ def _open_parquet(path: Path) -> Table:
             with opened(file) as content:
                 if not content.schema_arrow.equals(schema):
                     raise CatalogueError(f"{file}: has other columns than {files[0].name}; give one kind of files.")
-                for batch in content.iter_batches(rows, columns=columns, use_threads=False):
+                for batch in content.iter_batches(rows, groups, columns, use_threads=False):
                     yield batch.to_pandas()
 
     def sample(columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
@@ -146,7 +150,7 @@ def _open_parquet(path: Path) -> Table:
         classes = {name: tuple(map(str, told["names"])) for name, told in features.items() if "names" in told}
     except (KeyError, TypeError, ValueError, AttributeError):  # the hub's own words, which other files need not have
         classes = {}
-    return Table(path, schema.names, blocks, embedded, classes, sample=sample)
+    return Table(path, schema.names, blocks, embedded, classes, sample=sample, start=start)
 
 
 def _open_fits(path: Path) -> Table:
@@ -154,7 +158,7 @@ def _open_fits(path: Path) -> Table:
     from astropy.io import fits
     from astropy.table import Table as Rows
 
-    guard = partial(_reading, path, "FITS", (OSError, ValueError, TypeError, LookupError, fits.VerifyError))
+    guard = partial(reading, path, "FITS", (OSError, ValueError, TypeError, LookupError, fits.VerifyError))
     with guard(), fits.open(path) as file:
         tables = [number for number, hdu in enumerate(file) if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)]
     if not tables:
@@ -172,7 +176,7 @@ def _open_fits(path: Path) -> Table:
 
 def _open_hdf5(path: Path) -> Table:
     """The datasets at the root of an HDF5 file that have a row for each image."""
-    guard = partial(_reading, path, "HDF5", DAMAGE)
+    guard = partial(reading, path, "HDF5", DAMAGE)
     with guard(), h5py.File(path, "r", locking=False) as file:
         found = {name: item for name, item in file.items() if isinstance(item, h5py.Dataset) and item.ndim}
         kinds = {name: (item.shape, item.dtype) for name, item in found.items()}
@@ -207,7 +211,7 @@ def _open_hdf5(path: Path) -> Table:
 
 _OPENERS = {
     **dict.fromkeys((".csv", ".tsv", ".txt"), _open_text),
-    **dict.fromkeys((".parquet", ".pq"), _open_parquet),
+    **dict.fromkeys((".parquet", ".pq"), open_parquet),
     **dict.fromkeys((".fits", ".fit", ".fts"), _open_fits),
     **dict.fromkeys((".h5", ".hdf5"), _open_hdf5),
 }
@@ -217,7 +221,7 @@ def open_table(path: Path) -> Table:
     if not path.exists():
         raise CatalogueError(f"{path}: there is no such folder or file; {_GIVE}.")
     if path.is_dir():
-        return (_open_parquet if any(path.glob("*.parquet")) else _open_folders)(path)
+        return (open_parquet if any(path.glob("*.parquet")) else _open_folders)(path)
     if path.stat().st_size == 0:
         raise CatalogueError(f"{path}: is empty; get it again.")
     kind = Path(path.name.lower().removesuffix(".gz")).suffix

@@ -184,7 +184,7 @@ def advise(
     """Say which way to a classifier is best with so many labels, for example: galutils advise --labels 300"""
     from galutils.study.ablations import advise as describe_best_way
 
-    typer.echo(describe_best_way(runs, labels))
+    typer.echo(describe_best_way(runs, [labels])[0])
 
 
 @app.command()

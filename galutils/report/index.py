@@ -2,6 +2,7 @@
 
 import shlex
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 
 import nbformat
@@ -11,6 +12,7 @@ from galutils.evaluation import conclusion
 from galutils.evaluation.confusion import describe_shared
 from galutils.evaluation.paper import starting_weights
 from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
+from galutils.study.ablations import advise
 from galutils.study.collect import sound_runs, sum_confusions
 from galutils.study.pages import WEIGHTS, Study
 from galutils.study.results import Results
@@ -38,6 +40,7 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
         "claims": found.to_dict("records") if bars["has_paper"].any() else [],
         "results": format_table(results.shown, label).drop(columns=ELSEWHERE, errors="ignore"),
         "pages": pages,
+        "advice": _advice(study),
         "duels": _duels(results.comparisons),
         "failures": _failures(results),
         "times": in_columns(table, TIMES),
@@ -60,6 +63,15 @@ def _kind(row: dict) -> str:
         return "unlabelled"
     kinds = {"simulated": "from_simulations", "built": "built", "adapted": "pretrained"}
     return next((kind for kind, column in kinds.items() if row[column]), "random")
+
+
+def _advice(study: Study) -> list[tuple[int, str]]:
+    """Which way is best with so many labels, for the numbers that were measured and those midway between them."""
+    if not study.config.labels:
+        return []
+    measured = study.config.labels.n
+    numbers = sorted({*measured, *(round((one * other) ** 0.5) for one, other in pairwise(measured))})
+    return list(zip(numbers, advise(study.runs_dir, numbers), strict=True))
 
 
 def _duels(comparisons: pd.DataFrame) -> list[dict]:

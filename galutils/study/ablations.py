@@ -4,6 +4,7 @@ They lie below ``runs/<profile>/ablations/<experiment>/<parameter>=<value>/``, s
 of results, and are compared with the experiment itself on the same galaxies and seeds.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -221,22 +222,29 @@ def collect_labels(runs_dir: str | Path) -> tuple[Crossed, pd.DataFrame]:
     return crossed, table.assign(device=first.metrics["environment"]["device"], data=first.metrics["data"]["file"])
 
 
-def advise(runs_dir: str | Path, n: int) -> str:
-    """In words: which of the ways of :func:`read_plan` is best with ``n`` labels, how sure that is, and what it costs.
+def advise(runs_dir: str | Path, numbers: Sequence[int]) -> list[str]:
+    """In words: which of the ways of :func:`read_plan` is best with so many labels, how sure that is, what it costs.
 
     Raises:
         RunError: there is no such experiment, it is not finished, or it does not reach so many or so few labels.
     """
     plan, (crossed, costs) = read_plan(runs_dir), collect_labels(runs_dir)
-    if not crossed.n[0] <= n <= crossed.n[-1]:
-        raise RunError(f"{runs_dir}: {crossed.n[0]:,} to {crossed.n[-1]:,} labels were measured; ask for one of these.")
-    best, others = best_way(crossed, n, plan["controls"])
-    own = costs[costs["approach"] == best["approach"]]
-    cost = own.loc[(np.log(own["n"]) - np.log(n)).abs().idxmin()]
-    between = "" if n in crossed.n else f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})"
-    return (
-        f"With {n:,} labels{between}: {describe_best(best, others)} Training it took {cost['train_seconds']:,.0f} s "
-        f"with {cost['n']:,} labels, and it classifies {cost['predict_images_per_second']:,.0f} images a second "
-        f"({cost['device']}). Measured on {len(crossed.labels):,} test galaxies of {cost['data']}, with "
-        f"{plan['draws']} draws of the labels and {plan['seeds']} seeds each."
-    )
+    least, most = crossed.n[0], crossed.n[-1]
+    if not all(least <= n <= most for n in numbers):
+        raise RunError(f"{runs_dir}: {least:,} to {most:,} labels were measured; ask for one of these.")
+    between, said = f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})", []
+    for n in numbers:
+        best, others = best_way(crossed, n, plan["controls"])
+        own = costs[costs["approach"] == best["approach"]]
+        cost = own.loc[(np.log(own["n"]) - np.log(n)).abs().idxmin()]
+        between = (
+            "" if n in crossed.n else f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})"
+        )
+        said.append(
+            f"With {n:,} labels{'' if n in crossed.n else between}: {describe_best(best, others)} Training it took "
+            f"{cost['train_seconds']:,.0f} s with {cost['n']:,} labels, and it classifies "
+            f"{cost['predict_images_per_second']:,.0f} images a second "
+            f"({cost['device']}). Measured on {len(crossed.labels):,} test galaxies of {cost['data']}, with "
+            f"{plan['draws']} draws of the labels and {plan['seeds']} seeds each."
+        )
+    return said

@@ -12,6 +12,7 @@ from fakes import refusal
 
 from galutils.data.splits import draw_labels, split_rows
 from galutils.report.figures import display
+from galutils.report.index import _advice
 from galutils.study.ablations import advise, collect_labels, describe_registered
 from galutils.study.keys import run_directories
 from galutils.study.pages import LABELS, load_study
@@ -97,7 +98,8 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
         r"draws of the labels and 2 seeds each\.\n",
         out,
     )
-    assert refusal(advise, study.runs_dir, 50) == (
+    assert _advice(study) == list(zip((20, 28, 40), advise(study.runs_dir, (20, 28, 40)), strict=True))
+    assert refusal(advise, study.runs_dir, [20, 50]) == (
         f"{study.runs_dir}: 20 to 40 labels were measured; ask for one of these."
     )
     first = describe_registered(study.runs_dir)

@@ -1,3 +1,12 @@
+/* Which way is best with so many labels. */
+const advice = document.getElementById("advice");
+if (advice) {
+  const known = JSON.parse(advice.textContent), number = document.getElementById("advice-number");
+  number.addEventListener("input", () => {
+    [number.ariaValueText, document.getElementById("advice-said").textContent] = known[number.value];
+  });
+}
+
 /* Any two approaches that were compared, and what the comparison says. */
 const duels = document.getElementById("duels");
 if (duels) showDuels(JSON.parse(duels.textContent));

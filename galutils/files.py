@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -33,6 +34,19 @@ _REFUSALS = (
 
 
 @contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """A disk that refuses what is written in the block is a WriteError, which names ``path``."""
+    try:
+        yield
+    except Exception as error:
+        refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
+        if not refused or isinstance(error, GalutilsError):
+            raise
+        reason = re.sub(r".*\[errno \d+] ", "", (getattr(error, "strerror", None) or str(error)).splitlines()[0])[:160]
+        raise WriteError(f"{path}: could not be written ({reason}); make room there, or mend the folder.") from error
+
+
+@contextmanager
 def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path`` to write to; rename it to ``path`` if the block succeeds.
 
@@ -44,20 +58,15 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
     path = Path(path)
     partial = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.chmod(0o666 & ~_umask())  # some writers let nobody else read
-        if durable:
-            _sync(partial)
-        os.replace(partial, path)
-        if durable:
-            _sync(path.parent)
-    except Exception as error:
-        refused = isinstance(error, OSError) or any(word in str(error).lower() for word in _REFUSALS)
-        if not refused or isinstance(error, GalutilsError):
-            raise
-        reason = (getattr(error, "strerror", None) or str(error)).splitlines()[0][:160]
-        raise WriteError(f"{path}: could not be written ({reason}); make room there, or mend the folder.") from error
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield partial
+            partial.chmod(0o666 & ~_umask())  # some writers let nobody else read
+            if durable:
+                _sync(partial)
+            os.replace(partial, path)
+            if durable:
+                _sync(path.parent)
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

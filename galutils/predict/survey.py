@@ -28,7 +28,7 @@ from galutils.data.catalogue.tables import CatalogueError
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading
 from galutils.evaluation.calibration import Calibration, calibrate
-from galutils.files import atomic_path, write_json
+from galutils.files import atomic_path, write_json, writing
 from galutils.predict.inputs import training_field
 from galutils.predict.survey_parts import Part, Source, SurveyError, needs_extra, open_source
 from galutils.predict.survey_rows import (
@@ -79,6 +79,7 @@ def classify_survey(
     """
     target = Path(target).resolve()
     recipe = _write_recipe(run_dir, target, reading, device, features)
+    _check_workers(where, recipe.device)
     source = open_source(Path(path).resolve(), image_column, keep)
     if not sum(part.rows for part in source.parts):
         raise SurveyError(f"{path}: holds no galaxies.")
@@ -97,7 +98,8 @@ def classify_survey(
             for partial in target.rglob(".*.partial*"):
                 partial.unlink(missing_ok=True)  # of what was killed; hats would read it
             if source.position:
-                finish_hats(target, source, state)
+                with writing(target):
+                    finish_hats(target, source, state)
             write_json(target / STATE, state)
         rmtree(target / MARKS, ignore_errors=True)
     if state["bad"]:
@@ -111,6 +113,7 @@ def describe_survey(
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
     recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False)
+    _check_workers(where, recipe.device)
     source = open_source(Path(path).resolve(), image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
@@ -137,6 +140,19 @@ def _write_recipe(run_dir: str | Path, target: Path, reading: Reading | None, de
     made_by = tuple(describe_maker(run.directory, device).items())
     told = (reading or Reading(), training_field(run))
     return Recipe(run.directory, target, device, made_by, None, False, features, *told)
+
+
+def _check_workers(where: Where, device: str) -> None:
+    """Several on one GPU would share its memory, and wait for each other."""
+    if device == "cuda" and not where.scheduler:
+        import torch
+
+        if where.workers > (count := torch.cuda.device_count()):
+            there = f"there {'is' if count == 1 else 'are'} {count}"
+            raise SurveyError(
+                f"--workers {where.workers}: each takes a GPU for itself, of which {there}; "
+                f"give --workers {count}, or --device cpu."
+            )
 
 
 @contextmanager

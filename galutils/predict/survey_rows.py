@@ -60,6 +60,17 @@ def mark_of(target: Path, part: Part) -> Path:
     return target / MARKS / f"{part.name}.json"
 
 
+def own_device(device: str) -> str:
+    """Of workers on this machine, which are called by numbers, each has the GPU of its number."""
+    from distributed import get_worker
+
+    try:
+        name = get_worker().name
+    except ValueError:  # the command's own process
+        return device
+    return f"{device}:{name}" if device == "cuda" and isinstance(name, int) else device
+
+
 @lru_cache(maxsize=1)
 def open_network(recipe: Recipe) -> tuple:
     """The classifier and what its training galaxies look like to it: once in each process, from where they lie."""
@@ -72,7 +83,7 @@ def open_network(recipe: Recipe) -> tuple:
     if changed := [name for name, value in recipe.made_by if own[name] != value]:
         raise SurveyError(f"a worker has another {', '.join(changed)} than this command; install the same there.")
     likeness = Likeness(**load_file(recipe.target / LIKENESS)) if recipe.unlikeness else None
-    return Classifier(Run(recipe.run_dir), recipe.device), likeness
+    return Classifier(Run(recipe.run_dir), own_device(recipe.device)), likeness
 
 
 def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:

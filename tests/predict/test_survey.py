@@ -1,9 +1,11 @@
 """``galutils classify``: catalogues are right, and whatever happens to a command, the same one goes on."""
 
+import errno
 import io
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -16,7 +18,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from distributed import LocalCluster
+import torch
+from distributed import Client, LocalCluster
 from fakes import assert_said, refusal, train_run, write_layout
 from filelock import FileLock
 from PIL import Image
@@ -31,6 +34,7 @@ from galutils.evaluation.calibration import calibrate, scale
 from galutils.predict import survey, survey_parts
 from galutils.predict.classify import classify, extract_features
 from galutils.predict.survey import Where, classify_survey, describe_survey
+from galutils.predict.survey_rows import own_device
 from galutils.study.features import Classifier
 from galutils.study.runs import Run
 from galutils.training.settings import Settings
@@ -408,6 +412,41 @@ def test_predict_names_the_same_sets(command, folder):
     table = pd.read_csv(io.StringIO(command("predict", run_dir, folder / "sky.h5", "--csv")[1]))
     assert table["set90"].str.split("; ").tolist() == [one["set90"] for one in records]
     assert all(one["set90"][0] == one["class_name"] for one in records)
+
+
+def test_a_disk_that_is_full_is_said_and_the_same_command_goes_on(run, folder, cluster, tmp_path, monkeypatch):
+    """At a worker, and where the command itself finishes the catalogue."""
+    out, told = tmp_path / "out", "could not be written ({}); make room there, or mend the folder."
+
+    def limit(size):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    with Client(cluster, set_as_default=False) as client:
+        client.run(limit, 1000)
+        sentence = refusal(run, folder / "sky")
+        client.run(limit, resource.RLIM_INFINITY)
+    places = {f"{out}/{file.relative_to(folder / 'sky')}" for file in partitions(folder / "sky")}
+    assert sentence in {f"{place}: {told.format('File too large')}" for place in places}
+    with monkeypatch.context() as patch:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("hats.io.write_parquet_metadata", lambda *args, **options: (_ for _ in ()).throw(full))
+        assert refusal(run, folder / "sky") == f"{out}: {told.format('No space left on device')}"
+    assert run(folder / "sky")[0].equals(run(folder / "sky", tmp_path / "whole")[0])
+    assert not list(out.rglob(".*.partial*"))
+
+
+def test_each_worker_has_a_gpu_of_its_own(folder, cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr("galutils.device.pick_device", torch.device)
+    run_dir, given = folder / "plain" / "custom_cnn" / "seed0", {"where": Where(workers=3), "device": "cuda"}
+    for count, words in ((1, "is"), (2, "are")):
+        monkeypatch.setattr("torch.cuda.device_count", lambda count=count: count)
+        sentence = f"--workers 3: each takes a GPU for itself, of which there {words} {count}; "
+        sentence += f"give --workers {count}, or --device cpu."
+        for command in (classify_survey, describe_survey):
+            assert refusal(command, run_dir, folder / "sky", tmp_path / "out", **given) == sentence
+    assert own_device("cuda") == "cuda"
+    with Client(cluster, set_as_default=False) as client:  # its worker is number 0
+        assert client.gather(client.map(own_device, ["cuda", "cpu"])) == ["cuda:0", "cpu"]
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path):

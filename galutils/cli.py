@@ -155,6 +155,23 @@ def report(
         typer.launch(index.resolve().as_uri())
 
 
+@app.command()
+def bundle(
+    profile: Annotated[str, typer.Argument(help="A profile whose runs are complete.")] = "quick",
+    to: Annotated[Path | None, typer.Option(help="The folder; else bundles/PROFILE. A zip is put beside it.")] = None,
+    check: Annotated[Path | None, typer.Option(help="A bundle, folder or zip, to read back instead.")] = None,
+    root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
+) -> None:
+    """Pack predictions, scores and networks for others, for example: galutils bundle quick --to ready
+
+    A folder and a zip for Zenodo: an RO-Crate with a card for each approach, whose networks plain PyTorch runs.
+    """
+    from galutils.report.bundle import check_bundle, write_bundle
+    from galutils.study.pages import load_study
+
+    typer.echo(check_bundle(check) if check else write_bundle(load_study(root, profile), to))
+
+
 @app.command("runs")
 def list_runs(
     folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),

@@ -27,17 +27,19 @@ def copy_checkout(target: Path) -> Path:
 POWERS = "-dac_override,-dac_read_search"
 
 
+def environment(checkout: Path) -> dict[str, str]:
+    """Of this Python, and without weights: auto must find nothing, wherever the tests run."""
+    empty, path = str(checkout / "empty-cache"), f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return os.environ | {"PATH": path, "TORCH_HOME": empty, "HF_HOME": empty}
+
+
 def start_report(checkout: Path, *config: str, powerless: bool = False) -> subprocess.Popen:
     """Start the smoke profile in a process group of its own; ``powerless``: heeding permissions, also as root."""
     drop = ["setpriv", f"--bounding-set={POWERS}", f"--inh-caps={POWERS}"] if powerless and os.geteuid() == 0 else []
-    empty = str(checkout / "empty-cache")  # weights: auto must find nothing, wherever the tests run
-    environment = os.environ | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "TORCH_HOME": empty,
-        "HF_HOME": empty,
-    }
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([*drop, *COMMAND, *config], cwd=checkout, env=environment, start_new_session=True, **pipes)
+    return subprocess.Popen(
+        [*drop, *COMMAND, *config], cwd=checkout, env=environment(checkout), start_new_session=True, **pipes
+    )
 
 
 def make_report(checkout: Path, *config: str, powerless: bool = False) -> subprocess.CompletedProcess:

@@ -101,9 +101,10 @@ def classify(
     run_dir: RunDir,
     source: Annotated[Path, typer.Argument(help="A HATS catalogue, Parquet, HDF5, or a folder of images.")],
     to: Annotated[Path, typer.Option("--to", help="The catalogue to write, a folder.")],
-    workers: Annotated[int, typer.Option(min=1, help="Processes on this machine.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes, on this machine or as jobs.")] = 1,
     memory: Annotated[float, typer.Option(min=1, help="GB that each may take.")] = 4.0,
     scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster instead, such as tcp://host:8786.")] = None,
+    slurm: Annotated[str | None, typer.Option(help="Options of Slurm jobs instead, as partition=...,time=...")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what there is to do, and how long it takes.")] = False,
     features: Annotated[bool, typer.Option("--features", help="Write what the network sees of each, too.")] = False,
     image_column: ImageColumn = None,
@@ -123,8 +124,10 @@ def classify(
     from galutils.data.image_files import Reading
     from galutils.predict.survey import Where, classify_survey, describe_survey
 
+    if scheduler and slurm:
+        raise typer.BadParameter("choose one of --scheduler and --slurm.")
     columns = tuple(name.strip() for name in keep.split(",") if name.strip())
-    options = {"where": Where(workers, memory, scheduler), "keep": columns, "image_column": image_column}
+    options = {"where": Where(workers, memory, scheduler, slurm), "keep": columns, "image_column": image_column}
     options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device}
     if dry_run:
         typer.echo(describe_survey(run_dir, source, to, **options))

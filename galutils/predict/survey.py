@@ -30,6 +30,7 @@ from galutils.data.image_files import Reading
 from galutils.evaluation.calibration import Calibration, calibrate
 from galutils.files import atomic_path, write_json, writing
 from galutils.predict.inputs import training_field
+from galutils.predict.survey_jobs import await_worker, submit_workers
 from galutils.predict.survey_parts import Part, Source, SurveyError, needs_extra, open_source
 from galutils.predict.survey_rows import (
     LIKENESS,
@@ -60,6 +61,12 @@ class Where(NamedTuple):
     workers: int = 1
     memory: float = 4.0  # GB of each
     scheduler: str | None = None  # address of a cluster that is there, instead
+    slurm: str | None = None  # options of jobs, of one worker each, such as partition=gpu,gpus=1,time=12:00:00
+
+    @property
+    def here(self) -> bool:
+        """Whether they run on this machine."""
+        return not self.scheduler and not self.slurm
 
 
 def classify_survey(
@@ -78,7 +85,7 @@ def classify_survey(
         RunError, CatalogueError, DataError, PictureError: the run or the source cannot be used.
     """
     target = Path(target).resolve()
-    recipe = _write_recipe(run_dir, target, reading, device, features)
+    recipe = _write_recipe(run_dir, target, reading, device, features, where)
     _check_workers(where, recipe.device)
     source = open_source(Path(path).resolve(), image_column, keep)
     if not sum(part.rows for part in source.parts):
@@ -112,7 +119,7 @@ def describe_survey(
     image_column: str | None = None, reading: Reading | None = None, device: str = "auto",
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
-    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False)
+    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False, where)
     _check_workers(where, recipe.device)
     source = open_source(Path(path).resolve(), image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
@@ -132,11 +139,15 @@ def describe_survey(
     return f"{told}; too few to say how long they take"
 
 
-def _write_recipe(run_dir: str | Path, target: Path, reading: Reading | None, device: str, features: bool) -> Recipe:
+def _write_recipe(
+    run_dir: str | Path, target: Path, reading: Reading | None, device: str, features: bool, where: Where
+) -> Recipe:
     needs_extra()
     from galutils.device import pick_device
 
-    run, device = Run(Path(run_dir).resolve()), pick_device(device).type
+    run = Run(Path(run_dir).resolve())
+    if where.here or device == "auto":  # elsewhere there may be a GPU that is not here
+        device = pick_device(device).type
     made_by = tuple(describe_maker(run.directory, device).items())
     told = (reading or Reading(), training_field(run))
     return Recipe(run.directory, target, device, made_by, None, False, features, *told)
@@ -144,7 +155,7 @@ def _write_recipe(run_dir: str | Path, target: Path, reading: Reading | None, de
 
 def _check_workers(where: Where, device: str) -> None:
     """Several on one GPU would share its memory, and wait for each other."""
-    if device == "cuda" and not where.scheduler:
+    if device == "cuda" and where.here:
         import torch
 
         if where.workers > (count := torch.cuda.device_count()):
@@ -185,7 +196,7 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     from galutils.predict.classify import open_likeness
     from galutils.study.features import Classifier
 
-    likeness, _, notes = open_likeness(Classifier(run, recipe.device), data_path)
+    likeness, _, notes = open_likeness(Classifier(run, "cpu" if recipe.device == "cpu" else "auto"), data_path)
     if likeness:
         with atomic_path(target / LIKENESS) as partial:
             save_file({field.name: getattr(likeness, field.name) for field in fields(likeness)}, partial)
@@ -235,17 +246,21 @@ def _run_parts(parts: list[Part], recipe: Recipe, where: Where) -> Iterator[tupl
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it tells of lost workers is said here
     with ExitStack() as stack:
-        cluster = where.scheduler or stack.enter_context(
-            LocalCluster(
+        cluster = where.scheduler
+        if where.slurm:
+            cluster = stack.enter_context(submit_workers(where.slurm, where.workers, where.memory))
+        elif where.here:
+            cluster = stack.enter_context(LocalCluster(
                 n_workers=where.workers, threads_per_worker=1, memory_limit=f"{where.memory}GB", host="127.0.0.1",
                 dashboard_address=None, silence_logs=50,
                 env={"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // where.workers))},
-            )
-        )  # fmt: skip
+            ))  # fmt: skip
         try:
             client = stack.enter_context(Client(cluster, set_as_default=False))
         except (OSError, ValueError) as error:
             raise SurveyError(f"{where.scheduler}: no Dask scheduler answers there; start one first.") from error
+        if where.slurm:
+            await_worker(cluster)
         ahead, waiting = {}, iter(parts)
 
         def submit(count: int) -> list:
@@ -253,7 +268,7 @@ def _run_parts(parts: list[Part], recipe: Recipe, where: Where) -> Iterator[tupl
             ahead.update(new)
             return list(new)
 
-        done = as_completed(submit(2 * max(1, len(client.nthreads()))), loop=client.loop)
+        done = as_completed(submit(2 * max(where.workers, len(client.nthreads()))), loop=client.loop)
         for future in done:
             part = ahead.pop(future)
             try:

@@ -64,9 +64,9 @@ class Source(NamedTuple):
     position: tuple[str, str] | None  # names of its columns of ra and dec, in degrees; None where it has none
 
 
-def needs_extra() -> None:
+def needs_extra(*names: str) -> None:
     """A SurveyError where the libraries for surveys are not installed."""
-    for name in ("hats", "distributed"):
+    for name in names or ("hats", "distributed"):
         if not find_spec(name):
             raise SurveyError(f"{name} is not installed; surveys need it: pip install 'galutils[survey]'.")
 

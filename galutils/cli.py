@@ -144,13 +144,17 @@ def report(
     profile: Annotated[str, typer.Argument(help="A configuration in config/: quick, small, paper, smoke.")] = "quick",
     root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
     open_: Annotated[bool, typer.Option("--open", help="Open its first page in a browser.")] = False,
+    pdf: Annotated[bool, typer.Option("--pdf", help="Print all pages to study.pdf, too; needs Chromium.")] = False,
 ) -> None:
     """Render the report of a study whose notebooks have run (make report runs them first)."""
     from galutils.report.build import build_report
+    from galutils.report.pdf import write_pdf
     from galutils.study.pages import load_study
 
     index = build_report(load_study(root, profile))
     typer.echo(index)
+    if pdf:
+        typer.echo(write_pdf(index.parent))
     if open_:
         typer.launch(index.resolve().as_uri())
 

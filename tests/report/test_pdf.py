@@ -1,0 +1,72 @@
+"""The pages of a report on paper: contents with page numbers, numbers by chapter, nothing cut."""
+
+import os
+import re
+
+import pytest
+from conftest import CHROMIUM
+from playwright.sync_api import sync_playwright
+
+from galutils.report.build import make_environment
+from galutils.report.pdf import compose, find_leaves, write_pdf
+
+WIDE = "".join(f"<td>{'unbroken' * 3}{number}</td>" for number in range(12))
+CAPTION = '<caption><a href="#table-1">Table 1.</a> Wide.</caption>'
+TABLE = f'<table id="table-1">{CAPTION}<tbody><tr>{WIDE}</tr></tbody></table>'
+FIGURE = '<figure class="drawing" id="figure-1"><svg width="1500" height="300" viewBox="0 0 1500 300"></svg></figure>'
+BODIES = {
+    "index": f'<h1>Answer</h1>{TABLE}<a href="two.html#table-1">table 1</a> <a href="explorer.html#row=1">map</a>',
+    "one": f'<h1>First</h1><h2 id="why">Why</h2>{FIGURE}<a href="#figure-1">Figure 1.</a><p style="height: 3000px">',
+    "two": f"<h1>Second</h1>{TABLE}<details><summary>More</summary>hidden</details><script>alert(1)</script>",
+}
+
+
+@pytest.fixture
+def report(tmp_path):
+    navigation = [("one.html", "The first"), ("two.html", "The second")]
+    environment = make_environment(navigation=navigation, warnings=["Simulated galaxies."], profile="made up")
+    template = environment.from_string('{% extends "base.html" %}{% block content %}{{ body | safe }}{% endblock %}')
+    for name, body in BODIES.items():
+        (tmp_path / f"{name}.html").write_text(template.render(body=body, title=name, current=f"{name}.html"))
+    return tmp_path
+
+
+def test_places_and_numbers_are_those_of_chapters(report):
+    page, names = compose(report)
+    assert names == ["index", "one", "two"]
+    assert re.findall(r'<a href="(.*?)">(.*?)</a>', page) == [
+        ("#index", "Findings"), ("#one", "The first"), ("#two", "The second"),
+        ("#index-table-1", "Table 1.1."), ("#two-table-1", "table 3.1"),
+        ("#one-figure-1", "Figure 2.1."), ("#two-table-1", "Table 3.1."),
+    ]  # fmt: skip
+    assert all(f'id="{place}"' in page for place in re.findall(r'<a href="#(.*?)"', page))
+    assert "alert" not in page
+    assert '<details open="">' in page
+    assert "Simulated galaxies." in page
+
+
+@pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
+def test_nothing_is_cut_and_the_contents_tell_the_pages(report):
+    assert write_pdf(report) == str(report / "study.pdf")
+    # The second chapter's 3000 pixels, at three quarters of their size, take more than two pages of 998.
+    leaves = {"index": "2", "one": "3", "two": "6"}
+    assert find_leaves((report / "study.pdf").read_bytes(), [*leaves]) == leaves
+    (report / "print.html").write_text(compose(report)[0])
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 680, "height": 900})
+        page.emulate_media(media="print")
+        page.goto((report / "print.html").as_uri())
+        ends = "all => all.map(one => one.getBoundingClientRect().right)"
+        edge = page.locator("body").evaluate("one => one.getBoundingClientRect().right")
+        assert max(page.locator("table, svg").evaluate_all(ends)) <= edge + 1
+        browser.close()
+
+
+def test_without_chromium_a_line_says_so_and_no_older_print_stays(report, monkeypatch):
+    (report / "study.pdf").touch()
+    monkeypatch.setenv("PATH", "")
+    assert write_pdf(report) == (
+        f"{report / 'study.pdf'}: was not made, as there is no Chromium here (apt install chromium)."
+    )
+    assert not (report / "study.pdf").exists()

@@ -194,7 +194,8 @@ def curve_table(table: pd.DataFrame) -> pd.DataFrame:
     """The curves of :func:`galutils.evaluation.labels.curves`, a row for each way and a column for each number."""
     written = in_columns(table, {"score": "{value:.1%} ({low:.0p} to {high:.0p})"})["score"]
     wide = table[["approach", "n"]].assign(score=written).pivot(index="approach", columns="n", values="score")
-    return wide.loc[table["approach"].unique()].rename_axis(index="Way", columns="Labels")
+    named = wide.rename(columns="{:,} labels".format).rename_axis(index=None, columns=None)
+    return named.loc[table["approach"].unique()]
 
 
 def worth_table(table: pd.DataFrame) -> pd.DataFrame:

@@ -184,11 +184,14 @@ def test_curves_show_their_tables(log):
     figure = statistics.accuracy_curves(curves, "Galaxies", log)
     (ax,) = figure.axes
     intervals, points = drawn(ax)
+    aside = 1.025**0.5 if log else 1  # where there is room, the first stands left of the second
+    left, right = (10 / aside, 1000 / aside), (10 * aside, 20 * aside)
+    expected = [[[(few, 0.4), (few, 0.7)], [(many, 0.55), (many, 0.65)]] for few, many in (left, right)]
+    np.testing.assert_allclose(intervals, [*expected[0], *expected[1]])
+    assert {accuracy for _, accuracy in points} == {0.5, 0.6}
     np.testing.assert_allclose(
-        intervals, [[(x, 0.4), (x, 0.7)] if x == 10 else [(x, 0.55), (x, 0.65)] for x in (10, 1000, 10, 20)]
+        [line.get_xydata() for line in ax.lines], [[(few, 0.5), (many, 0.6)] for few, many in (left, right)]
     )
-    assert set(points) == {(10, 0.5), (1000, 0.6), (20, 0.6)}
-    np.testing.assert_allclose([line.get_xydata() for line in ax.lines], [[(10, 0.5), (x, 0.6)] for x in (1000, 20)])
     assert words_of(ax.get_xticklabels()) == ["10", "20", "1,000"]
     assert legend_of(figure) == ["X", "Y"]
 

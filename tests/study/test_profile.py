@@ -147,7 +147,7 @@ CHOICES = [
     (
         {"profile": "huge"},
         "There is no profile 'huge'; "
-        "choose one of encoders, full, labels, labels_full, own, paper, quick, small, smoke.",
+        "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke.",
     ),
     ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),

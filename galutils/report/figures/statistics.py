@@ -95,7 +95,10 @@ def accuracy_curves(
     """Accuracy with intervals along a parameter. curves: from :func:`ablations.curve`; label, score: of the axes."""
     figure, ((ax,),) = new_figure(7.5, 3.8)
     points = pd.concat(curves, names=["approach"]).reset_index()
-    _draw_intervals(ax, points, joined=True, x="x", y="accuracy", ymin="low", ymax="high")
+    # Intervals side by side, where an axis of numbers has room for it.
+    aside = points["approach"].map({name: i - (len(curves) - 1) / 2 for i, name in enumerate(curves)})
+    points["place"] = points["x"] * (1.025**aside if log else 1)
+    _draw_intervals(ax, points, joined=True, x="place", y="accuracy", ymin="low", ymax="high")
     ax.set(xlabel=label, ylabel=score, xscale="log" if log else "linear")
     ticks = sorted(set(points["x"]))
     ax.set_xticks(ticks, [f"{x:,}" for x in ticks])

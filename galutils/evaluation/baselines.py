@@ -136,5 +136,6 @@ def _compare(first: Graded, second: Graded) -> tuple[int, str]:
     told = row["mcnemar"] < ALPHA and row["verdict"] in DECIDED
     verdict = int(np.sign(row["difference"])) if told else 0
     size = f"{abs(row['difference']) * 100:.1f}" if verdict else f"{row['difference'] * 100:+z.1f}"
-    p = "p < 0.001" if row["mcnemar"] < 0.001 else f"p = {row['mcnemar']:.3f}"
-    return verdict, f"{size} points (95% interval {row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f}; {p})"
+    p = "< 0.001" if row["mcnemar"] < 0.001 else f"= {row['mcnemar']:.3f}"
+    interval = f"95% interval {row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f}"
+    return verdict, f"{size} points ({interval}; McNemar's p {p})"

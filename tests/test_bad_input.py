@@ -138,7 +138,7 @@ COMMANDS = {
     "execute {root}/notebooks o.ipynb": "{root}/notebooks: there is no such notebook; name one of notebooks/.",
     "report huge --root {root}": (
         "There is no profile 'huge'; "
-        "choose one of encoders, full, labels, labels_full, own, paper, quick, small, smoke."
+        "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke."
     ),
     "report paper --root {root}": "01_data_exploration has not run ({root}/runs/… is missing); run make report.",
     "simulate m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",

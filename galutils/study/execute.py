@@ -148,23 +148,25 @@ def forward_termination() -> None:
 
 
 def _stoppable(work: Callable[[], T]) -> T:
-    """Do the work in a thread, so that the main one can answer a signal that asks to stop, and end the kernel."""
+    """Do the work in a thread, so that the main one can answer a signal that asks to stop, and end the kernel.
 
-    def stop(*_: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    The signals are noted, not raised: an exception could come before the thread is known that is to be ended.
+    """
+    asked: list[int] = []
+    signals = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, _: asked.append(number)) for number in signals]
     try:
         with ThreadPoolExecutor(1) as pool:
             future = pool.submit(work)
-            try:
-                return future.result()
-            except (SystemExit, KeyboardInterrupt):
-                while wait([future], 0.1).not_done:  # the thread may be about to start a kernel, or another one
+            while wait([future], 0.1).not_done:
+                if asked:  # again and again: the thread may be about to start a kernel, or another one
                     stop_children()
-                raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)
+    if asked:
+        raise KeyboardInterrupt if asked[0] == signal.SIGINT else SystemExit(128 + signal.SIGTERM)
+    return future.result()
 
 
 def _run(source: Path, target: Path, parameters: dict, tries: int = 2) -> str | None:

@@ -105,16 +105,22 @@ def _peak_bytes(device: str) -> int | None:
 
 
 def work_of_transformers(backbone: vit.Backbone, settings: DinoSettings) -> tuple[float, float]:
-    """Operations for embedding one image, and for self-distillation on one with its crops."""
+    """Operations for embedding one image, and for self-distillation on one with its crops.
+
+    What a second image adds: adapters are multiplied out once a batch.
+    """
     student = DinoNetwork(add_lora(backbone), Head(backbone.dim, settings.prototypes, settings.head_width))
-    large, small = (torch.zeros(1, 3, size, size) for size in (settings.image_size, settings.local_size))
+    large, small = (torch.zeros(2, 3, size, size) for size in (settings.image_size, settings.local_size))
     counts = {}
     for name, image, learns in (("embedded", large, False), ("large", large, True), ("small", small, True)):
-        with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(learns):
-            output = student(image) if learns else backbone(image)
-            if learns:
-                output.sum().backward()
-        counts[name] = counter.get_total_flops()
+        totals = []
+        for batch in (image[:1], image):
+            with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(learns):
+                output = student(batch) if learns else backbone(batch)
+                if learns:
+                    output.sum().backward()
+            totals.append(counter.get_total_flops())
+        counts[name] = totals[1] - totals[0]
     teacher = 2 * (counts["embedded"] + 2 * sum(parameter.numel() for parameter in student.head.parameters()))
     return counts["embedded"], teacher + 2 * counts["large"] + settings.local_crops * counts["small"]
 

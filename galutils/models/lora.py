@@ -67,16 +67,14 @@ def add_lora(
     if rank < 1 or alpha <= 0:
         raise GalutilsError("rank must be at least 1 and alpha greater than 0.")
     adapted = backbone.copy()
-    for name, parameter in adapted.vit.named_parameters():
-        parameter.requires_grad_(train_biases and name.endswith("bias"))
     with seeded(seed):
         for block in adapted.vit.blocks:
             qkv = block.attn.qkv = SplitQKV(block.attn.qkv)
-            qkv.requires_grad_(False)
             for layer in (qkv.q, qkv.v, block.attn.proj):
-                if layer.bias is not None:
-                    layer.bias.requires_grad_(train_biases)
                 parametrize.register_parametrization(layer, "weight", LowRank(layer.weight, rank, alpha / rank))
+    for name, parameter in adapted.vit.named_parameters():
+        bias = train_biases and name.endswith("bias") and ".qkv.k." not in name
+        parameter.requires_grad_(bias or name.endswith((".down", ".up")))
     adapted.lora = {"rank": rank, "alpha": alpha, "train_biases": train_biases}
     return adapted
 

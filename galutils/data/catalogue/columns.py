@@ -45,8 +45,8 @@ class Catalogue:
 
     def describe(self) -> str:
         """One line: which columns were taken for what, and where images are looked for."""
-        if self.table.path.is_dir() and not any(self.table.path.glob("*.parquet")):
-            return f"{self.table.path}: each subfolder is a class"
+        if self.table.told:
+            return f"{self.table.path}: {self.table.told}"
         taken = [f"{role.replace('_', ' ')} from '{column}'" for role, column in self.columns.items()]
         taken += [f"votes from {', '.join(map(repr, self.votes))}"] * bool(self.votes)
         place = "" if self.embedded else f"; images in {self.images}{f', ending in {self.ending}' * bool(self.ending)}"

@@ -51,6 +51,7 @@ class Table:
     simulated: bool = False  # whether it says that its galaxies are
     sample: Callable[[list[str], int], Iterator[pd.DataFrame]] | None = None  # some rows from everywhere
     start: int = 0  # number of its first row
+    told: str = ""  # what it is, where its columns need no words
     check: Callable[[list[str]], None] | None = None  # refuses columns that do not go with the first, of images
 
 
@@ -89,7 +90,7 @@ def _open_folders(path: Path) -> Table:
             while batch := list(islice(files, rows)):
                 yield pd.DataFrame({"image": batch, "label": folder})[columns]
 
-    return Table(path, ["image", "label"], blocks)
+    return Table(path, ["image", "label"], blocks, told="each subfolder is a class")
 
 
 def _open_text(path: Path) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from galutils.data.classes import GALAXY10
@@ -103,7 +104,7 @@ def _standing(page: Page, results: Results) -> str:
     said = [f"**{own['accuracy']:.1%}** (95% interval {own['low']:.1%} to {own['high']:.1%}{seeds})"]
     if len(like) > 1:
         said.append(f"number {1 + (like > own['accuracy']).sum()} of {len(like)} by accuracy of what {kind}")
-    if own["paper_accuracy"] == own["paper_accuracy"]:
+    if pd.notna(own["paper_accuracy"]):
         said.append(f"the paper, on Galaxy10: {own['paper_accuracy']:.0%}")
     others = [f"{row.seed}: {row.accuracy:.1%}" for row in runs.itertuples() if row.seed != page.seed]
     shown = f" This page shows seed {page.seed}; seed {', seed '.join(others)}." if others else ""

@@ -58,7 +58,7 @@ def main() -> None:
     if options.quick:
         counts = longer = {32: 80, 64: 80}  # a whole batch to train on, else the usual notebook trains on none
     elif options.device == "cuda":
-        counts = longer = dict.fromkeys((64, 128, 256), 4000)
+        counts, longer = dict.fromkeys((64, 128, 256), 2000), dict.fromkeys((64, 128, 256), 4000)
     else:  # whole batches to train on, and several where what an epoch costs must not show
         counts, longer = {64: 320, 128: 160, 256: 80}, {64: 640, 128: 320, 256: 320}
     measures = {

@@ -150,7 +150,7 @@ def _train_epoch(of_teacher, of_students, center, optimizer, crops, source, rows
     teacher, student = of_teacher.network, of_students[0].network
     trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     student.train()
-    for i, images in enumerate(source.batches(batches)):
+    for i, views in enumerate(crops.ahead(source.batches(batches), center.device)):
         step = epoch * len(batches) + i
         rise = int(settings.warmup * total)
         at_step = {
@@ -161,11 +161,10 @@ def _train_epoch(of_teacher, of_students, center, optimizer, crops, source, rows
         for group in optimizer.param_groups:
             group["lr"] = at_step["learning_rate"]
             group["weight_decay"] = at_step["weight_decay"] if group["decays"] else 0.0
-        views = crops(images)
         with torch.no_grad():
             target = of_teacher(views[0]).unflatten(0, (2, -1))
         outputs = [of_student(view) for of_student, view in zip(of_students, views, strict=True)]
-        logits = torch.cat([output.unflatten(0, (-1, len(images))) for output in outputs])
+        logits = torch.cat([output.unflatten(0, (-1, len(batches[i]))) for output in outputs])
         loss = objective.dino_loss(logits, target, center, settings.student_temperature, settings.teacher_temperature)
         optimizer.zero_grad()
         loss.backward()
@@ -175,7 +174,7 @@ def _train_epoch(of_teacher, of_students, center, optimizer, crops, source, rows
         optimizer.step()
         log_target = ((target - center) / settings.teacher_temperature).log_softmax(-1)
         entropies.append(objective.entropy(log_target.exp()).mean())
-        marginal += log_target.exp().mean((0, 1)) * len(images) / len(rows)
+        marginal += log_target.exp().mean((0, 1)) * len(batches[i]) / len(rows)
         center.lerp_(target.mean((0, 1)), 1 - settings.center_momentum)  # equation 4
         objective.update_teacher(teacher, student, at_step["momentum"])
         losses.append(loss.detach())

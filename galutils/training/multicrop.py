@@ -1,6 +1,7 @@
 """Many views of each galaxy, as DINO wants them, made on the device in batches: cut here, changed by kornia."""
 
 import math
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import nn
@@ -88,3 +89,24 @@ class MultiCrop:
         images = central(images, self.crop).float() / 255
         views = [torch.cat([make(images.repeat(count, 1, 1, 1)) for make, count in makes]) for makes in self.makers]
         return [view.clamp(0, 1) * 255 for view in views]
+
+    def ahead(self, batches: Iterable[torch.Tensor], device: torch.device) -> Iterator[list[torch.Tensor]]:
+        """The views of each batch in turn; a GPU makes them while it still trains on those before.
+
+        Making them waits for the GPU several times: in a stream of their own, for this work alone.
+        """
+        views_of = map(self, batches)
+        if device.type != "cuda":
+            yield from views_of
+            return
+        training, making = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+        making.wait_stream(training)
+        while True:
+            with torch.cuda.stream(making):
+                views = next(views_of, None)
+            if views is None:
+                return
+            training.wait_stream(making)
+            for view in views:
+                view.record_stream(training)  # else its memory would be used anew too early
+            yield views

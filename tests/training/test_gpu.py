@@ -15,6 +15,7 @@ from galutils.models import cnn
 from galutils.models.embedding import Preprocessing, embed
 from galutils.study.profile import find_gpus
 from galutils.training.dino import distill
+from galutils.training.multicrop import MultiCrop
 from galutils.training.replay import Replayed
 from galutils.training.settings import DinoSettings, Settings
 from galutils.training.supervised import train
@@ -74,6 +75,18 @@ def test_dropout_differs_from_batch_to_batch_of_a_recording():
     first, second = replayed(images).clone(), replayed(images).clone()
     assert not torch.equal(first, second)
     assert 0.4 < (first == 0).float().mean() < 0.6
+
+
+def test_views_made_ahead_are_those_made_in_turn():
+    crops = MultiCrop(DinoSettings(image_size=32, local_size=16, local_crops=2), patch=16)
+    batches = [grey_levels(count, seed=count).cuda() for count in (8, 7, 8)]
+    torch.manual_seed(3)
+    wanted = [[view.clone() for view in crops(images)] for images in batches]
+    torch.manual_seed(3)
+    for number, views in enumerate(crops.ahead(batches, torch.device("cuda"))):
+        torch.cuda._sleep(10_000_000)  # training that lasts until the next views are asked for
+        torch.testing.assert_close([view.clone() for view in views], wanted[number])
+    assert number == 2
 
 
 def test_the_gpu_trains_as_the_cpu_does(simulated):

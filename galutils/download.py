@@ -16,7 +16,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path, need_room
+from galutils.files import atomic_path, need_room, not_a_file
 
 
 class FetchError(GalutilsError):
@@ -83,7 +83,7 @@ def matches(file: RemoteFile, path: str | Path) -> bool:
 
 def _take_copy(file: RemoteFile, copy: Path, path: Path) -> None:
     if not copy.is_file():
-        raise FetchError(f"{copy}: there is no such file; give the path of your copy of {file.name}.")
+        raise FetchError(f"{copy}: {not_a_file(copy)}; give the path of your copy of {file.name}.")
     if not matches(file, copy):
         raise FetchError(f"{copy}: is not {file.name}, by its checksum; nothing was taken, get the file again.")
     need_room(path.parent, copy.stat().st_size, _OTHER_DISK)

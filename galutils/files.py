@@ -96,6 +96,11 @@ def write_json(path: str | Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def not_a_file(path: str | Path) -> str:
+    """What a path is that is not a file, as the middle of a sentence."""
+    return "is a folder, not a file" if Path(path).is_dir() else "there is no such file"
+
+
 def need_room(folder: Path, needed: int, advice: str) -> None:
     """A WriteError if a folder, which is there, has not so many bytes free; ``advice`` ends its sentence."""
     free = shutil.disk_usage(folder).free

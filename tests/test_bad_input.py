@@ -29,7 +29,7 @@ def group_for_images(path):
         file.create_group("images")
 
 
-GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout."
+GET_IT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
 NO_HDF5 = "{path}: is not an HDF5 file; " + GET_IT
 CUT_SHORT = "{path}: cannot be read as HDF5, perhaps cut short (…); get it again."
 NO_IMAGES = "{path}: has no dataset 'images'; " + GET_IT
@@ -98,7 +98,8 @@ def no_vit(arch):
     return f"'{arch}' is not a vision transformer of timm; choose one such as vit_small_patch16_224.dino."
 
 
-NO_WEIGHTS = "{path}: there is no such weights file; give imagenet, random, auto or a path."
+FOLDER = "is a folder, not a file"
+NO_WEIGHTS = "{path}: there is no such file; give imagenet, random, auto or the path of a weights file."
 UNREADABLE = "{path}: is no weights file, or not a whole one; get it again."
 NO_TENSORS = "{path}: holds more than tensors; save the network's state_dict()."
 NO_NET = "'ARCH' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name."
@@ -107,7 +108,7 @@ TINY = "vit_tiny_patch16_224"
 
 WEIGHTS = {
     "missing": ("w.pth", lambda path: None, NO_WEIGHTS),
-    "directory": ("w.pth", lambda path: path.mkdir(), "{path}: is a folder; give the path of the weights file."),
+    "directory": ("w.pth", lambda path: path.mkdir(), NO_WEIGHTS.replace("there is no such file", FOLDER)),
     "empty": ("w.safetensors", lambda path: path.touch(), UNREADABLE),
     "truncated": ("w.safetensors", cut(tensors(a=torch.zeros(999)), 0.5), UNREADABLE),
     "truncated pth": ("w.pth", cut(lambda path: torch.save({"a": torch.zeros(999)}, path), 0.5), UNREADABLE),
@@ -133,9 +134,9 @@ COMMANDS = {
     ),
     "execute {notebook} o.ipynb -p epochs=1": "--parameters is not JSON (…); " + EXAMPLE,
     "execute {notebook} o.ipynb -p [1]": "--parameters is not a JSON object; " + EXAMPLE,
-    "execute absent.ipynb o.ipynb": "absent.ipynb: there is no such notebook; name one of notebooks/.",
-    "execute {root}/README.md o.ipynb": "{root}/README.md: there is no such notebook; name one of notebooks/.",
-    "execute {root}/notebooks o.ipynb": "{root}/notebooks: there is no such notebook; name one of notebooks/.",
+    "execute absent.ipynb o.ipynb": "absent.ipynb: there is no such file; name one of notebooks/.",
+    "execute {root}/README.md o.ipynb": "{root}/README.md: is not a notebook, by its name; name one of notebooks/.",
+    "execute {root}/notebooks o.ipynb": f"{{root}}/notebooks: {FOLDER}; name one of notebooks/.",
     "report huge --root {root}": (
         "There is no profile 'huge'; "
         "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke."
@@ -145,6 +146,11 @@ COMMANDS = {
     "fetch data --from absent.h5 --to d": (
         "absent.h5: there is no such file; give the path of your copy of Galaxy10_DECals.h5."
     ),
+    "fetch data --from {root}/tests --to d": (
+        f"{{root}}/tests: {FOLDER}; give the path of your copy of Galaxy10_DECals.h5."
+    ),
+    "train {root}/tests --approach custom_cnn --to d": f"{{root}}/tests: {FOLDER}; give the path of an HDF5 file.",
+    "predict {root}/README.md {root}/README.md": "{root}/README.md: has no complete run; run its notebook first.",
     "fetch data --from {root}/README.md --to d": (
         "{root}/README.md: is not Galaxy10_DECals.h5, by its checksum; nothing was taken, get the file again."
     ),

@@ -30,7 +30,7 @@ CLASSES_ATTRIBUTE, MOST_CLASSES = "classes", 1000
 #: Least and greatest value of what is an angle, in degrees.
 DEGREES = {"ra": (0, 360), "dec": (-90, 90)}
 
-_GET_IT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout"
+_GET_IT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one"
 
 #: What h5py raises for damaged bytes, depending on where they are.
 DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)

@@ -25,7 +25,7 @@ from torch import nn
 
 from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
-from galutils.files import PACKAGED, SIMULATED_WEIGHTS, sha256
+from galutils.files import PACKAGED, SIMULATED_WEIGHTS, not_a_file, sha256
 
 #: torchvision's VGGs without batch normalisation, as in the paper.
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -170,10 +170,8 @@ def fetch_official() -> list[Path]:
 
 def read_state(path: Path) -> tuple[State, dict[str, str]]:
     """Tensors, as float32 on the CPU, and metadata of a weights file that holds nothing but tensors."""
-    if path.is_dir():
-        raise WeightsError(f"{path}: is a folder; give the path of the weights file.")
-    if not path.exists():
-        raise WeightsError(f"{path}: there is no such weights file; give imagenet, random, auto or a path.")
+    if not path.is_file():
+        raise WeightsError(f"{path}: {not_a_file(path)}; give imagenet, random, auto or the path of a weights file.")
     if not os.access(path, os.R_OK):
         raise WeightsError(f"{path}: may not be read; change its permissions, or give a copy.")
     metadata: dict[str, str] = {}

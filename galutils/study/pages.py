@@ -321,19 +321,19 @@ def load_study(
         raise StudyError(f"There is no profile '{profile}'; choose one of {known}.")
     config = read_profile(path)
     if data:
-        config.data = find_file("DATA", data, "simulated", advice="give the path of an HDF5 file")
+        config.data = find_file(data, "simulated", advice="give the path of an HDF5 file")
     if config.data == "simulated" and config.simulate is None:
         raise StudyError(f"{path}: does not say how many galaxies to simulate; add simulate, or choose quick or smoke.")
     for kind, given in (("imagenet", vgg_weights), ("dino", dino_weights)):
         if given:
-            given = find_file(WEIGHTS[kind], given, kind, "random", "auto", advice=f"give a path, {kind} or random")
+            given = find_file(given, kind, "random", "auto", advice=f"give a path, {kind} or random")
             for experiment in [*config.experiments.values(), *(config.labels.arms if config.labels else {}).values()]:
                 on_purpose = experiment.model_extra.get("weights") == "random"
                 takes = kind in (starting_weights(experiment.notebook), experiment.model_extra.get("weights"))
                 if takes and not on_purpose:
                     experiment.model_extra["weights"] = given
     for place, other in enumerate(config.other_data):
-        config.other_data[place] = find_file("other_data", str(root / Path(other).expanduser()), advice="mend its path")
+        config.other_data[place] = find_file(str(root / Path(other).expanduser()), advice="mend its path")
     if device:
         config.common["device"] = device
     left_out = [name for name, own in config.experiments.items() if config.only_with_weights and _lacks_weights(own)]

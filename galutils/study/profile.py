@@ -15,6 +15,7 @@ from galutils.data.splits import WHOLE
 from galutils.errors import GalutilsError
 from galutils.evaluation.paper import starting_weights
 from galutils.evaluation.significance import MARGIN
+from galutils.files import not_a_file
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -172,8 +173,10 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     """
     from papermill import inspect_notebook
 
-    if not Path(notebook).is_file() or Path(notebook).suffix != ".ipynb":
-        raise StudyError(f"{notebook}: there is no such notebook; name one of notebooks/.")
+    if not Path(notebook).is_file():
+        raise StudyError(f"{notebook}: {not_a_file(notebook)}; name one of notebooks/.")
+    if Path(notebook).suffix != ".ipynb":
+        raise StudyError(f"{notebook}: is not a notebook, by its name; name one of notebooks/.")
     found = inspect_notebook(notebook)
     if not found:
         raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")
@@ -239,11 +242,11 @@ def check_text(name: str, text: object) -> None:
         raise StudyError(f"{name} has braces ({text}), which Snakemake takes for a pattern; use another name.")
 
 
-def find_file(variable: str, given: str, *words: str, advice: str) -> str:
-    """What a make variable says: one of its words, or the whole path of a file that is there."""
+def find_file(given: str, *words: str, advice: str) -> str:
+    """What a make variable or a profile says: one of its words, or the whole path of a file that is there."""
     path = Path(given).expanduser()
     if given not in words and not path.is_file():
-        raise StudyError(f"{variable}={given}: there is no such file; {advice}.")
+        raise StudyError(f"{given}: {not_a_file(path)}; {advice}.")
     return given if given in words else str(path.resolve())
 
 

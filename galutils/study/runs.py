@@ -25,7 +25,7 @@ from galutils.data.classes import class_columns
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
 from galutils.data.splits import Split, read_split
 from galutils.errors import GalutilsError, first_line
-from galutils.files import atomic_path, data_home, sha256, write_json
+from galutils.files import atomic_path, data_home, not_a_file, sha256, write_json
 from galutils.study.keys import FORMAT, is_current, run_directories
 from galutils.study.provenance import describe_data, describe_environment
 
@@ -58,8 +58,10 @@ class Run:
         path = self.directory / "metrics.json"
         try:
             self.metrics: dict = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise RunError(f"{directory}: has no complete run; run its notebook first.") from None
+        except (FileNotFoundError, NotADirectoryError):
+            below = min(self.directory.glob("*/**/metrics.json"), default=None)
+            advice = f"name one below it, such as {below.parent}" if below else "run its notebook first"
+            raise RunError(f"{directory}: has no complete run; {advice}.") from None
         except ValueError as error:
             raise RunError(f"{path}: is not JSON ({error}); delete it and run its notebook again.") from error
         if not is_current(self.metrics):
@@ -180,8 +182,8 @@ class Run:
                 return open_galaxies(path)
         if given is None:
             raise DataError(f"{data['file']}, which the run in {directory} read, was not found; name it by --data.")
-        if not path.exists():
-            raise DataError(f"{given}: there is no such file; give {data['file']}, which the run read.")
+        if not path.is_file():
+            raise DataError(f"{given}: {not_a_file(path)}; give {data['file']}, which the run read.")
         raise DataError(f"{given}: is not {data['file']} as the run read it, by its checksum; give that file.")
 
     def _noted_path(self) -> Path | None:
@@ -340,9 +342,7 @@ def _complete(run_dir: Path, metrics: dict, galaxies: Galaxies, network, image_s
     return Run(run_dir)
 
 
-def _write_table(
-    path: Path, table: pd.DataFrame, columns: Sequence[str] = (), values: np.ndarray | None = None
-) -> None:
+def _write_table(path: Path, table: pd.DataFrame, columns: Sequence[str] = (), values: np.ndarray | None = None):
     """CSV, with further columns for values (n, C) where there are any."""
     if values is not None:
         table = table.join(pd.DataFrame(values, columns=columns))

@@ -283,7 +283,7 @@ def cut_jpeg(path):
     cut(lambda path: Image.effect_noise((200, 200), 90).convert("RGB").save(path, format="jpeg"))(path)
 
 
-NO_LAYOUT = "Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 has the right layout."
+NO_LAYOUT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
 BAD = {
     "missing": (
         "x.jpg", lambda path: None,
@@ -361,6 +361,12 @@ RUNS = {
         "{path}: learnt from no labels, so it cannot classify; name a run of notebooks 02 to 05.",
     ),
 }
+
+
+def test_a_folder_of_runs_names_one(call, run_dir, tmp_path):
+    picture()(one := tmp_path / "x.png")
+    runs = run_dir.parent.parent
+    refused(call("predict", runs, one), f"{runs}: has no complete run; name one below it, such as {run_dir}.")
 
 
 @pytest.mark.parametrize(("damage", "sentence"), RUNS.values(), ids=RUNS)

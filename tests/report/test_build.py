@@ -211,7 +211,7 @@ NO_WEIGHTS = "page.txt: is no weights file, or not a whole one; get it again."
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ("data=absent.h5", "DATA=absent.h5: there is no such file"),
+        ("data=absent.h5", "absent.h5: there is no such file"),
         ("data=page.txt", "page.txt: is not an HDF5 file"),
         ("vgg_weights=page.txt", NO_WEIGHTS),
         ("dino_weights=page.txt", NO_WEIGHTS),

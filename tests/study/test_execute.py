@@ -52,8 +52,8 @@ def test_a_row_whose_weights_cannot_be_had_names_its_line(tmp_path):
     cell = "from galutils.models.weights import read_state; from pathlib import Path; read_state(Path('/gone.pth'))"
     source = write_notebook(tmp_path / "n.ipynb", cell, parameters="experiment = 'zoobot'  # a name")
     assert refusal(execute, source, tmp_path / "out.ipynb", {"experiment": "zoobot_all"}) == (
-        "n.ipynb, cell 2: WeightsError: /gone.pth: there is no such weights file; give imagenet, random, auto or a "
-        "path. To go on without this row, delete the line of zoobot_all from the profile."
+        "n.ipynb, cell 2: WeightsError: /gone.pth: there is no such file; give imagenet, random, auto or the "
+        "path of a weights file. To go on without this row, delete the line of zoobot_all from the profile."
     )
 
 

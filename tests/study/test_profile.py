@@ -149,13 +149,13 @@ CHOICES = [
         "There is no profile 'huge'; "
         "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke.",
     ),
-    ({"data": "absent"}, "DATA=absent: there is no such file; give the path of an HDF5 file."),
+    ({"data": "absent"}, "absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces (a{{b}}.h5), {PATTERN}"),
     ({"root": "/{v1}"}, f"The checkout's path has braces (/{{v1}}), {PATTERN}"),
     ({"data": 1000.0}, "DATA was read as 1000.0, not as text; set it through make, or put quotes around it."),
-    ({"vgg_weights": "absent"}, "VGG_WEIGHTS=absent: there is no such file; give a path, imagenet or random."),
-    ({"dino_weights": "absent"}, "DINO_WEIGHTS=absent: there is no such file; give a path, dino or random."),
+    ({"vgg_weights": "absent"}, "absent: there is no such file; give a path, imagenet or random."),
+    ({"dino_weights": "absent"}, "absent: there is no such file; give a path, dino or random."),
     ({"device": "absent"}, "02_vgg_scratch.ipynb: device is 'absent'; choose auto, cpu, cuda."),
 ]
 

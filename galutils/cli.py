@@ -131,12 +131,19 @@ def train(
 
 
 @app.command()
-def plan(profile: str, data: str = "", vgg_weights: str = "", dino_weights: str = "", device: str = "") -> None:
+def plan(
+    profile: Annotated[str, typer.Argument(help="A configuration in config/, such as paper.")],
+    data: Annotated[str, typer.Option(help="As make's DATA, and so are the others.")] = "",
+    vgg_weights: str = "",
+    dino_weights: str = "",
+    device: str = "",
+    root: Annotated[Path, typer.Option(help="The checkout.")] = Path(),
+) -> None:
     """Say what make report PROFILE=... will take: downloads, disk, runs, hours on this device, and what is there."""
     from galutils.study.pages import load_study
     from galutils.study.plan import describe_plan
 
-    typer.echo("\n".join(describe_plan(load_study(Path(), profile, data, vgg_weights, dino_weights, device))))
+    typer.echo("\n".join(describe_plan(load_study(root, profile, data, vgg_weights, dino_weights, device))))
 
 
 @app.command()

@@ -101,6 +101,15 @@ def not_a_file(path: str | Path) -> str:
     return "is a folder, not a file" if Path(path).is_dir() else "there is no such file"
 
 
+def check_target(path: str | Path, *suffixes: str) -> None:
+    """Refuse a name to write to that does not end as what is written: something else may stand there.
+
+    To be asked before anything is computed; ``suffixes`` are in lower case, with their points.
+    """
+    if Path(path).suffix.lower() not in suffixes or Path(path).is_dir():
+        raise WriteError(f"{path}: is no name for what is written; end it in {' or '.join(suffixes)}.")
+
+
 def need_room(folder: Path, needed: int, advice: str) -> None:
     """A WriteError if a folder, which is there, has not so many bytes free; ``advice`` ends its sentence."""
     free = shutil.disk_usage(folder).free

@@ -29,7 +29,7 @@ def group_for_images(path):
         file.create_group("images")
 
 
-GET_IT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
+GET_IT = "galutils pack makes such a file, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
 NO_HDF5 = "{path}: is not an HDF5 file; " + GET_IT
 CUT_SHORT = "{path}: cannot be read as HDF5, perhaps cut short (…); get it again."
 NO_IMAGES = "{path}: has no dataset 'images'; " + GET_IT
@@ -126,14 +126,25 @@ WEIGHTS = {
     "no such network": ("w.safetensors", tensors({"architecture": "resnet9000"}), NO_NET.replace("ARCH", "resnet9000")),
 }
 
+FOREIGN = "real.h5: is there, and galutils did not write it; choose another name, or delete it."
 EXAMPLE = "write for example '{\"epochs\": 2}'."
-#: {notebook} stands for one that is there, {root} for the checkout.
+#: {notebook} stands for one that is there, {root} for the checkout; real.h5 is a file that no command here wrote.
 COMMANDS = {
     "execute {notebook} o.ipynb -p '{\"epoch\": 1}'": (
         "05_custom_cnn.ipynb has no parameter 'epoch'; it declares …, epochs, …."
     ),
     "execute {notebook} o.ipynb -p epochs=1": "--parameters is not JSON (…); " + EXAMPLE,
     "execute {notebook} o.ipynb -p [1]": "--parameters is not a JSON object; " + EXAMPLE,
+    "execute {notebook} {root}/README.md": "{root}/README.md: is no name for what is written; end it in .ipynb.",
+    "simulate {root}/README.md": "{root}/README.md: is no name for what is written; end it in .h5 or .hdf5.",
+    "simulate real.h5": FOREIGN,
+    "pack {root}/README.md real.h5": FOREIGN,
+    "train real.h5 --to {root}/README.md": (
+        "{root}/README.md: is a file, but a run is a folder; give --to another name."
+    ),
+    "plan quick --root {root}/docs": (
+        "{root}/docs: is no checkout of this study, as it has no config/*.yaml; name one by --root."
+    ),
     "execute absent.ipynb o.ipynb": "absent.ipynb: there is no such file; name one of notebooks/.",
     "execute {root}/README.md o.ipynb": "{root}/README.md: is not a notebook, by its name; name one of notebooks/.",
     "execute {root}/notebooks o.ipynb": f"{{root}}/notebooks: {FOLDER}; name one of notebooks/.",
@@ -246,7 +257,8 @@ def test_too_few_galaxies_for_a_notebook(command, monkeypatch, tmp_path, noteboo
 
 
 @pytest.mark.parametrize(("line", "sentence"), COMMANDS.items(), ids=COMMANDS)
-def test_commands(refused, line, sentence):
+def test_commands(refused, tmp_path, line, sentence):
+    hdf5()(tmp_path / "real.h5")
     line = line.replace("{notebook}", "{root}/notebooks/05_custom_cnn.ipynb").replace("{root}", str(ROOT))
     refused(shlex.split(line), sentence.replace("{root}", str(ROOT)))
 

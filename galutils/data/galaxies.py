@@ -19,7 +19,7 @@ import numpy as np
 from galutils.data.classes import GALAXY10, numbered, recognise
 from galutils.data.stretch import FIELD
 from galutils.errors import GalutilsError, first_line
-from galutils.files import sha256
+from galutils.files import check_target, sha256
 
 #: Attribute of the file that marks simulated galaxies, so that no number from them passes for a real one.
 SIMULATED_ATTRIBUTE = "simulated"
@@ -30,7 +30,7 @@ CLASSES_ATTRIBUTE, MOST_CLASSES = "classes", 1000
 #: Least and greatest value of what is an angle, in degrees.
 DEGREES = {"ra": (0, 360), "dec": (-90, 90)}
 
-_GET_IT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one"
+_GET_IT = "galutils pack makes such a file, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one"
 
 #: What h5py raises for damaged bytes, depending on where they are.
 DAMAGE = (OSError, KeyError, RuntimeError, TypeError, ValueError, OverflowError, MemoryError)
@@ -236,3 +236,16 @@ def _named_classes(file: h5py.File) -> tuple[str, ...]:
             "give one for each class, in the order of their numbers, or leave it out."
         )
     return names
+
+
+def check_new(path: str | Path) -> None:
+    """Refuse to write galaxies where something else than a file that this package wrote would be lost."""
+    check_target(path, ".h5", ".hdf5")
+    if not Path(path).exists():
+        return
+    ours = False
+    if h5py.is_hdf5(path):
+        with h5py.File(path, "r", locking=False) as file:
+            ours = CLASSES_ATTRIBUTE in file.attrs
+    if not ours:
+        raise DataError(f"{path}: is there, and galutils did not write it; choose another name, or delete it.")

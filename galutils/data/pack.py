@@ -20,7 +20,7 @@ import pandas as pd
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.labels import BLOCK, Labels, read_labels
 from galutils.data.classes import numbered
-from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, resize
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, check_new, resize
 from galutils.data.image_files import SMALLEST, Picture, PictureError, Reading, read_picture
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, need_room
@@ -68,10 +68,9 @@ def pack(
     a GalutilsError, and no file.
     """
     target = Path(target)
-    if target.suffix.lower() not in (".h5", ".hdf5") or target.is_dir():
-        raise PackError(f"{target}: is no name for an HDF5 file; end it in .h5.")
     if target.exists() and Path(source).exists() and target.samefile(source):
         raise PackError(f"{target}: is what is to be packed; give the file that is made another name.")
+    check_new(target)
     if size is not None and size < SMALLEST:
         raise PackError(f"The size is {size} pixels; {SMALLEST} is the least.")
     if field is not None and not 0 < field < np.inf:

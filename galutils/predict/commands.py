@@ -46,6 +46,7 @@ def predict(
     network is less sure than it nearly ever is. Files that cannot be used are named at the end (exit code 1).
     """
     from galutils.data.image_files import Reading
+    from galutils.files import check_target
     from galutils.predict.classify import as_csv, as_records, as_text, classify, write_parquet
     from galutils.study.collect import describe_run
 
@@ -53,6 +54,8 @@ def predict(
         from galutils.predict.score import describe_score, grade_file, read_links
     if json_ + csv + score + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
+    if parquet:
+        check_target(parquet, ".parquet")
     if score and len(images) > 1:
         raise typer.BadParameter("--score takes one HDF5 file with labels.")
     reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
@@ -85,10 +88,12 @@ def features(
 ) -> None:
     """Write what a network sees in images, for example: galutils features runs/own cutouts/ --to features.parquet"""
     from galutils.data.image_files import Reading
+    from galutils.files import check_target
     from galutils.predict.classify import extract_features, write_parquet
     from galutils.study.features import open_features
     from galutils.study.runs import Run
 
+    check_target(to, ".parquet")
     reading = Reading(pixel_scale, field, bands, grey)
     table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
     if len(table):
@@ -161,11 +166,12 @@ def similar(
     the run's network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
     from galutils.data.image_files import Reading, read_picture
-    from galutils.predict.similar import check_format, find_similar, write_sheet
+    from galutils.files import check_target
+    from galutils.predict.similar import FORMATS, find_similar, write_sheet
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
-    check_format(to)
+    check_target(to, *FORMATS)
     reading = Reading(pixel_scale, field, bands, grey)
     table, galaxies, span, failures = find_similar(run_dir, images, count, data, device, reading)
     if json_ and len(table):

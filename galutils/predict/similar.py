@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from galutils.data.galaxies import Galaxies
-from galutils.data.image_files import PictureError, Reading
+from galutils.data.image_files import Reading
 from galutils.files import atomic_path
 from galutils.predict.classify import extract_features
 from galutils.predict.inputs import training_field
@@ -61,12 +61,6 @@ def find_similar(
         if (degrees := getattr(galaxies, name)) is not None:
             table[name] = degrees[rows]
     return Similar(table, galaxies, field, failures)
-
-
-def check_format(path: str | Path) -> None:
-    """Refuse a contact sheet of a kind that cannot be drawn, before anything is computed."""
-    if Path(path).suffix.lower() not in FORMATS:
-        raise PictureError(f"{path}: cannot be drawn; let its name end on {', '.join(FORMATS)}.")
 
 
 def write_sheet(path: str | Path, picture: np.ndarray, table: pd.DataFrame, images: np.ndarray) -> None:

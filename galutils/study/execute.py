@@ -17,7 +17,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
-from galutils.files import atomic_path, write_text
+from galutils.files import atomic_path, check_target, write_text
 from galutils.study.keys import describe_changes, notebook_key, read_key
 from galutils.study.profile import StudyError, check_files, check_parameters, declared_parameters, find_gpus
 
@@ -77,6 +77,7 @@ def execute_changed(source: str | Path, target: str | Path, parameters: dict) ->
         StudyError, DataError, WeightsError, ReportError: a parameter or a file is of no use, or a cell failed.
     """
     check_parameters(source, parameters)
+    check_target(target, ".ipynb")
     check_files(source, parameters)
     name, key, kept = Path(source).stem, notebook_key(source, parameters), read_key(target, parameters.get("run_dir"))
     if kept == key:

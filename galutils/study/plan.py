@@ -154,6 +154,8 @@ def plan_run(
     if approach not in study.config.experiments:
         raise StudyError(f"There is no approach '{approach}'; choose one of {', '.join(study.config.experiments)}.")
     page = study.run_pages(approach)[0]
+    if Path(run_dir).is_file():
+        raise StudyError(f"{run_dir}: is a file, but a run is a folder; give --to another name.")
     run_dir, notebook = Path(run_dir).resolve(), study.source(page.notebook)
     given = page.parameters | {"run_dir": str(run_dir), "seed": seed}
     if "cache_dir" in given:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from galutils.data.sources import load_simulated
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
+from galutils.files import atomic_path, check_target
 from galutils.models import cnn
 from galutils.training.settings import Settings
 from galutils.training.supervised import train
@@ -44,8 +44,7 @@ def pretrain(
     """
     if control not in CONTROLS:
         raise GalutilsError(f"control is '{control}'; choose {', '.join(CONTROLS)}.")
-    if Path(path).suffix != ".safetensors":
-        raise GalutilsError(f"{path}: is to hold weights; give it a name that ends in .safetensors.")
+    check_target(path, ".safetensors")
     shapes = "scrambled" if control == "shapes" else "own"
     setup = {"size": SIZE, "crop": CROP, "seed": seed, "version": version, "shapes": shapes}
     galaxies = load_simulated(count, processes, **setup)

@@ -17,6 +17,7 @@ from galutils.data import pack as packing
 from galutils.data.galaxies import open_galaxies, prepare
 from galutils.data.image_files import Reading
 from galutils.data.pack import pack
+from galutils.data.simulate.cutouts import write_simulated
 
 
 def noise(side=16, seed=0, height=None):
@@ -201,7 +202,11 @@ SELF = "{home}/sky.h5: is what is to be packed; give the file that is made anoth
 REFUSED = {
     "all broken": (unreadable, {}, f"None of 2 pictures can be read; the first is {UNREAD}"),
     "none there": (lambda home: write_table(home, (), "file,label\na.png,a\nb.png,b\n"), {}, NOT_THERE),
-    "no name": (write_table, {"target": "own.csv"}, "{home}/own.csv: is no name for an HDF5 file; end it in .h5."),
+    "no name": (
+        write_table,
+        {"target": "own.csv"},
+        "{home}/own.csv: is no name for what is written; end it in .h5 or .hdf5.",
+    ),
     "itself": (lambda home: write_layout(home / "sky.h5", small_layout()), {"target": "sky.h5"}, SELF),
     "tiny": (write_table, {"size": 4}, "The size is 4 pixels; 8 is the least."),
     "no field": (write_table, {"field": 0.0}, "The field is 0 arcsec; give one above 0."),
@@ -226,9 +231,10 @@ def test_a_full_disk_is_told_before(monkeypatch, tmp_path):
 
 
 def test_what_is_interrupted_leaves_what_was_there(monkeypatch, tmp_path):
-    (tmp_path / "own.h5").write_bytes(b"earlier")
+    write_simulated(tmp_path / "own.h5", 1, 16)
+    earlier = (tmp_path / "own.h5").read_bytes()
     monkeypatch.setattr(packing, "resize", Mock(side_effect=KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         pack(write_table(tmp_path), tmp_path / "own.h5", say=lambda line: None)
-    assert (tmp_path / "own.h5").read_bytes() == b"earlier"
+    assert (tmp_path / "own.h5").read_bytes() == earlier
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png", "2.png", "3.png", "own.h5", "t.csv"]

@@ -283,7 +283,7 @@ def cut_jpeg(path):
     cut(lambda path: Image.effect_noise((200, 200), 90).convert("RGB").save(path, format="jpeg"))(path)
 
 
-NO_LAYOUT = "galutils pack makes one, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
+NO_LAYOUT = "galutils pack makes such a file, and Galaxy10_DECals.h5 from https://zenodo.org/records/10845026 is one."
 BAD = {
     "missing": (
         "x.jpg", lambda path: None,
@@ -386,8 +386,11 @@ def test_other_wrong_choices(call, run_dir, tmp_path):
         (["--field", 0], "field is 0.0; give arcsec above 0."),
     ):
         refused(call("predict", run_dir, one, *arguments), said)
-    no_sheet = "sheet.txt: cannot be drawn; let its name end on .png, .jpg, .webp, .svg, .pdf."
+    no_sheet = "sheet.txt: is no name for what is written; end it in .png or .jpg or .webp or .svg or .pdf."
     refused(call("similar", run_dir, one, "--to", "sheet.txt"), no_sheet)
+    no_table = "own.csv: is no name for what is written; end it in .parquet."
+    for arguments in (["predict", run_dir, one, "--parquet"], ["features", run_dir, one, "--to"]):
+        refused(call(*arguments, "own.csv"), no_table)
     no_runs = "{path}: has no complete run; make report makes some, or name another folder."
     refused(call("runs", tmp_path), no_runs, tmp_path)
     assert call("predict", run_dir, one, "--json", "--csv")[0] == 2

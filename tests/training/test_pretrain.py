@@ -101,7 +101,7 @@ def test_other_starts_are_refused(arguments, sentence):
     ("arguments", "sentence"),
     [
         ({"control": "odd"}, "control is 'odd'; choose none, labels, shapes."),
-        ({"path": "a.pt"}, "a.pt: is to hold weights; give it a name that ends in .safetensors."),
+        ({"path": "a.pt"}, "a.pt: is no name for what is written; end it in .safetensors."),
     ],
 )
 def test_bad_choices_are_refused(arguments, sentence):

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
-from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, resize
+from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, check_new, resize
 from galutils.data.simulate.light import Galaxy, Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
 from galutils.data.simulate.populations import find_version
 from galutils.data.simulate.recipes import RECIPES
@@ -205,6 +205,7 @@ def write_simulated(
     """
     if block < 1:
         raise GalutilsError(f"block is {block}; simulate one image or more at a time.")
+    check_new(path)
     setup = Setup(size, seed, **setup)
     ans, within = _rows(count, proportions, setup)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:

@@ -5,17 +5,19 @@ of results, and are compared with the experiment itself on the same galaxies and
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from galutils.data.classes import GALAXY10
 from galutils.evaluation.bootstrap import Graded, estimate
 from galutils.evaluation.labels import Crossed, best_way, describe_best
 from galutils.evaluation.significance import compare
-from galutils.study.collect import grade_runs, tabulate
+from galutils.study.collect import grade, grade_runs, tabulate
 from galutils.study.keys import read_manifest
-from galutils.study.runs import RunError, find_runs
+from galutils.study.runs import Run, RunError, find_runs
 
 #: Parameters along which accuracy is drawn, and where a run says how much of it it had.
 CURVES = {
@@ -222,6 +224,36 @@ def collect_labels(runs_dir: str | Path) -> tuple[Crossed, pd.DataFrame]:
     return crossed, table.assign(device=first.metrics["environment"]["device"], data=first.metrics["data"]["file"])
 
 
+def describe_starts(runs_dir: str | Path) -> list[str]:
+    """In words: how many of the test galaxies each way of :func:`read_plan` classifies correctly before any label.
+
+    Of those, controls left out, whose weights have a last layer for these classes: ``galutils pretrain`` makes such.
+    """
+    import torch
+
+    from galutils.data.loader import load_images
+    from galutils.models import cnn
+    from galutils.training.supervised import predict_probabilities
+
+    plan, named, said = read_plan(runs_dir), read_manifest(runs_dir)["labels"], []
+    for arm, title in plan["titles"].items():
+        run = Run(Path(runs_dir) / next(name for name in named if name.split("/")[1] == arm))
+        recipe, settings = run.metrics["model"], run.metrics["settings"]
+        learnt = recipe["name"] == "custom_cnn" and recipe.get("weights", "random") != "random"
+        if title in plan["controls"] or not learnt or run.classes != GALAXY10:
+            continue
+        graded, size = grade(run, run.split.group), settings["image_size"]
+        images = load_images(run.galaxies(), graded.row, size, torch.device("cpu"), settings["crop"], once=True)
+        probabilities = predict_probabilities(cnn.build(**recipe), images, graded.row)
+        own = replace(graded, predicted=probabilities.argmax(1), probabilities=probabilities)
+        found = estimate([own]).loc["accuracy"]
+        said.append(
+            f"{title}: before any label {found['mean']:.1%} (95% interval {found['low']:.1%} to {found['high']:.1%}) "
+            f"of the {len(graded.row):,} test galaxies are classified correctly."
+        )
+    return said
+
+
 def advise(runs_dir: str | Path, numbers: Sequence[int]) -> list[str]:
     """In words: which of the ways of :func:`read_plan` is best with so many labels, how sure that is, what it costs.
 
@@ -229,17 +261,14 @@ def advise(runs_dir: str | Path, numbers: Sequence[int]) -> list[str]:
         RunError: there is no such experiment, it is not finished, or it does not reach so many or so few labels.
     """
     plan, (crossed, costs) = read_plan(runs_dir), collect_labels(runs_dir)
-    least, most = crossed.n[0], crossed.n[-1]
+    least, most, said = crossed.n[0], crossed.n[-1], []
     if not all(least <= n <= most for n in numbers):
         raise RunError(f"{runs_dir}: {least:,} to {most:,} labels were measured; ask for one of these.")
-    between, said = f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})", []
+    between = f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})"
     for n in numbers:
         best, others = best_way(crossed, n, plan["controls"])
         own = costs[costs["approach"] == best["approach"]]
         cost = own.loc[(np.log(own["n"]) - np.log(n)).abs().idxmin()]
-        between = (
-            "" if n in crossed.n else f" (between the numbers measured, which are {', '.join(map(str, crossed.n))})"
-        )
         said.append(
             f"With {n:,} labels{'' if n in crossed.n else between}: {describe_best(best, others)} Training it took "
             f"{cost['train_seconds']:,.0f} s with {cost['n']:,} labels, and it classifies "

@@ -6,16 +6,19 @@ import re
 import nbformat
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import ROOT
 from fakes import refusal
 
 from galutils.data.splits import draw_labels, split_rows
+from galutils.models import cnn
 from galutils.report.figures import display
 from galutils.report.index import _advice
 from galutils.study.ablations import advise, collect_labels, describe_registered
 from galutils.study.keys import run_directories
 from galutils.study.pages import LABELS, load_study
+from galutils.study.runs import Run
 
 BLOCK = {
     "n": [20, 40], "draws": 2, "seeds": 2, "updates": 20,
@@ -82,12 +85,27 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
     assert costs["n"].tolist() == [20, 40] * 3
     shown = []
     monkeypatch.setattr(display, "display", lambda own: shown.append(own.data))
+    monkeypatch.setenv("GALUTILS_DATA", str(simulated_path.parent))  # papermill, which notes where it lies, is not here
     capsys.readouterr()
     run_cells(study.source(LABELS), {"runs_dir": str(study.runs_dir)})
     said = capsys.readouterr().out
     assert len(shown) == 2
     assert said.count("Simulated start against From scratch: ") == 2
     assert "Statistics is right" not in said
+    # What the weights say as they come, computed once more.
+    first = Run(study.labels[0].directory)
+    galaxies, rows = first.galaxies(), first.predictions["row"].to_numpy()
+    size = first.metrics["settings"]["image_size"]
+    images = torch.from_numpy(galaxies.read_images(rows, size)).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        answers = cnn.build("custom_cnn", weights="simulated").eval()(images).argmax(1).numpy()
+    share = (answers == galaxies.labels[rows]).mean()
+    (started,) = re.findall(r"^.*: before any label .*$", said, re.MULTILINE)
+    assert re.fullmatch(
+        rf"Simulated start: before any label {share:.1%} \(95% interval \d+\.\d% to \d+\.\d%\) of the 20 test galaxies "
+        r"are classified correctly\.",
+        started,
+    )
     code, out, _ = command("advise", "--labels", 30, "--runs", study.runs_dir)
     assert code == 0
     assert re.fullmatch(

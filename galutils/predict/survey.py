@@ -124,7 +124,8 @@ def describe_survey(
     source = open_source(Path(path).resolve(), image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
-    told = f"{path}: {len(source.parts):,} partitions ({done:,} of them done), {rows:,} images, {size / 1e9:,.3g} GB"
+    told = f"{path}: {len(source.parts):,} partitions ({done:,} of them done), {rows:,} images"
+    told += f", {size / 1e9:,.3g} GB" * bool(size)
     blocks = judge(chain.from_iterable(part.open()[1] for part in source.parts), recipe)
     if not next(blocks, pd.DataFrame()).empty:  # the first is slower, by what is loaded
         started, seen = time.perf_counter(), 0

@@ -1,4 +1,4 @@
-"""A survey in parts, as far as one process classifies at a time: HATS, Parquet, HDF5, folders of images."""
+"""A survey in parts, as far as one process classifies at a time: HATS, tables, HDF5, folders of images."""
 
 from __future__ import annotations
 
@@ -14,23 +14,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
-from galutils.data.catalogue.tables import listed, open_parquet, reading
+from galutils.data.catalogue.healpix import HEALPIX, divide, place_of, with_place
+from galutils.data.catalogue.tables import Table, as_text, listed, open_parquet, read_footer, reading
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.calibration import SETS
 from galutils.files import sha256
-from galutils.predict.inputs import BLOCK, READERS, gather, list_entries, list_rows
+from galutils.predict.inputs import BLOCK, READERS, ROLES, gather, list_entries, list_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Galaxies in a part of a source that has none of its own, at most; and the order of the smallest pixels for them.
-ROWS, FINEST = 10_000, 12
-
-#: The column that says where on the sky a row is, by the pixel of HEALPix of this order, nested.
-HEALPIX, HEALPIX_ORDER = "_healpix_29", 29
+#: Galaxies in a part of a source that has none of its own, at most.
+ROWS = 10_000
 
 #: Columns that are carried along where a catalogue has them.
 IDS = ("object_id", "source_id", "objid", "id_str", "id", "name")
@@ -49,7 +48,7 @@ class Part(NamedTuple):
     name: str
     place: str  # the file of its rows, relative to the catalogue that is written
     rows: int
-    size: int  # bytes to read
+    size: int  # bytes to read; 0 where nobody has looked
     open: Callable[[], tuple[pa.Table, Iterator[dict]]]  # columns to carry along, and a dict for each image
     # Where the source's stamp is not of the content: another one if that may have changed, and a checksum of it.
     stamp: str = ""
@@ -72,9 +71,10 @@ def needs_extra(*names: str) -> None:
 
 
 def open_source(path: Path, image_column: str | None = None, keep: tuple[str, ...] = ()) -> Source:
-    """Find the parts of a HATS catalogue, Parquet files, HDF5 files in the study's layout, or a folder of images.
+    """Find the parts of a HATS catalogue, tables, HDF5 files in the study's layout, or a folder of images.
 
-    HATS and Parquet have columns: of images (guessed if None) and others to ``keep``, by default :data:`IDS`.
+    HATS and tables have columns: of images (guessed if None) and others to ``keep``, by default :data:`IDS`. Parquet
+    may hold the images; other tables name files, as :func:`galutils.data.catalogue.columns.open_catalogue` finds them.
 
     Raises:
         SurveyError, CatalogueError, DataError, PictureError: it is no such source, or damaged.
@@ -85,9 +85,9 @@ def open_source(path: Path, image_column: str | None = None, keep: tuple[str, ..
         raise SurveyError(f"{path}: is a HATS catalogue without hats.properties; get it again.")
     if tables := sorted(path.glob("*.parquet")) if path.is_dir() else [path] * (path.suffix == ".parquet"):
         return _open_parquet(path, tables, image_column, keep)
-    files = gather([path])
-    if any(isinstance(file, Catalogue) for file in files):
-        raise SurveyError(f"{path}: is a table; write it as Parquet, or use galutils predict.")
+    files = gather([path], image_column)
+    if isinstance(files[0], Catalogue):
+        return _open_named(files[0], [path], keep)
     of_hdf5 = [file.suffix.lower() in (".h5", ".hdf5") for file in files]
     if any(of_hdf5) and not all(of_hdf5):
         raise SurveyError(f"{path}: holds HDF5 files and images; give folders of one kind.")
@@ -112,18 +112,12 @@ def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> S
     parts, digest = [], hashlib.sha256()
     for pixel in pixels:
         file = Path(str(hats.io.pixel_catalog_file(home, pixel, npix_suffix=info.npix_suffix)))
-        footers = [_read_footer(one) for one in _files(file)]
+        footers = [read_footer(one) for one in _files(file)]
         digest.update(str([pixel, footers]).encode())
         rows, size = sum(sum(footer.groups) for footer in footers), sum(footer.size for footer in footers)
         opened = partial(_read_table, file, columns, image_column)
-        parts.append(Part(f"{pixel.order}_{pixel.pixel}", _place(pixel), rows, size, opened))
+        parts.append(Part(f"{pixel.order}_{pixel.pixel}", place_of(pixel), rows, size, opened))
     return Source(parts, digest.hexdigest(), position)
-
-
-def _place(pixel) -> str:
-    from hats.io import pixel_catalog_file
-
-    return str(pixel_catalog_file("/", pixel)).lstrip("/")
 
 
 def _files(path: Path) -> list[Path]:
@@ -139,35 +133,12 @@ def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
     return [*keep] or [name for name in IDS if name in known]
 
 
-class Footer(NamedTuple):
-    """What the end of a Parquet file says."""
-
-    groups: list[int]  # rows of each row group
-    size: int  # of the file, in bytes
-    columns: list[str]
-    digest: str  # of all that it says, such as where each column lies and how long it is
-
-
 @contextmanager
 def _parquet(path: Path) -> Iterator[None]:
     from pyarrow import ArrowException
 
     with reading(path, "Parquet", (ArrowException, OSError)):
         yield
-
-
-def _read_footer(path: Path) -> Footer:
-    from pyarrow.parquet import read_metadata
-
-    with _parquet(path):
-        told = read_metadata(path)
-        with open(path, "rb") as file:
-            file.seek(-8, 2)
-            length = int.from_bytes(file.read(4), "little")
-            file.seek(-8 - length, 2)
-            digest = hashlib.sha256(file.read()).hexdigest()
-    groups = [told.row_group(number).num_rows for number in range(told.num_row_groups)]
-    return Footer(groups, path.stat().st_size, told.schema.to_arrow_schema().names, digest)
 
 
 def _read_table(path: Path, columns: list[str], image_column: str | None) -> tuple[pa.Table, Iterator[dict]]:
@@ -184,11 +155,13 @@ def _read_table(path: Path, columns: list[str], image_column: str | None) -> tup
 
 def _open_parquet(path: Path, files: list[Path], image_column: str | None, keep: tuple[str, ...]) -> Source:
     """Parts of one row group or more, in the order of the files; their places on the sky are all over it."""
-    known, roles = _read_footer(files[0]).columns, open_catalogue(files[0], None, image_column, labelled=False).columns
-    positions = [roles[axis] for axis in ("ra", "dec") if axis in roles]
+    catalogue, known = open_catalogue(files[0], None, image_column, labelled=False), read_footer(files[0]).columns
+    if not catalogue.embedded:
+        return _open_named(replace(catalogue, table=open_parquet(path)), files, keep)
+    positions = [catalogue.columns[axis] for axis in ("ra", "dec") if axis in catalogue.columns]
     columns, parts, digest = list(dict.fromkeys([*_kept(path, known, keep), *positions])), [], hashlib.sha256()
     for file in files:
-        footer = _read_footer(file)
+        footer = read_footer(file)
         if footer.columns != known:
             raise SurveyError(f"{file}: has other columns than {files[0].name}; give one kind of files.")
         digest.update(str([file.name, footer]).encode())
@@ -227,52 +200,71 @@ def _read_groups(
     return carried, list_entries(replace(catalogue, table=open_parquet(path, groups, start)))
 
 
+def _open_named(catalogue: Catalogue, files: list[Path], keep: tuple[str, ...]) -> Source:
+    """Of a table that names image files: it is read whole, and no file is looked for before its part begins."""
+    kept = [name for name in _kept(catalogue.table.path, catalogue.table.columns, keep) if name != HEALPIX]
+    content = str([(file.name, sha256(file)) for file in files])
+    cells = _read_columns(catalogue.table, files, list(dict.fromkeys([catalogue.columns["image"], *kept])))
+    roles = [role for role in ROLES[1:] if role in catalogue.columns]
+    told = pd.concat(catalogue.blocks(roles, ROWS)) if roles and len(cells) else pd.DataFrame(index=range(len(cells)))
+    ra, dec = (told[axis] if {"ra", "dec"}.issubset(told) else pd.Series(np.nan, told.index) for axis in ("ra", "dec"))
+    parts = []
+    for name, place, rows in divide(ra.to_numpy(), dec.to_numpy(), ROWS):
+        opened = partial(_read_named, catalogue, kept, cells.take(rows), told.iloc[rows])
+        parts.append(Part(name, place, len(rows), 0, opened))
+    position = (catalogue.columns["ra"], catalogue.columns["dec"]) if np.isfinite(ra + dec).any() else None
+    return Source(parts, hashlib.sha256(content.encode()).hexdigest(), position)
+
+
+def _read_columns(table: Table, files: list[Path], columns: list[str]) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    if table.sample:  # Parquet, which has types of its own
+        with _parquet(table.path):
+            return pa.concat_tables([ParquetFile(file).read(columns) for file in files])
+    blocks = list(table.blocks(columns, ROWS))
+    rows = pd.concat(blocks) if blocks else pd.DataFrame(columns=columns)
+    text = {name: list(map(as_text, cells)) for name, cells in rows.items() if cells.dtype == object}  # bytes, of FITS
+    return pa.Table.from_pandas(rows.assign(**text), preserve_index=False)
+
+
+def _read_named(
+    catalogue: Catalogue, kept: list[str], cells: pa.Table, told: pd.DataFrame
+) -> tuple[pa.Table, Iterator[dict]]:
+    """Of some rows of a table: cells of images and what is kept, and numbers that are told, by their rows in it."""
+    import pyarrow as pa
+
+    found = map(catalogue.locate, told.index, cells[catalogue.columns["image"]].to_pylist())
+    images, names = zip(*found, strict=True)
+    carried = cells.select(kept)
+    if "path" not in kept:
+        paths = [str(image or f"{catalogue.table.path}[{row}]") for row, image in zip(told.index, images, strict=True)]
+        carried = carried.add_column(0, "path", pa.array(paths))
+    axes = {axis: catalogue.columns[axis] for axis in ("ra", "dec") if axis in told}
+    for axis, name in axes.items():  # as numbers, which in a table of text they are not
+        carried = carried.drop_columns({name}.intersection(kept)).append_column(name, pa.array(told[axis]))
+    entries = ({"image": image, "name": name} for image, name in zip(images, names, strict=True))
+    entries = (entry | known for entry, known in zip(entries, told.filter(["pxscale"]).to_dict("records"), strict=True))
+    return with_place(carried, tuple(axes.values())) if len(axes) == 2 else carried, entries
+
+
 def _open_hdf5(paths: list[Path]) -> Source:
-    """Parts by place on the sky where there are positions, and of galaxies without one."""
     opened, stamps = [open_galaxies(path, labelled=False) for path in paths], [_stamp(path) for path in paths]
     lengths = list(map(len, opened))
     file, row = np.repeat(np.arange(len(paths)), lengths), np.concatenate([np.arange(length) for length in lengths])
     ra, dec = (np.concatenate([_degrees(one, axis) for one in opened]) for axis in ("ra", "dec"))
-    placed, size = np.isfinite(ra) & np.isfinite(dec), sum(stamp[1] for stamp in stamps) // len(row)
-    parts, has_positions = [], bool(placed.any())
-
-    def add(name: str, place: str, members: np.ndarray) -> None:
+    size, parts = sum(stamp[1] for stamp in stamps) // len(row), []
+    position = ("ra", "dec") if np.isfinite(ra + dec).any() else None
+    for name, place, members in divide(ra, dec, ROWS):
         rows = {(paths[i], stamps[i]): row[members[file[members] == i]] for i in np.unique(file[members])}
-        parts.append(Part(name, place, len(members), size * len(members), partial(_read_rows, rows, has_positions)))
-
-    if has_positions:
-        where = np.flatnonzero(placed)
-        for pixel, members in _by_pixel(ra[placed], dec[placed]):
-            add(f"{pixel.order}_{pixel.pixel}", _place(pixel), np.sort(where[members]))
-    rest, folder = np.flatnonzero(~placed), "without_position" if has_positions else "dataset"
-    for number, start in enumerate(range(0, len(rest), ROWS)):
-        add(f"part-{number:05}", f"{folder}/part-{number:05}.parquet", rest[start : start + ROWS])
+        parts.append(Part(name, place, len(members), size * len(members), partial(_read_rows, rows, position)))
     content = str([(path.name, one.sha256) for path, one in zip(paths, opened, strict=True)])
-    return Source(parts, hashlib.sha256(content.encode()).hexdigest(), ("ra", "dec") if has_positions else None)
+    return Source(parts, hashlib.sha256(content.encode()).hexdigest(), position)
 
 
 def _degrees(galaxies: Galaxies, axis: str) -> np.ndarray:
     return np.full(len(galaxies), np.nan) if (column := getattr(galaxies, axis)) is None else column
-
-
-def _by_pixel(ra: np.ndarray, dec: np.ndarray) -> Iterator[tuple]:
-    """Pixels of HEALPix with at most :data:`ROWS` of some positions (n,) in degrees, and the numbers of these.
-
-    What lies closer together than a pixel of order :data:`FINEST` stays together.
-    """
-    from hats.pixel_math import HealpixPixel, compute_spatial_index
-
-    index = compute_spatial_index(ra, dec)
-    order = np.argsort(index, kind="stable")
-    waiting = [(0, number) for number in range(12)]
-    while waiting:
-        level, number = waiting.pop()
-        shift = 2 * (HEALPIX_ORDER - level)
-        start, end = np.searchsorted(index, (number << shift, (number + 1) << shift), sorter=order)
-        if end - start > ROWS and level < FINEST:
-            waiting += [(level + 1, 4 * number + quarter) for quarter in range(4)]
-        elif end > start:
-            yield HealpixPixel(level, number), order[start:end]
 
 
 @lru_cache(maxsize=8)
@@ -283,24 +275,17 @@ def _galaxies(path: Path, stamp: tuple):
     return open_galaxies(path, labelled=False)
 
 
-def _read_rows(rows: dict[tuple, np.ndarray], placed: bool) -> tuple[pa.Table, Iterator[dict]]:
-    """Of rows of files, with their positions where the source has ``placed`` galaxies."""
+def _read_rows(rows: dict[tuple, np.ndarray], position: tuple[str, str] | None) -> tuple[pa.Table, Iterator[dict]]:
+    """Of rows of files, with their positions where any galaxy of the source has one."""
     import pyarrow as pa
 
     files = [(_galaxies(*file), own) for file, own in rows.items()]
     carried = {"path": [f"{galaxies.path}[{row}]" for galaxies, own in files for row in own]}
-    if placed:
-        carried |= {axis: np.concatenate([_degrees(one, axis)[own] for one, own in files]) for axis in ("ra", "dec")}
-        if np.isfinite(carried["ra"] + carried["dec"]).all():
-            from hats.pixel_math import compute_spatial_index
-
-            carried = {HEALPIX: compute_spatial_index(carried["ra"], carried["dec"])} | carried
+    for axis in position or ():
+        carried[axis] = np.concatenate([_degrees(one, axis)[own] for one, own in files])
     blocks = ((file, own[start : start + BLOCK]) for file, own in files for start in range(0, len(own), BLOCK))
-    entries = chain.from_iterable(list_rows(*block) for block in blocks)
-    table = pa.table(carried)
-    units = {"ra": {"unit": "deg"}, "dec": {"unit": "deg"}}
-    schema = pa.schema([field.with_metadata(units.get(field.name)) for field in table.schema])
-    return table.cast(schema), entries
+    table, entries = pa.table(carried), chain.from_iterable(list_rows(*block) for block in blocks)
+    return with_place(table, position) if position else table, entries
 
 
 def _open_images(paths: list[Path], home: str) -> Source:

@@ -11,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from galutils.data.catalogue.healpix import HEALPIX, HEALPIX_ORDER
 from galutils.data.image_files import Reading
 from galutils.evaluation.calibration import COVERAGE, SETS, Calibration, conformal_sets, scale
 from galutils.files import atomic_path, code_digest, write_json
 from galutils.predict.inputs import prepare_blocks
-from galutils.predict.survey_parts import HEALPIX, HEALPIX_ORDER, Part, Source, SurveyError
+from galutils.predict.survey_parts import Part, Source, SurveyError
 from galutils.study.runs import Run
 
 #: The reference for what is unlike, and the folder of marks of finished parts, in a catalogue.

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from astropy.table import Table
 from distributed import Client, LocalCluster
 from fakes import assert_said, refusal, train_run, write_layout
 from filelock import FileLock
@@ -218,6 +219,56 @@ def test_parquet_is_read_by_row_groups(run, folder, tmp_path, monkeypatch):
     assert bad["reason"] == "a.parquet[30]: is not an image that can be read; give JPEG, PNG, FITS or HDF5."
     parquet.write_table(table.drop_columns("ra"), source / "c.parquet")
     assert refusal(run, source) == f"{source}/c.parquet: has other columns than a.parquet; give one kind of files."
+
+
+def as_csv(table, path):
+    table.to_csv(path, index=False)
+
+
+def as_fits(table, path):
+    Table.from_pandas(table.fillna({"file": ""})).write(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("sky.csv", as_csv), ("sky.parquet", pd.DataFrame.to_parquet), ("sky.fits", as_fits)]
+)
+def test_a_table_that_names_images_is_as_good_as_one_that_holds_them(run, folder, tmp_path, monkeypatch, name, write):
+    """Ids and positions are carried along, rows of no image or position cost nothing else; known by its content."""
+    monkeypatch.setattr(survey_parts, "ROWS", 10)
+    whole, path = run(folder / "sky", tmp_path / "whole")[0], tmp_path / name
+    files = [f"{number}.jpg" for number in range(48)]
+    for file, pixels in zip(files, open_galaxies(folder / "sky.h5").read_images(range(48)), strict=True):
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / file).write_bytes(jpeg(pixels))
+    ids, files[20], files[30] = [f"{number:013}" for number in whole["object_id"]], None, "none.jpg"
+    table = pd.DataFrame({"file": files, "ra": whole["ra"], "dec": whole["dec"], "object_id": ids})
+    table.loc[40, "ra"] = np.nan
+    write(table, path)
+    rows, said = run(path)
+    assert said[1:] == [f"2 of 48 images cannot be used; they are listed in {tmp_path}/out/bad_images."]
+    assert rows.columns.tolist()[:5] == ["_healpix_29", "path", "object_id", "ra", "dec"]
+    lost = pd.read_parquet(tmp_path / "out" / "without_position")
+    assert lost["object_id"].tolist() == [ids[40]]
+    rows = pd.concat([rows, lost]).sort_values("object_id", ignore_index=True)
+    assert rows["object_id"].tolist() == ids
+    named = [f"{tmp_path}/images/{file}" if file else f"{path}[20]" for file in files]
+    assert rows["path"].tolist() == named
+    good, shared = ~rows["bad_image"], whole.columns.drop(["_healpix_29", "object_id", "ra"])
+    assert (~good).to_numpy().nonzero()[0].tolist() == [20, 30]
+    pd.testing.assert_frame_equal(rows[good][shared], whole[good][shared])
+    bad = pd.read_parquet(tmp_path / "out" / "bad_images").sort_values("object_id")
+    why = "there is no such file; give JPEG, PNG or FITS images, or an HDF5 file."
+    assert bad["reason"].tolist() == [f"{name}[20]: names no image.", f"{named[30]}: {why}"]
+    assert len(lsdb.open_catalog(tmp_path / "out").compute(progress_bar=False)) == 47
+    os.utime(path)
+    assert run(path)[0].equals(run(path)[0])
+    path.unlink()
+    write(table[["file", "object_id"]], path)
+    told = "was begun by a command that differs in source; give that one again, or name another catalogue with --to."
+    assert refusal(run, path) == f"{tmp_path}/out: {told}"
+    plain = run(path, tmp_path / "plain")[0]
+    assert plain.columns.tolist()[:2] == ["path", "object_id"]
+    pd.testing.assert_frame_equal(plain[shared.drop("dec")], rows[shared.drop("dec")])
 
 
 def corrupt(sky):

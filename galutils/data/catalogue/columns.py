@@ -71,7 +71,7 @@ class Catalogue:
             row += len(block)
             for role, column in taken.items():
                 if role == "image":
-                    found = [self._image(row, cell) for row, cell in block[column].items()]
+                    found = [self.locate(row, cell) for row, cell in block[column].items()]
                     out["image"], out["name"] = ([one[place] for one in found] for place in (0, 1))
                 elif role in ("label", "class_name"):
                     out[role] = list(map(as_text, block[column]))
@@ -81,7 +81,8 @@ class Catalogue:
             out = {name: pd.Series(cells, block.index, getattr(cells, "dtype", object)) for name, cells in out.items()}
             yield pd.DataFrame(out | {column: self._as_numbers(block[column], 0, 1) for column in votes})
 
-    def _image(self, row: int, cell: object) -> tuple[Path | bytes | np.ndarray | None, str]:
+    def locate(self, row: int, cell: object) -> tuple[Path | bytes | np.ndarray | None, str]:
+        """The image that a cell of a row holds or names, and what to call it."""
         content, path = (cell, None) if self.embedded else (None, cell)
         if isinstance(cell, dict):
             content, path = cell.get("bytes") or None, cell.get("path")

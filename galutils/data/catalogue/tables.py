@@ -5,6 +5,7 @@ Here is what a file holds; what its columns mean is settled in :mod:`galutils.da
 """
 
 import gzip
+import hashlib
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 from zlib import error as DeflateError
 
 import h5py
@@ -152,6 +154,29 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
     except (KeyError, TypeError, ValueError, AttributeError):  # the hub's own words, which other files need not have
         classes = {}
     return Table(path, schema.names, blocks, embedded, classes, sample=sample, start=start)
+
+
+class Footer(NamedTuple):
+    """What the end of a Parquet file says."""
+
+    groups: list[int]  # rows of each row group
+    size: int  # of the file, in bytes
+    columns: list[str]
+    digest: str  # of all that it says, such as where each column lies and how long it is
+
+
+def read_footer(path: Path) -> Footer:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_metadata
+
+    with reading(path, "Parquet", (ArrowException, OSError)), open(path, "rb") as file:
+        told = read_metadata(file)
+        file.seek(-8, 2)
+        length = int.from_bytes(file.read(4), "little")
+        file.seek(-8 - length, 2)
+        digest = hashlib.sha256(file.read()).hexdigest()
+    groups = [told.row_group(number).num_rows for number in range(told.num_row_groups)]
+    return Footer(groups, path.stat().st_size, told.schema.to_arrow_schema().names, digest)
 
 
 def _open_fits(path: Path) -> Table:

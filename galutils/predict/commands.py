@@ -104,7 +104,7 @@ def features(
 @app.command()
 def classify(
     run_dir: RunDir,
-    source: Annotated[Path, typer.Argument(help="A HATS catalogue, Parquet, HDF5, or a folder of images.")],
+    source: Annotated[str, typer.Argument(help="A HATS catalogue, or its address, a table, HDF5, a folder of images.")],
     to: Annotated[Path, typer.Option("--to", help="The catalogue to write, a folder.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes, on this machine or as jobs.")] = 1,
     memory: Annotated[float, typer.Option(min=1, help="GB that each may take.")] = 4.0,

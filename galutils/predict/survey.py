@@ -87,7 +87,7 @@ def classify_survey(
     target = Path(target).resolve()
     recipe = _write_recipe(run_dir, target, reading, device, features, where)
     _check_workers(where, recipe.device)
-    source = open_source(Path(path).resolve(), image_column, keep)
+    source = open_source(path, image_column, keep)
     if not sum(part.rows for part in source.parts):
         raise SurveyError(f"{path}: holds no galaxies.")
     settings = {"reading": asdict(recipe.reading), "field": recipe.field, "image column": image_column, "keep": keep}
@@ -121,7 +121,7 @@ def describe_survey(
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
     recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False, where)
     _check_workers(where, recipe.device)
-    source = open_source(Path(path).resolve(), image_column, keep)
+    source = open_source(path, image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
     told = f"{path}: {len(source.parts):,} partitions ({done:,} of them done), {rows:,} images"

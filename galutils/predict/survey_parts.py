@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.util import find_spec
@@ -18,7 +17,16 @@ import pandas as pd
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.healpix import HEALPIX, divide, place_of, with_place
-from galutils.data.catalogue.tables import Table, as_text, listed, open_parquet, read_footer, reading
+from galutils.data.catalogue.tables import (
+    as_file,
+    is_folder,
+    listed,
+    open_parquet,
+    read_columns,
+    read_footer,
+    reading_parquet,
+    unanswered,
+)
 from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.errors import GalutilsError, first_line
 from galutils.evaluation.calibration import SETS
@@ -27,9 +35,13 @@ from galutils.predict.inputs import BLOCK, READERS, ROLES, gather, list_entries,
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from upath import UPath
 
 #: Galaxies in a part of a source that has none of its own, at most.
 ROWS = 10_000
+
+#: Files whose ends are read at a time, which may be far away.
+CALLS = 32
 
 #: Columns that are carried along where a catalogue has them.
 IDS = ("object_id", "source_id", "objid", "id_str", "id", "name")
@@ -70,15 +82,19 @@ def needs_extra(*names: str) -> None:
             raise SurveyError(f"{name} is not installed; surveys need it: pip install 'galutils[survey]'.")
 
 
-def open_source(path: Path, image_column: str | None = None, keep: tuple[str, ...] = ()) -> Source:
+def open_source(path: str | Path, image_column: str | None = None, keep: tuple[str, ...] = ()) -> Source:
     """Find the parts of a HATS catalogue, tables, HDF5 files in the study's layout, or a folder of images.
 
-    HATS and tables have columns: of images (guessed if None) and others to ``keep``, by default :data:`IDS`. Parquet
-    may hold the images; other tables name files, as :func:`galutils.data.catalogue.columns.open_catalogue` finds them.
+    HATS may be at an address of fsspec, as ``hf://datasets/...``. It and tables have columns: of images (guessed if
+    None) and others to ``keep``, by default :data:`IDS`. Parquet may hold the images; other tables name files, as
+    :func:`galutils.data.catalogue.columns.open_catalogue` finds them.
 
     Raises:
         SurveyError, CatalogueError, DataError, PictureError: it is no such source, or damaged.
     """
+    if "://" in str(path):
+        return _open_hats(_locate(str(path)), image_column, keep)
+    path = Path(path).resolve()
     if any((path / name).is_file() for name in ("hats.properties", "properties", "collection.properties")):
         return _open_hats(path, image_column, keep)
     if (path / "partition_info.csv").is_file():
@@ -94,7 +110,19 @@ def open_source(path: Path, image_column: str | None = None, keep: tuple[str, ..
     return _open_hdf5(files) if all(of_hdf5) else _open_images(files, str(path))
 
 
-def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> Source:
+def _locate(address: str) -> UPath:
+    from fsspec.core import url_to_fs
+    from hats.io.file_io import get_upath
+
+    try:
+        url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        told = first_line(error).rstrip(".")
+        raise SurveyError(f"{address}: cannot be opened ({told}); mend that, or copy the catalogue here.") from error
+    return get_upath(address)
+
+
+def _open_hats(path: Path | UPath, image_column: str | None, keep: tuple[str, ...]) -> Source:
     import hats
     from pyarrow import ArrowException
 
@@ -103,16 +131,20 @@ def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> S
         catalogue = getattr(catalogue, "main_catalog", catalogue)
         info, known, home = catalogue.catalog_info, catalogue.schema.names, catalogue.catalog_base_dir
         pixels = catalogue.get_healpix_pixels()
-    except (ArrowException, OSError, ValueError, LookupError, AttributeError) as error:
-        raise SurveyError(f"{path}: cannot be read as a HATS catalogue ({first_line(error)}); get it again.") from error
+    except (ArrowException, OSError, *unanswered(), ValueError, LookupError, AttributeError) as error:
+        mend = "get it again" if isinstance(path, Path) else "look whether it is there"
+        raise SurveyError(f"{path}: cannot be read as a HATS catalogue ({first_line(error)}); {mend}.") from error
     position = info.ra_column, info.dec_column
     if HEALPIX not in known or None in position:
         raise SurveyError(f"{path}: has no column {HEALPIX}, or no positions; make it anew with hats-import.")
     columns = list(dict.fromkeys([HEALPIX, *_kept(path, known, keep), *position]))
+    files = [hats.io.pixel_catalog_file(home, pixel, npix_suffix=info.npix_suffix) for pixel in pixels]
+    if isinstance(path, Path):
+        files = [Path(str(file)) for file in files]
     parts, digest = [], hashlib.sha256()
-    for pixel in pixels:
-        file = Path(str(hats.io.pixel_catalog_file(home, pixel, npix_suffix=info.npix_suffix)))
-        footers = [read_footer(one) for one in _files(file)]
+    with ThreadPoolExecutor(CALLS) as pool:
+        ends = list(pool.map(lambda file: [read_footer(one) for one in _files(file)], files))
+    for pixel, file, footers in zip(pixels, files, ends, strict=True):
         digest.update(str([pixel, footers]).encode())
         rows, size = sum(sum(footer.groups) for footer in footers), sum(footer.size for footer in footers)
         opened = partial(_read_table, file, columns, image_column)
@@ -121,7 +153,7 @@ def _open_hats(path: Path, image_column: str | None, keep: tuple[str, ...]) -> S
 
 
 def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    return sorted(path.glob("*.parquet")) if is_folder(path) else [path]
 
 
 def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
@@ -133,21 +165,13 @@ def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
     return [*keep] or [name for name in IDS if name in known]
 
 
-@contextmanager
-def _parquet(path: Path) -> Iterator[None]:
-    from pyarrow import ArrowException
-
-    with reading(path, "Parquet", (ArrowException, OSError)):
-        yield
-
-
 def _read_table(path: Path, columns: list[str], image_column: str | None) -> tuple[pa.Table, Iterator[dict]]:
     """Of a partition; its images are read in blocks, whatever its size."""
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    with _parquet(path):
-        carried = pa.concat_tables([ParquetFile(file).read(columns) for file in _files(path)])
+    with reading_parquet(path):
+        carried = pa.concat_tables([ParquetFile(as_file(file)).read(columns) for file in _files(path)])
     if not len(carried):
         return carried, iter(())
     return carried, list_entries(open_catalogue(path, None, image_column, labelled=False))
@@ -191,7 +215,7 @@ def _read_groups(
     import pyarrow as pa
     from pyarrow.parquet import ParquetFile
 
-    with _parquet(path):
+    with reading_parquet(path):
         carried = ParquetFile(path).read_row_groups(groups, columns)
     if "path" not in columns:
         names = [f"{path}[{row}]" for row in range(start, start + len(carried))]
@@ -204,7 +228,7 @@ def _open_named(catalogue: Catalogue, files: list[Path], keep: tuple[str, ...]) 
     """Of a table that names image files: it is read whole, and no file is looked for before its part begins."""
     kept = [name for name in _kept(catalogue.table.path, catalogue.table.columns, keep) if name != HEALPIX]
     content = str([(file.name, sha256(file)) for file in files])
-    cells = _read_columns(catalogue.table, files, list(dict.fromkeys([catalogue.columns["image"], *kept])))
+    cells = read_columns(catalogue.table, list(dict.fromkeys([catalogue.columns["image"], *kept])))
     roles = [role for role in ROLES[1:] if role in catalogue.columns]
     told = pd.concat(catalogue.blocks(roles, ROWS)) if roles and len(cells) else pd.DataFrame(index=range(len(cells)))
     ra, dec = (told[axis] if {"ra", "dec"}.issubset(told) else pd.Series(np.nan, told.index) for axis in ("ra", "dec"))
@@ -214,19 +238,6 @@ def _open_named(catalogue: Catalogue, files: list[Path], keep: tuple[str, ...]) 
         parts.append(Part(name, place, len(rows), 0, opened))
     position = (catalogue.columns["ra"], catalogue.columns["dec"]) if np.isfinite(ra + dec).any() else None
     return Source(parts, hashlib.sha256(content.encode()).hexdigest(), position)
-
-
-def _read_columns(table: Table, files: list[Path], columns: list[str]) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
-    if table.sample:  # Parquet, which has types of its own
-        with _parquet(table.path):
-            return pa.concat_tables([ParquetFile(file).read(columns) for file in files])
-    blocks = list(table.blocks(columns, ROWS))
-    rows = pd.concat(blocks) if blocks else pd.DataFrame(columns=columns)
-    text = {name: list(map(as_text, cells)) for name, cells in rows.items() if cells.dtype == object}  # bytes, of FITS
-    return pa.Table.from_pandas(rows.assign(**text), preserve_index=False)
 
 
 def _read_named(

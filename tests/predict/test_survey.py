@@ -1,5 +1,6 @@
 """``galutils classify``: catalogues are right, and whatever happens to a command, the same one goes on."""
 
+import asyncio
 import errno
 import io
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import lsdb
 import numpy as np
@@ -23,8 +25,13 @@ from astropy.table import Table
 from distributed import Client, LocalCluster
 from fakes import assert_said, refusal, train_run, write_layout
 from filelock import FileLock
+from fsspec.registry import _registry
 from PIL import Image
 from pyarrow import parquet
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+from tornado.web import Application, StaticFileHandler
+from upath import UPath
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.image_files import Reading
@@ -269,6 +276,53 @@ def test_a_table_that_names_images_is_as_good_as_one_that_holds_them(run, folder
     plain = run(path, tmp_path / "plain")[0]
     assert plain.columns.tolist()[:2] == ["path", "object_id"]
     pd.testing.assert_frame_equal(plain[shared.drop("dec")], rows[shared.drop("dec")])
+
+
+@pytest.fixture
+def address(tmp_path):
+    """Of the folder of the test, by HTTP; its server sends ranges, and says by ETag what the content is."""
+    (socket,), loop = bind_sockets(0, "127.0.0.1"), asyncio.new_event_loop()
+    server = HTTPServer(Application([("/(.*)", StaticFileHandler, {"path": str(tmp_path)})]))
+    loop.call_soon(server.add_sockets, [socket])
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    loop.call_soon_threadsafe(loop.stop)
+
+
+def test_a_catalogue_at_an_address_is_as_good_as_a_folder(run, sky, address, tmp_path, monkeypatch):
+    whole = run(sky, tmp_path / "whole")[0]
+    for number, source in enumerate((f"{address}/sky", f"file://{sky}")):
+        assert run(source, tmp_path / f"{number}")[0].equals(whole)
+    changed, count = garble(sky), len(partitions(sky))
+    StaticFileHandler.reset()  # which remembers ETags
+    told = "was begun by a command that differs in source; give that one again, or name another catalogue with --to."
+    assert refusal(run, f"{address}/sky", tmp_path / "0") == f"{tmp_path}/0: {told}"
+    told, broken = refusal(run, f"{address}/sky", tmp_path / "new"), f"{address}/{Path(changed).relative_to(tmp_path)}"
+    sentence = f"1 of {count} parts cannot be read, the first: {{path}}: cannot be read as Parquet (…); "
+    assert_said(told, sentence + "get the file again. Then give the same command again; the others are done.", broken)
+
+    def hang_up(self):
+        if self.request.method == "GET":
+            self.request.connection.stream.close()
+
+    monkeypatch.setattr(StaticFileHandler, "prepare", hang_up)
+    told = refusal(survey_parts.read_footer, UPath(broken))
+    assert_said(told, "{path}: does not answer (…); give the command again later.", broken)
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("{address}/none", "cannot be read as a HATS catalogue (…); look whether it is there."),
+        ("hf://datasets/a/b", "cannot be opened (…); mend that, or copy the catalogue here."),
+        ("nowhere://sky", "cannot be opened (Protocol not known: nowhere); mend that, or copy the catalogue here."),
+    ],
+)  # fmt: skip
+def test_an_address_that_cannot_be_opened_is_said(run, address, monkeypatch, source, sentence):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    monkeypatch.delitem(_registry, "hf", raising=False)
+    source = source.replace("{address}", address)
+    assert_said(refusal(run, source), f"{{path}}: {sentence}", source)
 
 
 def corrupt(sky):

@@ -114,13 +114,14 @@ def open_catalogue(
     """Open a folder or table and settle what its columns mean; only its beginning is read.
 
     Args:
+        path: of this machine, or one of fsspec (UPath) of a Parquet file, whose images are inside.
         images: the folder that image files are named in; if None the table's own, or ``images`` beside it.
         image_column, label_column: guessed if None; votes: columns with fractions, which are labels too.
         labelled: whether a label is needed.
 
     What is not there, is damaged, or cannot be guessed is a CatalogueError.
     """
-    path = Path(path)
+    path = Path(path) if isinstance(path, str) else path
     table = open_table(path)
     called = {role: [name for name in table.columns if name.lower() in names] for role, names in _CALLED.items()}
 
@@ -144,7 +145,7 @@ def open_catalogue(
     columns |= {role: called[role][0] for role in ("ra", "dec", "redshift", "pxscale") if len(called[role]) == 1}
     if table.check:
         table.check([*columns.values(), *votes])
-    home = path if path.is_dir() else path.parent
+    home = (path if path.is_dir() else path.parent) if isinstance(path, Path) else Path()
     catalogue = Catalogue(table, columns, tuple(votes), home if images is None else Path(images))
     if images is not None and not catalogue.images.is_dir():
         raise CatalogueError(f"{images}: there is no such folder; say with --images where the images are.")

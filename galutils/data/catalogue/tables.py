@@ -4,18 +4,21 @@ A million rows need no more memory than a thousand.
 Here is what a file holds; what its columns mean is settled in :mod:`galutils.data.catalogue.columns`.
 """
 
+from __future__ import annotations
+
 import gzip
 import hashlib
 import json
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 from zlib import error as DeflateError
 
 import h5py
@@ -25,6 +28,9 @@ import pandas as pd
 from galutils.data.classes import numbered
 from galutils.data.galaxies import DAMAGE, DataError, open_galaxies
 from galutils.errors import GalutilsError, first_line
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 #: Names of image files in a folder of a class, and what may be left off a name in a table.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".fits", ".fit", ".fts", ".fits.gz",
@@ -64,6 +70,39 @@ def reading(path: Path, kind: str, damage: tuple[type[Exception], ...]) -> Itera
         yield
     except damage as error:
         raise CatalogueError(f"{path}: cannot be read as {kind} ({first_line(error)}); get the file again.") from error
+
+
+#: What libraries raise that fsspec reads addresses with, beside OSError.
+_UNANSWERED = {"aiohttp": "ClientError", "httpx": "HTTPError", "httpx2": "HTTPError"}
+
+#: What says that the content of an address is another, of what stores know of a file: S3 and web servers, Hugging Face.
+_CONTENT = ("ETag", "etag", "blob_id")
+
+
+def unanswered() -> tuple[type[Exception], ...]:
+    """What is raised where an address does not answer, of the libraries that are loaded by then."""
+    return tuple(getattr(sys.modules[name], told) for name, told in _UNANSWERED.items() if name in sys.modules)
+
+
+@contextmanager
+def reading_parquet(path: Path) -> Iterator[None]:
+    from pyarrow import ArrowException
+
+    try:
+        with reading(path, "Parquet", (ArrowException, OSError)):
+            yield
+    except unanswered() as error:
+        raise CatalogueError(f"{path}: does not answer ({first_line(error)}); give the command again later.") from error
+
+
+def as_file(path: Path) -> Path | IO[bytes]:
+    """What pyarrow reads: it knows no addresses."""
+    return path if isinstance(path, Path) else path.open("rb")
+
+
+def is_folder(path: Path) -> bool:
+    """An address is not asked, since a server may send the whole file; it is one of a file if it has an ending."""
+    return path.is_dir() if isinstance(path, Path) else not path.suffix
 
 
 def _open_folders(path: Path) -> Table:
@@ -118,16 +157,15 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
 
     Of one file some row groups may be taken, the first of which begins at row ``start``.
     """
-    from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
-    files = sorted(path.glob("*.parquet")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.parquet")) if is_folder(path) else [path]
 
     @contextmanager
     def opened(file: Path) -> Iterator[ParquetFile]:
         # Otherwise whole columns are read ahead, and kept until the end.
         options = {"buffer_size": 1 << 20, "pre_buffer": False}
-        with reading(file, "Parquet", (ArrowException, OSError)), ParquetFile(file, **options) as content:
+        with reading_parquet(file), ParquetFile(as_file(file), **options) as content:
             yield content
 
     def blocks(columns: list[str], rows: int) -> Iterator[pd.DataFrame]:
@@ -156,27 +194,43 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
     return Table(path, schema.names, blocks, embedded, classes, sample=sample, start=start)
 
 
+def read_columns(table: Table, columns: list[str]) -> pa.Table:
+    """All rows of some columns, as text where the table has no types."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
+
+    if table.sample:  # Parquet
+        files = sorted(table.path.glob("*.parquet")) if is_folder(table.path) else [table.path]
+        with reading_parquet(table.path):
+            return pa.concat_tables([ParquetFile(file).read(columns) for file in files])
+    blocks = list(table.blocks(columns, 10_000))
+    rows = pd.concat(blocks) if blocks else pd.DataFrame(columns=columns)
+    text = {name: list(map(as_text, cells)) for name, cells in rows.items() if cells.dtype == object}  # bytes, of FITS
+    return pa.Table.from_pandas(rows.assign(**text), preserve_index=False)
+
+
 class Footer(NamedTuple):
     """What the end of a Parquet file says."""
 
     groups: list[int]  # rows of each row group
     size: int  # of the file, in bytes
     columns: list[str]
-    digest: str  # of all that it says, such as where each column lies and how long it is
+    digest: str  # of all that it says, such as where each column lies and how long it is; of an address, of ETag, too
 
 
 def read_footer(path: Path) -> Footer:
-    from pyarrow import ArrowException
     from pyarrow.parquet import read_metadata
 
-    with reading(path, "Parquet", (ArrowException, OSError)), open(path, "rb") as file:
-        told = read_metadata(file)
+    with reading_parquet(path), path.open("rb") as file:
+        told, size = read_metadata(file), file.seek(0, 2)
         file.seek(-8, 2)
         length = int.from_bytes(file.read(4), "little")
         file.seek(-8 - length, 2)
-        digest = hashlib.sha256(file.read()).hexdigest()
+        digest = hashlib.sha256(file.read())
+        known = {} if isinstance(path, Path) else path.fs.info(path.path)
+    digest.update("".join(known[name] for name in _CONTENT if known.get(name)).encode())
     groups = [told.row_group(number).num_rows for number in range(told.num_row_groups)]
-    return Footer(groups, path.stat().st_size, told.schema.to_arrow_schema().names, digest)
+    return Footer(groups, size, told.schema.to_arrow_schema().names, digest.hexdigest())
 
 
 def _open_fits(path: Path) -> Table:
@@ -244,6 +298,8 @@ _OPENERS = {
 
 
 def open_table(path: Path) -> Table:
+    if not isinstance(path, Path):
+        return open_parquet(path)
     if not path.exists():
         raise CatalogueError(f"{path}: there is no such folder or file; {_GIVE}.")
     if path.is_dir():

@@ -18,6 +18,7 @@ import pandas as pd
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.healpix import HEALPIX, divide, place_of, with_place
 from galutils.data.catalogue.tables import (
+    Table,
     as_file,
     is_folder,
     listed,
@@ -232,9 +233,10 @@ def _open_named(catalogue: Catalogue, files: list[Path], keep: tuple[str, ...]) 
     roles = [role for role in ROLES[1:] if role in catalogue.columns]
     told = pd.concat(catalogue.blocks(roles, ROWS)) if roles and len(cells) else pd.DataFrame(index=range(len(cells)))
     ra, dec = (told[axis] if {"ra", "dec"}.issubset(told) else pd.Series(np.nan, told.index) for axis in ("ra", "dec"))
-    parts = []
+    # What the columns mean is sent along with each part, without the table, which may be in memory.
+    parts, meaning = [], replace(catalogue, table=Table(catalogue.table.path, [], lambda columns, rows: iter(())))
     for name, place, rows in divide(ra.to_numpy(), dec.to_numpy(), ROWS):
-        opened = partial(_read_named, catalogue, kept, cells.take(rows), told.iloc[rows])
+        opened = partial(_read_named, meaning, kept, cells.take(rows), told.iloc[rows])
         parts.append(Part(name, place, len(rows), 0, opened))
     position = (catalogue.columns["ra"], catalogue.columns["dec"]) if np.isfinite(ra + dec).any() else None
     return Source(parts, hashlib.sha256(content.encode()).hexdigest(), position)

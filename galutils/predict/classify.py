@@ -184,9 +184,11 @@ def write_parquet(table: pd.DataFrame, path: Path) -> Path:
 
 
 def as_csv(table: pd.DataFrame) -> str:
-    """What :func:`classify` gives as comma-separated values; of lists those of one cell are joined by "; "."""
-    lists = {name: table[name].map("; ".join) for name in table.filter(regex="^set")}
-    return table.assign(**lists).to_csv(index=False).rstrip()
+    """What :func:`classify` gives as comma-separated values; the classes of a set are joined by "; "."""
+    from galutils.evaluation.calibration import SETS
+
+    sets = {SETS: table[SETS].map("; ".join)} if SETS in table else {}
+    return table.assign(**sets).to_csv(index=False).rstrip()
 
 
 def as_text(table: pd.DataFrame) -> str:

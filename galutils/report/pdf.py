@@ -1,5 +1,6 @@
 """All pages of a report as one PDF, printed by Chromium: contents, page numbers, figures numbered by chapter."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -12,7 +13,7 @@ from galutils.files import atomic_path
 from galutils.report.build import make_environment
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline")
+FLAGS = ("--headless", "--disable-gpu", "--no-pdf-header-footer", "--generate-pdf-document-outline")
 
 #: What does nothing on paper.
 DEAD = "script, dialog, button, select, .duel, #duel, #duel-said, .switch, .turn, .toc, .csv"
@@ -33,8 +34,9 @@ def write_pdf(folder: Path) -> str:
             for name in names:
                 told = told.replace(f"@page-{name}@", leaves.get(name, ""))
             source.write_text(told, encoding="utf-8")
+            alone = ("--no-sandbox",) if os.geteuid() == 0 else ()  # root's cannot work
             try:
-                done = subprocess.run([browser, *FLAGS, *where], capture_output=True, text=True, timeout=600)
+                done = subprocess.run([browser, *FLAGS, *alone, *where], capture_output=True, text=True, timeout=600)
             except subprocess.TimeoutExpired:
                 return f"{path}: was not made, as Chromium took more than ten minutes."
             if done.returncode or not printed.exists():

@@ -53,7 +53,7 @@ def test_nothing_is_cut_and_the_contents_tell_the_pages(report):
     assert find_leaves((report / "study.pdf").read_bytes(), [*leaves]) == leaves
     (report / "print.html").write_text(compose(report)[0])
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
         page = browser.new_page(viewport={"width": 680, "height": 900})
         page.emulate_media(media="print")
         page.goto((report / "print.html").as_uri())
@@ -70,3 +70,15 @@ def test_without_chromium_a_line_says_so_and_no_older_print_stays(report, monkey
         f"{report / 'study.pdf'}: was not made, as there is no Chromium here (apt install chromium)."
     )
     assert not (report / "study.pdf").exists()
+
+
+@pytest.mark.parametrize(("user", "said"), [(0, "--no-sandbox"), (1000, "")])
+def test_the_sandbox_is_left_out_for_root_alone_and_a_failure_is_told(
+    report, tmp_path_factory, monkeypatch, user, said
+):
+    browser = tmp_path_factory.mktemp("bin") / "chromium"
+    browser.write_text('#!/bin/sh\nfor one; do case $one in *sandbox*) echo "$one" >&2; esac; done; exit 1\n')
+    browser.chmod(0o755)
+    monkeypatch.setenv("PATH", str(browser.parent))
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert write_pdf(report) == f"{report / 'study.pdf'}: was not made, as Chromium failed ({said})."

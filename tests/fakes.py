@@ -1,6 +1,7 @@
 """Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
 
 import re
+from types import SimpleNamespace
 
 import h5py
 import nbformat
@@ -10,11 +11,14 @@ import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from galutils.clustering.methods import Clustering
+from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
 from galutils.errors import GalutilsError
 from galutils.files import write_json
 from galutils.models import cnn
+from galutils.models.embedding import Preprocessing
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.study import runs
@@ -97,6 +101,17 @@ def train_run(folder, galaxies, split, settings):
     runs.write_run(
         folder / "custom_cnn" / "seed0", experiment="custom_cnn", network=network, galaxies=galaxies, split=split,
         settings=settings, result=result,
+    )  # fmt: skip
+
+
+def cluster_run(folder, galaxies, backbone):
+    """Galaxies put into four clusters by their labels, as a profile's run with that transformer."""
+    runs.write_clustering_run(
+        folder / "dino_kmeans" / "seed0", experiment="dino_kmeans", backbone=backbone,
+        preprocessing=Preprocessing(image_size=32), galaxies=galaxies, features=np.eye(len(galaxies), 8),
+        clustering=Clustering(galaxies.labels % 4), settings={"seed": 0},
+        table=pd.DataFrame({"seed": [0]} | dict.fromkeys(CLUSTER_SCORES, 0.5)),
+        embedding=SimpleNamespace(seconds=1.0, device="cpu"),
     )  # fmt: skip
 
 

@@ -65,6 +65,19 @@ def read_prepared(galaxies: Galaxies, rows: Sequence[int], preprocessing: Prepro
     return prepare_images(read_batch(galaxies, rows), preprocessing)
 
 
+class Embedder(nn.Module):
+    """A backbone with what comes before and after it: images (N, 3, H, W) uint8 in, (N, blocks * dim) float32 out."""
+
+    def __init__(self, backbone: Backbone, preprocessing: Preprocessing):
+        super().__init__()
+        self.backbone, self.preprocessing = backbone, preprocessing
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        wanted = self.preprocessing
+        tokens = self.backbone.cls_tokens(prepare_images(images, wanted), wanted.blocks, wanted.final_norm).float()
+        return nn.functional.normalize(tokens, dim=1) if wanted.l2 else tokens
+
+
 class Embedding(NamedTuple):
     """What :func:`embed` gives."""
 
@@ -126,14 +139,9 @@ def _compute(backbone, galaxies, preprocessing, device, batch_size) -> torch.Ten
     source = load_images(galaxies, rows, galaxies.image_size, device, resident=False, once=True)
     batches = np.array_split(rows, math.ceil(len(rows) / batch_size))
     home, was_training = next(backbone.parameters()).device, backbone.training
-    backbone.eval().to(device)
-    tokens = []
+    embedder = Embedder(backbone, preprocessing).eval().to(device)
     try:
         with torch.inference_mode():
-            for images in source.batches(batches):
-                inputs = prepare_images(images, preprocessing)
-                tokens.append(backbone.cls_tokens(inputs, preprocessing.blocks, preprocessing.final_norm).cpu())
+            return torch.cat([embedder(images).cpu() for images in source.batches(batches)])
     finally:
         backbone.train(was_training).to(home)
-    embedding = torch.cat(tokens).float()
-    return nn.functional.normalize(embedding, dim=1) if preprocessing.l2 else embedding

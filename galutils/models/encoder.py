@@ -186,11 +186,11 @@ def pretrained(
     if not given:
         state, metadata = read_state(path)
     load_strictly(net, _renamed(state, net, wants["classifier"]), path, arch)
-    stand_in, source = metadata.get("stand_in"), path.name if given else "official"
+    source, licence = (path.name, metadata.get("licence")) if given else ("official", wants["license"])
     return (
         net,
         arch,
-        WeightsSource(source, sha256(path), stand_in, may_know=wants["may_know"], licence=wants["license"]),
+        WeightsSource(source, sha256(path), metadata.get("stand_in"), may_know=wants["may_know"], licence=licence),
         wants,
     )
 

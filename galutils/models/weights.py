@@ -30,6 +30,9 @@ from galutils.files import PACKAGED, SIMULATED_WEIGHTS, not_a_file, sha256
 #: torchvision's VGGs without batch normalisation, as in the paper.
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
 
+#: Of torchvision's files. timm names the licences of its own, and a file of weights may name its own.
+VGG_LICENCE = "BSD-3-Clause, that of torchvision's code (it leaves open what ImageNet's terms mean for the weights)"
+
 #: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
 DINO_ARCH = "vit_small_patch16_224.dino"
 
@@ -52,7 +55,7 @@ class WeightsSource:
     stand_in: str | None = None
     on_purpose: bool = False  # whether it is random because that was asked for
     may_know: str | None = None  # whose labels it learnt from, where the galaxies tested on may be among them
-    licence: str | None = None  # of the weights, where timm knows it
+    licence: str | None = None  # of the weights, where it is named
 
 
 def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple[nn.Sequential, str, WeightsSource]:
@@ -83,8 +86,8 @@ def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple
         if name == "classifier":
             own = {key: tensor for key, tensor in own.items() if not key.startswith("6.")}  # the last layer
         load_strictly(part, own, path, arch)
-    source = "imagenet" if official else path.name
-    return layers, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"))
+    source, licence = ("imagenet", VGG_LICENCE) if official else (path.name, metadata.get("licence"))
+    return layers, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"), licence=licence)
 
 
 def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, str, WeightsSource, dict[str, str]]:
@@ -93,6 +96,8 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     It takes images of any size, its position embeddings interpolated. ``arch`` "auto" is what the weights file
     says that it holds, and :data:`DINO_ARCH` where no path is given.
     """
+    from timm.models import get_pretrained_cfg
+
     official = weights in ("dino", "random", "auto")
     if official:
         arch = DINO_ARCH if arch == "auto" else arch
@@ -111,8 +116,8 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
         state, metadata = read_state(path)
     state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
     load_strictly(vit, state, path, arch)
-    source = "dino" if official else path.name
-    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in")), metadata
+    source, licence = ("dino", get_pretrained_cfg(arch).license) if official else (path.name, metadata.get("licence"))
+    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"), licence=licence), metadata
 
 
 def start_from(network: nn.Module, weights: str, start: str = "whole") -> WeightsSource:
@@ -126,14 +131,15 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
     if weights in ("imagenet", "dino", "auto"):
         raise WeightsError(f"The custom network has no weights '{weights}'; give simulated, random or a path.")
     path = SIMULATED_WEIGHTS if weights == "simulated" else Path(weights)
-    state, _ = read_state(path)
+    state, metadata = read_state(path)
     own = network.state_dict()
     state |= {name: own[name] for name in [*own][-2:] if name in state and state[name].shape != own[name].shape}
     if start == "statistics":
         drawn = (name for name, tensor in state.items() if tensor.ndim > 1)
         state |= {name: state[name].mean() + state[name].std() * torch.randn_like(state[name]) for name in drawn}
     load_strictly(network, state, path, "custom_cnn")
-    return WeightsSource(weights if weights == "simulated" else path.name, sha256(path))
+    source = weights if weights == "simulated" else path.name
+    return WeightsSource(source, sha256(path), licence=metadata.get("licence"))
 
 
 def check_weights(path: Path, arch: str, kind: str) -> None:

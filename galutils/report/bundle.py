@@ -110,6 +110,7 @@ def _write_files(study: Study, results: Results, folder: Path) -> None:
 
     def write(name: str, template: str, own: pd.DataFrame, **content) -> None:
         content |= {"metrics": own["run"].iloc[0].metrics, "warnings": describe_sources(own)[1]}
+        content["licence"] = describe_licence(content["metrics"]["weights"])
         content["commits"] = sorted({run.metrics["environment"]["git_commit"] for run in own["run"]})
         write_text(folder / name, environment.get_template(template).render(**shared, **content) + "\n")
 
@@ -121,6 +122,17 @@ def _write_files(study: Study, results: Results, folder: Path) -> None:
         shown = {"row": row, "gap": gap, "scores": found}
         write(f"cards/{row['experiment']}.md", "card.md", runs[runs["approach"] == row["approach"]], **shown)
     _describe(f"{shared['label']}: predictions, scores and networks.", runs, made, folder)
+
+
+def describe_licence(weights: dict | None) -> str:
+    """Under which licence what was trained from those weights is. weights: as the metrics of a run have them."""
+    if not weights or weights["source"] == "random":
+        return "No pretrained weights went into it. It is under the licence of this bundle, see `LICENSE`."
+    started = f"It started from the weights `{weights['source']}` (SHA-256 `{weights['sha256']}`)."
+    if weights["licence"]:
+        return f"{started}\nTheir licence is {weights['licence']}. It holds for what was trained from them, too."
+    why = "timm names none" if weights["source"] == "official" else "your own file"
+    return f"{started}\nLicence unknown: {why}. Look it up before you pass on what was trained from it."
 
 
 def _folds(runs: pd.DataFrame) -> Iterator[Run]:
@@ -157,24 +169,29 @@ def metrics_table(estimates: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _write_run(run: Run, folder: Path) -> list[str]:
-    """What a run says of itself, and its network, if it is a classifier; names of the files."""
+    """What a run says of itself, and its network; names of the files."""
     from safetensors.torch import save_file
+
+    from galutils.models.embedding import Embedder
+    from galutils.models.vit import save_backbone
 
     name, model = f"runs/{_name(run)}.json", dict(run.metrics["model"])
     if "weights" in model:
         model["weights"] = Path(model["weights"]).name  # where they lay on this machine concerns nobody
     write_json(folder / name, run.metrics | {"model": model})
-    if not run.supervised:
-        return [name]
     network, places = run.network(), [f"networks/{_name(run)}{suffix}" for suffix in (".pt2", ".safetensors")]
     (folder / places[0]).parent.mkdir(parents=True, exist_ok=True)
-    export_network(network, run.metrics["settings"]["image_size"], folder / places[0])
-    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / places[1])
+    if run.supervised:
+        export_network(network, run.metrics["settings"]["image_size"], folder / places[0])
+        save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / places[1])
+    else:
+        export_network(Embedder(network, run.preprocessing), run.metrics["data"]["image_size"], folder / places[0])
+        save_backbone(network, folder / places[1])
     return [name, *places]
 
 
 def export_network(network, size: int, path: Path) -> None:
-    """Write a :class:`galutils.models.cnn.GalaxyNet` as a program that takes any number of images of that size."""
+    """Write a network as a program that takes any number of images uint8 of that size."""
     import torch
 
     batch = {0: torch.export.Dim("batch", min=1)}
@@ -263,7 +280,9 @@ def _same(file: Path | zipfile.Path, digest: str) -> bool:
 
 
 def _compare(predictions: BytesIO, metrics: BytesIO, classes: BytesIO) -> list[str]:
-    """A sentence for each approach whose scores, or their intervals, are not those of its predictions."""
+    """A sentence for each approach whose scores, or whose classes by clusters, are not those of its predictions."""
+    from galutils.clustering.methods import Clustering, predict_classes
+
     try:
         found, said = pd.read_parquet(predictions), pd.read_csv(metrics)
         names = tuple(pd.read_csv(classes)["class"].astype(str))
@@ -271,6 +290,11 @@ def _compare(predictions: BytesIO, metrics: BytesIO, classes: BytesIO) -> list[s
             title: [_graded(own, names) for _, own in seeds.groupby("seed")]
             for title, seeds in found.groupby("approach")
         }
+        strays = {}
+        for (title, _), own in found.dropna(subset="cluster").groupby(["approach", "seed"]):
+            clusters, labels = (own[name].to_numpy(int) for name in ("cluster", "y_true"))
+            if (predict_classes(Clustering(clusters), labels, len(names))[0] != own["y_pred"]).any():
+                strays[title] = f"{PREDICTIONS}: y_pred of {title} is not the class that its clusters match."
         wanted = metrics_table({title: estimate(seeds) for title, seeds in graded.items()})
         both = wanted.merge(said, "outer", ["approach", "score"], suffixes=("", "_said"), indicator="sides")
         right, there = (both[[name + suffix for name in ESTIMATED]].to_numpy(float) for suffix in ("", "_said"))
@@ -278,7 +302,7 @@ def _compare(predictions: BytesIO, metrics: BytesIO, classes: BytesIO) -> list[s
         return [f"{METRICS} and {PREDICTIONS} cannot be compared ({error})."]
     differ = ~np.isclose(there, right, rtol=0, atol=1e-6, equal_nan=True)
     differ[both["sides"] != "both"] = True
-    faults = []
+    faults = [*strays.values()]
     for title, rows in both.groupby("approach").indices.items():
         if len(places := np.argwhere(differ[rows])):
             row, column = rows[places[0][0]], places[0][1]

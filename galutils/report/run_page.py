@@ -49,8 +49,6 @@ def show_encoder(network: GalaxyNet) -> None:
     (parameters, trained), recipe = network.count_parameters(), network.recipe
     print(f"{recipe['arch']}, {ADAPT[recipe['adapt']]}: {parameters:,} parameters, {trained:,} of them trained")
     _tell_weights(network.source, recipe["arch"])
-    if network.source.licence:
-        print(f"Licence of the weights: {network.source.licence}")
     if network.source.may_know:
         print(f"It learnt from the labels of {network.source.may_know}, which may be those of the galaxies tested on.")
     mean, deviation = (", ".join(f"{value:g}" for value in values) for values in recipe["normalization"])
@@ -68,7 +66,7 @@ def show_backbone(backbone: Backbone) -> None:
 
 
 def _tell_weights(source: WeightsSource, arch: str) -> None:
-    print(f"Pretrained weights: {source.source}, {arch}")
+    print(f"Pretrained weights: {source.source}, {arch}{f'; licence: {source.licence}' if source.licence else ''}")
     if source.source == "random":
         why = "Random weights on purpose" if source.on_purpose else "No pretrained weights were at hand"
         print(f"{why}: {RANDOM_LABEL}{'' if source.on_purpose else ', which bears on nothing but the machinery'}.")

@@ -10,7 +10,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from galutils import download
 from galutils.models import cnn
-from galutils.models.weights import vgg_convolutions
+from galutils.models.weights import VGG_LICENCE, vgg_convolutions
 from galutils.report.figures.networks import network_diagram, trace_layers
 
 
@@ -149,10 +149,15 @@ def test_a_file_says_which_vgg_it_holds(tmp_path):
 
 
 @pytest.mark.usefixtures("features_alone")
-def test_auto_never_downloads_and_says_that_it_is_random(tmp_path, monkeypatch):
+def test_auto_takes_what_is_there_and_never_downloads(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("galutils.models.weights.fetch", None)
     assert vgg_convolutions("auto", "auto")[2].source == "random"
+    kept = tmp_path / "hub" / "checkpoints" / "vgg11-8a719046.pth"
+    kept.parent.mkdir(parents=True)
+    torch.save(vgg_state("A"), kept)
+    found = vgg_convolutions("auto", "auto")[2]
+    assert (found.source, found.licence) == ("imagenet", VGG_LICENCE)
 
 
 @pytest.mark.usefixtures("features_alone")

@@ -150,12 +150,13 @@ def test_a_saved_backbone_names_its_architecture_normalisation_and_what_it_stand
     backbone = load_backbone("random", "test_vit")
     theirs, path = tmp_path / "theirs.safetensors", tmp_path / "own.safetensors"
     state = {name: tensor.half() for name, tensor in backbone.vit.state_dict().items()}
-    save_file(state, theirs, metadata={"architecture": "test_vit", "stand_in": "for DINO"})
+    save_file(state, theirs, metadata={"architecture": "test_vit", "stand_in": "for DINO", "licence": "MIT"})
     found = load_backbone(theirs, normalization="galaxy")
     assert all(torch.equal(tensor, state[name].float()) for name, tensor in found.vit.state_dict().items())
     save_backbone(found, path, adapted="yes")
     again = load_backbone(path)
-    assert (again.digest(), again.normalization, again.source.stand_in) == (found.digest(), "galaxy", "for DINO")
+    assert (again.digest(), again.normalization) == (found.digest(), "galaxy")
+    assert (again.source.stand_in, again.source.licence) == ("for DINO", "MIT")
     assert torch.equal(again(grey_levels(2)), found(grey_levels(2)))
     assert backbone.normalization == "imagenet"
     assert refusal(load_backbone, path, "test_vit2") == (
@@ -183,7 +184,7 @@ def test_auto_uses_what_is_cached_and_whole_and_never_downloads(monkeypatch, tmp
     assert load_backbone("auto", DINO_ARCH).source.source == "random"
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_: str(cached))
     found = load_backbone("auto", DINO_ARCH)
-    assert (found.source.source, found.digest()) == ("dino", kept.digest())
+    assert (found.source.source, found.source.licence, found.digest()) == ("dino", "apache-2.0", kept.digest())
     assert load_backbone("auto", "test_vit").source.source == "random"  # what timm has for it is not DINO's
     cached = cached.rename(tmp_path / ("0" * 64))  # the checksum that it should have
     assert refusal(load_backbone, "dino", DINO_ARCH) == (

@@ -4,28 +4,25 @@ import json
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import asdict, replace
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from fakes import refusal, tiny_backbone, train_run
+from fakes import cluster_run, refusal, train_run
 from rocrate.rocrate import ROCrate
 from safetensors.torch import load_file
 
-from galutils.clustering.methods import Clustering
-from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.splits import split_rows
 from galutils.files import sha256
 from galutils.models import cnn
-from galutils.models.embedding import Preprocessing
-from galutils.report.bundle import check_bundle, export_network, write_bundle
+from galutils.models.embedding import embed
+from galutils.models.vit import load_backbone, save_backbone
+from galutils.models.weights import VGG_LICENCE, WeightsSource
+from galutils.report.bundle import check_bundle, describe_licence, export_network, write_bundle
 from galutils.study.pages import load_study
 from galutils.study.results import load_results
-from galutils.study.runs import write_clustering_run
 from galutils.training.settings import Settings
 
 #: Runs where there is no galutils, from the folder of a bundle: names of networks, then the file of images.
@@ -33,7 +30,7 @@ ELSEWHERE = """
 import sys, torch
 sys.modules["galutils"] = None
 *networks, images = sys.argv[1:]
-torch.save([torch.export.load(name).module()(torch.load(images)) for name in networks], "logits.pt")
+torch.save([torch.export.load(name).module()(torch.load(images)) for name in networks], "found.pt")
 """
 
 
@@ -47,15 +44,8 @@ def study(tmp_path_factory, simulated):
     study = replace(load_study(ROOT, "smoke"), root=root)
     settings = Settings(epochs=1, batch_size=32, image_size=32, device="cpu")
     train_run(study.runs_dir, simulated, split_rows(simulated), settings)
-    backbone = tiny_backbone()
-    backbone.recipe = {"weights": str(root / "dino.safetensors"), "arch": "tiny"}
-    write_clustering_run(
-        study.runs_dir / "dino_kmeans" / "seed0", experiment="dino_kmeans", backbone=backbone,
-        preprocessing=Preprocessing(image_size=32), galaxies=simulated, features=np.eye(100, 8),
-        clustering=Clustering(simulated.labels % 4), settings={"seed": 0},
-        table=pd.DataFrame({"seed": [0]} | dict.fromkeys(CLUSTER_SCORES, 0.5)),
-        embedding=SimpleNamespace(seconds=1.0, device="cpu"),
-    )  # fmt: skip
+    save_backbone(load_backbone("random", "test_vit"), root / "dino.safetensors")
+    cluster_run(study.runs_dir, simulated, load_backbone(root / "dino.safetensors"))
     return study
 
 
@@ -67,7 +57,7 @@ def bundle(study):
 
 def test_a_bundle_is_whole_and_tells_what_it_is_made_of(study, bundle, simulated):
     for path in (bundle, bundle.with_suffix(".zip")):
-        said = f"{path}: all 17 checksums are right, and metrics.csv follows from predictions.parquet."
+        said = f"{path}: all 19 checksums are right, and metrics.csv follows from predictions.parquet."
         assert check_bundle(path) == said
     crate = ROCrate(bundle)
     assert {entity.id for entity in crate.data_entities} == {
@@ -77,9 +67,9 @@ def test_a_bundle_is_whole_and_tells_what_it_is_made_of(study, bundle, simulated
     assert actions.keys() == {"#custom_cnn/seed0", "#dino_kmeans/seed0"}
     for action in actions.values():
         assert action["object"][0]["sha256"] == simulated.sha256
-    assert {f"networks/custom_cnn/seed0{suffix}" for suffix in (".pt2", ".safetensors")} < {
-        made.id for made in actions["#custom_cnn/seed0"]["result"]
-    }
+    for name in ("custom_cnn", "dino_kmeans"):
+        made = {made.id for made in actions[f"#{name}/seed0"]["result"]}
+        assert made > {f"networks/{name}/seed0{suffix}" for suffix in (".pt2", ".safetensors")}
     first = load_results(study.runs_dir).runs.set_index("experiment")["run"]
     said = json.loads((bundle / "runs/custom_cnn/seed0.json").read_text())
     assert said == first["custom_cnn"].metrics
@@ -89,16 +79,21 @@ def test_a_bundle_is_whole_and_tells_what_it_is_made_of(study, bundle, simulated
     for name, own in found.groupby("experiment"):
         wanted = first[name].predictions
         pd.testing.assert_frame_equal(own[list(wanted)].reset_index(drop=True), wanted, check_dtype=False)
-    for name in ("custom_cnn", "dino_kmeans"):
-        card = (bundle / "cards" / f"{name}.md").read_text().splitlines()
-        assert card[2] == (
+    dino = study.root / "dino.safetensors"
+    started = f"It started from the weights `dino.safetensors` (SHA-256 `{sha256(dino)}`)."
+    none = "No pretrained weights went into it. It is under the licence of this bundle, see `LICENSE`."
+    licences = {"custom_cnn": none, "dino_kmeans": f"{started}\nLicence unknown: your own file. {LOOK}"}
+    for name, licence in licences.items():
+        card = (bundle / "cards" / f"{name}.md").read_text()
+        assert card.splitlines()[2] == (
             "> **Simulated galaxies: these numbers show that the study runs, not how well it classifies.**"
         )
+        assert f"## Licence\n\n{licence}\n\n## Time and origin\n" in card
 
 
-def test_plain_pytorch_gives_the_logits_of_the_exported_networks(study, bundle, tmp_path):
-    """Those of a bundle, and what networks of other kinds are exported to; in batches of any size."""
-    own = bundle / "networks/custom_cnn/seed0"
+def test_plain_pytorch_gives_what_the_exported_networks_give(study, bundle, simulated, tmp_path):
+    """Logits and embedding of a bundle, and what networks of other kinds are exported to; in batches of any size."""
+    own, clustered = (bundle / f"networks/{name}/seed0" for name in ("custom_cnn", "dino_kmeans"))
     given = {"weights": "random", "input_size": 32}
     networks = {
         tmp_path / "encoder.pt2": cnn.build("encoder", arch="test_efficientnet", adapt="last", **given),
@@ -107,15 +102,38 @@ def test_plain_pytorch_gives_the_logits_of_the_exported_networks(study, bundle, 
     }
     for path, network in networks.items():
         export_network(network.eval(), 32, path)
-    networks[own.with_suffix(".pt2")] = load_results(study.runs_dir).runs["run"].iloc[0].network()
-    images = torch.randint(0, 256, (5, 3, 32, 32), dtype=torch.uint8, generator=torch.manual_seed(0))
+    runs = load_results(study.runs_dir).runs.set_index("experiment")["run"]
+    networks[own.with_suffix(".pt2")] = runs["custom_cnn"].network()
+    images = torch.from_numpy(simulated.read_images(range(5))).permute(0, 3, 1, 2)
     torch.save(images, tmp_path / "images.pt")
-    subprocess.run([sys.executable, "-c", ELSEWHERE, *networks, tmp_path / "images.pt"], cwd=tmp_path, check=True)
+    places = [*networks, clustered.with_suffix(".pt2"), tmp_path / "images.pt"]
+    subprocess.run([sys.executable, "-c", ELSEWHERE, *places], cwd=tmp_path, check=True)
     with torch.no_grad():
-        for network, logits in zip(networks.values(), torch.load(tmp_path / "logits.pt"), strict=True):
-            torch.testing.assert_close(logits, network(images), rtol=0, atol=1e-5)
-            assert logits.std() > 0
-    assert load_file(own.with_suffix(".safetensors")).keys() == network.state_dict().keys()
+        wanted = [network(images) for network in networks.values()]
+    backbone, preprocessing = runs["dino_kmeans"].network(), runs["dino_kmeans"].preprocessing
+    wanted.append(torch.from_numpy(embed(backbone, simulated, preprocessing).values[:5]))
+    for found, theirs in zip(torch.load(tmp_path / "found.pt"), wanted, strict=True):
+        torch.testing.assert_close(found, theirs, rtol=0, atol=1e-5)
+        assert found.std() > 0
+    assert load_file(own.with_suffix(".safetensors")).keys() == runs["custom_cnn"].network().state_dict().keys()
+    assert load_backbone(clustered.with_suffix(".safetensors")).digest() == backbone.digest()
+
+
+LOOK = "Look it up before you pass on what was trained from it."
+
+
+@pytest.mark.parametrize(
+    ("source", "licence", "sentence"),
+    [
+        ("imagenet", VGG_LICENCE, f"Their licence is {VGG_LICENCE}. It holds for what was trained from them, too."),
+        ("official", "apache-2.0", "Their licence is apache-2.0. It holds for what was trained from them, too."),
+        ("official", None, f"Licence unknown: timm names none. {LOOK}"),
+        ("own.pth", None, f"Licence unknown: your own file. {LOOK}"),
+    ],
+)
+def test_a_card_names_the_licence_of_the_weights(source, licence, sentence):
+    weights = asdict(WeightsSource(source, "0" * 64, licence=licence))
+    assert describe_licence(weights) == f"It started from the weights `{source}` (SHA-256 `{'0' * 64}`).\n{sentence}"
 
 
 def flip(path):
@@ -140,8 +158,9 @@ def raise_limit(table):
     return table
 
 
-CNN, DINO = "Custom CNN, average pooling first (collapsed)", "DINO and k-means (random weights)"
+CNN, DINO = "Custom CNN, average pooling first (collapsed)", "DINO and k-means"
 FOLLOWS = "metrics.csv does not follow from predictions.parquet:"
+STRAYS = f"predictions.parquet: y_pred of {DINO} is not the class that its clusters match."
 CHANGED = "{} is not what was written, by its checksum."
 
 
@@ -161,9 +180,18 @@ CHANGED = "{} is not what was written, by its checksum."
         (
             lambda folder: rewrite(folder, "predictions.parquet", lambda table: table.assign(y_pred=table["y_true"])),
             [
-                f"{FOLLOWS} mean of accuracy of {title} is {{{name}:.4f}} there and 1.0000 by the predictions."
-                for title, name in ((CNN, "cnn"), (DINO, "dino"))
+                STRAYS,
+                *(
+                    f"{FOLLOWS} mean of accuracy of {title} is {{{name}:.4f}} there and 1.0000 by the predictions."
+                    for title, name in ((CNN, "cnn"), (DINO, "dino"))
+                ),
             ],
+        ),
+        (
+            lambda folder: rewrite(
+                folder, "predictions.parquet", lambda table: table.assign(cluster=table["cluster"] // 2)
+            ),
+            [STRAYS],
         ),
         (
             lambda folder: rewrite(folder, "metrics.csv", lambda table: table.drop(columns="low")),

@@ -83,7 +83,7 @@ def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_
     assert '"version": "U"' in describe_weights(SIMULATED_WEIGHTS)
     assert (SIMULATED_WEIGHTS.parent / "README.md").exists()
     run_page.show_network(network, 64)
-    assert "Pretrained weights: simulated, custom_cnn\n" in capsys.readouterr().out
+    assert "Pretrained weights: simulated, custom_cnn; licence: MIT\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

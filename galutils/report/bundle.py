@@ -196,9 +196,12 @@ def export_network(network, size: int, path: Path) -> None:
 
     batch = {0: torch.export.Dim("batch", min=1)}
     images = torch.zeros(2, 3, size, size, dtype=torch.uint8)
+    program = torch.export.export(network, (images,), dynamic_shapes=(batch,), strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)  # where code lay on this machine concerns nobody, either
     with warnings.catch_warnings():  # that weights whose channels are last are no blocks of memory, which is no harm
         warnings.filterwarnings("ignore", "No complete tensor found")
-        torch.export.save(torch.export.export(network, (images,), dynamic_shapes=(batch,), strict=False), path)
+        torch.export.save(program, path)
 
 
 def _describe(said: str, runs: pd.DataFrame, made: dict[str, list[str]], folder: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import asdict, replace
 
 import pandas as pd
@@ -73,6 +74,9 @@ def test_a_bundle_is_whole_and_tells_what_it_is_made_of(study, bundle, simulated
     first = load_results(study.runs_dir).runs.set_index("experiment")["run"]
     said = json.loads((bundle / "runs/custom_cnn/seed0.json").read_text())
     assert said == first["custom_cnn"].metrics
+    for program in bundle.rglob("*.pt2"):
+        with zipfile.ZipFile(program) as archive:
+            assert not any(str(ROOT).encode() in archive.read(name) for name in archive.namelist())
     assert str(study.root) not in (bundle / "runs/dino_kmeans/seed0.json").read_text()
     found = pd.read_parquet(bundle / "predictions.parquet")
     assert pd.read_csv(bundle / "data_dictionary.csv")["column"].tolist() == list(found)

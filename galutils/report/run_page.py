@@ -9,7 +9,7 @@ from IPython.display import display
 
 from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.galaxies import Galaxies
-from galutils.evaluation.baselines import accuracy, baselines_once, describe_against
+from galutils.evaluation.baselines import baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap, estimate
 from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
 from galutils.evaluation.paper import RANDOM_LABEL
@@ -111,10 +111,7 @@ def show_scores(run: Run) -> None:
 
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
     """Which of the baselines, fitted and tested on the very galaxies of the run, its network beats, in words."""
-    graded = grade(run, run.split.group)
-    middle, low, high = accuracy(graded)
-    print(f"Accuracy of this network: {middle:.1%} (95% interval {low:.1%} to {high:.1%})")
-    print("\n".join(describe_against(graded, baselines_once(galaxies, run.split))))
+    print("\n".join(describe_against(grade(run, run.split.group), baselines_once(galaxies, run.split))))
 
 
 def show_confusion(run: Run) -> None:

@@ -17,7 +17,7 @@ from galutils.files import write_text
 from galutils.progress import tracked
 from galutils.report.html import clean, code_style
 from galutils.report.index import index_content
-from galutils.report.interactive import cell_data, explorer_data
+from galutils.report.interactive import cell_data, write_explorer
 from galutils.study.collect import describe_sources, tabulate
 from galutils.study.execute import ReportError
 from galutils.study.pages import Page, Study
@@ -57,18 +57,17 @@ def build_report(study: Study) -> Path:
         cells, sheets = cell_data(body, own, galaxies)
         shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
         write(page.slug, "page.html", **shown, previous=previous, following=following)
-    explorer, sheets = explorer_data(runs, galaxies, study.runs_dir / "embeddings")
+    folder = study.report_dir / "explorer"
+    explorer, sheets = write_explorer(runs, galaxies, study.runs_dir / "embeddings", folder)
     write("explorer", "explorer.html", explorer=explorer, sheets=sheets)
     pages = {page.experiment or page.notebook: f"{page.slug}.html" for page in reversed(study.pages)}
     return write("index", "index.html", title="Findings", **index_content(study, results, label, pages))
 
 
 def make_environment(**shared) -> Environment:
-    """The templates, with what all pages share, and the plotting library that the explorer has in it."""
-    from plotly.offline import get_plotlyjs
-
+    """The templates, with what all pages share."""
     environment = Environment(loader=PackageLoader("galutils.report"), autoescape=True, trim_blocks=True)
-    environment.globals |= {"code_style": code_style(), "plotly": get_plotlyjs, **shared}
+    environment.globals |= {"code_style": code_style(), **shared}
     return environment
 
 

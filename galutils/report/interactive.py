@@ -1,7 +1,10 @@
 """What the pages' scripts show: the galaxy explorer, the galaxies of each cell of a matrix, and their thumbnails."""
 
 import base64
+import json
 import re
+import shutil
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
 
@@ -13,29 +16,32 @@ from PIL import Image
 from galutils.clustering.methods import reduce_dimensions
 from galutils.data.classes import GALAXY10
 from galutils.data.galaxies import Galaxies
+from galutils.files import write_text
 from galutils.models.embedding import embed
 from galutils.report.figures.display import class_palette, webp_url
 from galutils.study.features import Classifier
 
-#: Galaxies on the map at most, drawn by a seed; neighbours given for each.
-MOST_GALAXIES, NEIGHBOURS = 4000, 8
-
-#: Bytes of all the explorer's sheets at most, and the sides of its thumbnails that are tried, the largest first.
-MOST_BYTES, SIDES = 8_000_000, (128, 96, 72, 56, 48)
+#: Galaxies on the map at most, drawn by a seed; neighbours given for each; pixels of a thumbnail's side.
+MOST_GALAXIES, NEIGHBOURS, MAP_SIDE = 20_000, 8, 128
 
 #: Thumbnails on a page with matrices at most, and their height and width in pixels, in the file and on the page.
 MOST_ON_PAGE, SIDE, SHOWN_SIDE = 1000, 96, 80
 
-#: Thumbnails side by side on a sheet, and on a whole one.
-COLUMNS, PER_SHEET = 10, 100
+#: Thumbnails side by side on a sheet, and on a whole one; of WebP's 100.
+COLUMNS, PER_SHEET, QUALITY = 10, 100, 75
 
 
-def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path) -> tuple[dict, list[str]]:
-    """Galaxies mapped by their embedding and what each approach says of them, for JSON; and sheets as data URLs.
+def write_explorer(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: Path, folder: Path) -> tuple[dict, list[str]]:
+    """Write what the explorer's page loads into a folder beside it, of which nothing else is kept.
+
+    Returns galaxies mapped by their embedding and what each approach says of them, as ``data.js`` holds it, and the
+    sheets' addresses. A browser loads a sheet when a galaxy on it is first shown.
 
     The map shows the test galaxies of the first classifier; where there is none, any. Their places come from the
     embedding of the first run without labels; where there is none, from the features of the first classifier.
     """
+    from plotly.offline import get_plotlyjs
+
     firsts = runs.drop_duplicates("experiment")
     supervised, unsupervised = firsts[firsts["supervised"]], firsts[~firsts["supervised"]]
     rows = supervised["run"].iloc[0].predictions["row"].to_numpy() if len(supervised) else np.arange(len(galaxies))
@@ -66,11 +72,16 @@ def explorer_data(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: str | Path)
         "sheet": PER_SHEET,
         "columns": COLUMNS,
     }
-    for side in dict.fromkeys(min(side, galaxies.image_size) for side in SIDES):
-        sheets = _thumbnails(galaxies.read_images(rows, side))
-        if sum(map(len, sheets)) <= MOST_BYTES:
-            break
-    return data, sheets
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    write_text(folder / "data.js", f"const data = {json.dumps(data)};")
+    write_text(folder / "plotly.js", get_plotlyjs())
+    addresses = []
+    for number, sheet in enumerate(_sheets(galaxies, rows, MAP_SIDE)):
+        addresses.append(f"{folder.name}/{number}.webp")
+        sheet.save(folder / f"{number}.webp", quality=QUALITY)
+    return data, addresses
 
 
 def _places(features: np.ndarray) -> dict:
@@ -139,7 +150,7 @@ def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict |
         cell = matrices[entry.title]["cells"].setdefault(f"{entry.y_true} {entry.y_pred}", [])
         cell.append([entry.row, entry.place])
     shape = {"sheet": PER_SHEET, "columns": COLUMNS, "shown": SHOWN_SIDE}
-    sheets = _thumbnails(galaxies.read_images(rows, min(SIDE, galaxies.image_size)))
+    sheets = [webp_url(sheet, QUALITY) for sheet in _sheets(galaxies, rows, SIDE)]
     return {"classes": galaxies.classes, "matrices": matrices, **shape}, sheets
 
 
@@ -152,14 +163,12 @@ def _most_probable_first(runs: pd.DataFrame) -> pd.DataFrame:
     return table.drop_duplicates(["row", "y_true", "y_pred"])
 
 
-def _thumbnails(images: np.ndarray) -> list[str]:
-    """Sheets of images (n, side, side, 3) uint8, row by row, every sheet as large as the first: data URLs (WebP)."""
-    side, lines = images.shape[1], PER_SHEET // COLUMNS
-    sheets = []
-    for start in range(0, len(images), PER_SHEET):
-        part = images[start : start + PER_SHEET]
+def _sheets(galaxies: Galaxies, rows: np.ndarray, side: int) -> Iterator[Image.Image]:
+    """Galaxies at most ``side`` pixels high, line by line, every sheet as large as the first."""
+    side, lines = min(side, galaxies.image_size), PER_SHEET // COLUMNS
+    for start in range(0, len(rows), PER_SHEET):
+        part = rows[start : start + PER_SHEET]
         sheet = np.zeros((PER_SHEET, side, side, 3), np.uint8)
-        sheet[: len(part)] = part
+        sheet[: len(part)] = galaxies.read_images(part, side)
         tiled = sheet.reshape(lines, COLUMNS, side, side, 3).swapaxes(1, 2).reshape(lines * side, COLUMNS * side, 3)
-        sheets.append(webp_url(Image.fromarray(tiled), quality=75))
-    return sheets
+        yield Image.fromarray(tiled)

@@ -5,18 +5,25 @@ except where ``CI=true`` says that there has to be one.
 """
 
 import base64
+import io
 import json
 import os
 import re
+import shutil
 
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from bs4 import BeautifulSoup
 from conftest import CHROMIUM, ROOT
+from fakes import cluster_run
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from galutils.data.classes import GALAXY10, class_columns
+from galutils.data.galaxies import open_galaxies
+from galutils.data.simulate.cutouts import write_simulated
+from galutils.models.vit import load_backbone
+from galutils.report import interactive
 from galutils.report.build import make_environment
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.results import load_results
@@ -36,7 +43,7 @@ if not CHROMIUM and os.environ.get("CI") != "true":
 def browser():
     assert CHROMIUM, "CI=true, but there is no Chromium: apt-get install chromium"
     with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield playwright.chromium.launch(executable_path=CHROMIUM)
 
 
 @pytest.fixture
@@ -294,8 +301,8 @@ def test_every_colour_and_map_of_the_explorer_draws(report, tab):
         page.locator("#projection").select_option(projection)
         for colour in ("true", "predicted", "outcome", "cluster"):
             page.locator("#colour").select_option(colour)
-            traces = page.evaluate("document.getElementById('map').data.map(trace => trace.x.length)")
-            assert traces == [0, 20, 8, 1]
+            drawn = page.evaluate("[...map.data.map(trace => trace.x.length), map.layout.shapes.length]")
+            assert drawn == [0, 20, 9]  # points, and rings round one of them and those most like it
             sides = page.locator("#key svg, .swatch").evaluate_all("all => all.map(one => one.clientHeight)")
             assert max(sides) < 25  # marks of a key, no larger than its words
 
@@ -324,33 +331,84 @@ def test_pointing_at_the_map_shows_a_galaxy_and_clicking_chooses_it(report, tab)
 
 
 @pytest.fixture(scope="module")
-def crowd(report, tmp_path_factory):
-    """The report's explorer with each of its 20 galaxies 175 times, somewhat apart."""
-    page = (report / "explorer.html").read_text()
-    explorer = json.loads(BeautifulSoup(page, "html.parser").find(id="explorer-data").string)
-    for name in ("rows", "true", "clusters", "neighbours"):
-        explorer[name] *= 175
-    for places in explorer["maps"].values():
-        for axis in places:
-            places[axis] = (np.tile(places[axis], 175) + np.random.default_rng(0).normal(0, 50, 3500)).tolist()
-    for approach in explorer["approaches"]:
-        approach["predicted"] *= 175
-        approach["probabilities"] = base64.b64encode(base64.b64decode(approach["probabilities"]) * 175).decode()
-    sheets = re.findall(r"\.sheet0 { background-image: url\((.*?)\)", page) * 35
+def sky(tmp_path_factory):
+    """300 simulated galaxies in one clustering, what the explorer shows of them, and its sheets of 50 galaxies each."""
+    folder = tmp_path_factory.mktemp("sky")
+    write_simulated(folder / "sky.h5", 300, 32, seed=1)
+    galaxies = open_galaxies(folder / "sky.h5")
+    cluster_run(folder / "runs", galaxies, load_backbone("random", "test_vit"))
+    (folder / "explorer").mkdir()
+    (folder / "explorer" / "6.webp").touch()  # of a larger report before
+    runs = collect_runs(folder / "runs")
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(interactive, "PER_SHEET", 50)
+        return galaxies, *interactive.write_explorer(runs, galaxies, folder, folder / "explorer")
+
+
+def write_page(folder, explorer, sheets):
+    """The explorer's page, beside what it loads."""
     template = make_environment(navigation=[], warnings=[], profile="made up").get_template("explorer.html")
-    path = tmp_path_factory.mktemp("crowd") / "explorer.html"
+    path = folder / "explorer.html"
     path.write_text(template.render(explorer=explorer, sheets=sheets, current=path.name))
     return path
+
+
+def test_a_sheet_is_loaded_when_a_galaxy_on_it_is_shown_and_each_has_its_own_picture(sky, tab):
+    galaxies, explorer, sheets = sky
+    assert {f"explorer/{path.name}" for path in (galaxies.path.parent / "explorer").glob("*.webp")} == {*sheets}
+    assert len(sheets) == 6
+    path = write_page(galaxies.path.parent, explorer, sheets)
+    # The 30 galaxies of the first class are in the gallery, and the one chosen brings those most like it.
+    needed = [{index // 50 for index in (*range(30), *near)} for near in explorer["neighbours"][:30]]
+    row = min(range(30), key=lambda row: len(needed[row]))
+    page, loaded = tab(path), set()
+    page.on("request", lambda request: loaded.add(request.url.rpartition("explorer/")[2]))
+    page.goto(f"{path.as_uri()}#true=0&row={row}")
+    page.reload()
+    wait_for_map(page)
+    page.screenshot()
+    assert len(needed[row]) < 6
+    assert {name for name in loaded if name.endswith(".webp")} == {f"{number}.webp" for number in needed[row]}
+    images = galaxies.read_images(range(300)).astype(int)
+    for row in (0, 49, 50, 137, 299):
+        page.evaluate(
+            """row => {
+                choose(row);
+                return Object.assign(new Image(), { src: `explorer/${Math.floor(row / data.sheet)}.webp` }).decode();
+            }""",
+            row,
+        )
+        shown = Image.open(io.BytesIO(page.locator("#portrait").screenshot())).convert("RGB").resize((32, 32))
+        differences = np.abs(images - np.asarray(shown)).mean(axis=(1, 2, 3))
+        assert differences.argmin() == row
+
+
+@pytest.fixture(scope="module")
+def crowd(sky, tmp_path_factory):
+    """The same galaxies 60 times, somewhat apart: 18,000."""
+    galaxies, explorer, sheets = sky
+    folder, many = tmp_path_factory.mktemp("crowd"), json.loads(json.dumps(explorer))
+    for name in ("rows", "true", "clusters", "neighbours"):
+        many[name] *= 60
+    for places in many["maps"].values():
+        for axis in places:
+            places[axis] = (np.tile(places[axis], 60) + np.random.default_rng(0).normal(0, 50, 18_000)).tolist()
+    for approach in many["approaches"]:
+        approach["predicted"] *= 60
+        approach["probabilities"] = base64.b64encode(base64.b64decode(approach["probabilities"]) * 60).decode()
+    shutil.copytree(galaxies.path.parent / "explorer", folder / "explorer")
+    (folder / "explorer" / "data.js").write_text(f"const data = {json.dumps(many)};")
+    return write_page(folder, many, sheets * 60)
 
 
 def script_seconds(chrome):
     return {one["name"]: one["value"] for one in chrome.send("Performance.getMetrics")["metrics"]}["ScriptDuration"]
 
 
-def test_the_explorer_keeps_pace_with_3500_galaxies(crowd, tab):
+def test_the_explorer_keeps_pace_with_18000_galaxies(crowd, tab):
     page = tab(crowd)
     wait_for_map(page)
-    assert page.evaluate("document.getElementById('map').data[1].x.length") == 3500
+    assert page.evaluate("document.getElementById('map').data[1].x.length") == 18_000
     box = page.locator("#map").bounding_box()
     page.evaluate(
         """() => {

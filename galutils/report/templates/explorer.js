@@ -1,5 +1,4 @@
-/* The galaxy explorer: one state, one function that draws it, and what changes the state. */
-const data = JSON.parse(document.getElementById("explorer-data").textContent);
+/* The galaxy explorer: one state, one function that draws it, and what changes the state; data.js has the data. */
 const element = (id) => document.getElementById(id);
 const rows = data.rows.map((_, index) => index);
 const PAGE = 60;
@@ -14,6 +13,9 @@ const SHAPES = {
   square: "M-5-5H5V5H-5Z", circle: "M-6 0a6 6 0 1 0 12 0a6 6 0 1 0-12 0", "triangle-up": "M0-6L6.5 5.5H-6.5Z", diamond: "M0-7.5L6 0L0 7.5L-6 0Z",
 };
 const RIGHT = ["#0072b2", "circle"], WRONG = ["#d55e00", "diamond"], NONE = ["#7c8794", "circle"];
+/* Points of a crowd are too small for shapes, which take a machine without a graphics card three times as long. */
+const CROWDED = rows.length > 6000;
+if (CROWDED) for (const style of [...STYLES, RIGHT, WRONG]) style[1] = "circle";
 
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 for (const approach of data.approaches) approach.probabilities = bytes(approach.probabilities);
@@ -107,32 +109,37 @@ function choose(index) {
   for (const button of element("gallery").querySelectorAll("button")) {
     button.setAttribute("aria-pressed", String(index !== null && button.title === describe(index)));
   }
-  const { x, y } = data.maps[state.projection];
-  const pick = (list) => ({ x: [list.map((i) => x[i])], y: [list.map((i) => y[i])] });
-  Plotly.restyle("map", pick(near), [2]);
-  Plotly.restyle("map", pick(index === null ? [] : [index]), [3]);
+  Plotly.relayout("map", { shapes: rings() });
 }
 
 const traces = () => {
   const { x, y } = data.maps[state.projection];
   const shown = rows.filter(isShown), others = rows.filter((index) => !isShown(index));
-  const size = rows.length > 1500 ? 6 : rows.length > 400 ? 8 : 10;
-  const ink = getComputedStyle(document.body).getPropertyValue("--ink");
+  const size = CROWDED ? 4 : rows.length > 1500 ? 6 : rows.length > 400 ? 8 : 10;
   const trace = (list, marker, more) => ({ type: "scattergl", mode: "markers", x: list.map((i) => x[i]), y: list.map((i) => y[i]), customdata: list, marker, hoverinfo: "none", ...more });
-  const ring = (list, side, width) => trace(list, { size: side, color: "rgba(0,0,0,0)", line: { color: ink, width } }, { hoverinfo: "skip" });
   const styles = shown.map(styleOf);
   return [
     trace(others, { size: size - 2, color: "#8b96a3", opacity: 0.18 }, { hoverinfo: "skip" }),
     trace(shown, { size, color: styles.map((style) => style[0]), symbol: styles.map((style) => style[1]), opacity: 0.85 }),
-    ring(state.chosen === null ? [] : neighbours(state.chosen), 14, 1.5),
-    ring(state.chosen === null ? [] : [state.chosen], 18, 3),
   ];
 };
 
-const axis = { showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: false };
+/* Round the galaxy chosen and those like it: shapes, since a change of any trace is one of all points. */
+const rings = () => {
+  const { x, y } = data.maps[state.projection];
+  const color = getComputedStyle(document.body).getPropertyValue("--ink");
+  const ring = (index, half, width) => ({ type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x[index], yanchor: y[index], x0: -half, x1: half, y0: -half, y1: half, line: { color, width } });
+  return state.chosen === null ? [] : [...neighbours(state.chosen).map((other) => ring(other, 7, 1.5)), ring(state.chosen, 9, 3)];
+};
+
+/* With a range of its own, which rings do not widen. */
+const axis = (places) => {
+  const low = Math.min(...places), high = Math.max(...places), edge = 1 + (high - low) / 12;
+  return { range: [low - edge, high + edge], showgrid: false, zeroline: false, showticklabels: false, ticks: "", showline: false };
+};
 const layout = () => ({
   margin: { l: 8, r: 8, t: 8, b: 8 }, showlegend: false, hovermode: "closest", dragmode: "select", hoverdistance: 12,
-  modebar: { bgcolor: "rgba(0,0,0,0)", color: "#7c8794", activecolor: "#0072b2" }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: { ...axis }, yaxis: { ...axis }, uirevision: state.projection,
+  modebar: { bgcolor: "rgba(0,0,0,0)", color: "#7c8794", activecolor: "#0072b2" }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", xaxis: axis(data.maps[state.projection].x), yaxis: axis(data.maps[state.projection].y), shapes: rings(), uirevision: state.projection,
 });
 const CONFIG = { displayModeBar: true, displaylogo: false, modeBarButtons: [["select2d", "pan2d", "resetScale2d"]], scrollZoom: true, responsive: true, doubleClick: "reset" };
 
@@ -249,7 +256,8 @@ form.addEventListener("reset", () => setTimeout(() => {
   readControls();
   state.chosen = surestFirst()[0] ?? null;
   draw();
-  Plotly.relayout(map, { "xaxis.autorange": true, "yaxis.autorange": true });
+  const { xaxis, yaxis } = layout();
+  Plotly.relayout(map, { "xaxis.range": xaxis.range, "yaxis.range": yaxis.range });
 }));
 form.addEventListener("submit", (event) => event.preventDefault());
 element("classes").addEventListener("change", () => { readControls(); draw(); });

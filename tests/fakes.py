@@ -1,6 +1,7 @@
 """Stand-ins that are quick to make: runs that were never trained, tiny transformers, points in clusters."""
 
 import re
+import time
 from types import SimpleNamespace
 
 import h5py
@@ -45,6 +46,13 @@ def interrupted_at(monkeypatch, module, epoch: int) -> list[int]:
 
     monkeypatch.setattr(module, "_train_epoch", watched)
     return epochs
+
+
+def wait_until(condition, seconds=60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
 
 
 def assert_said(text: str, sentence: str, path="") -> None:

@@ -7,13 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import nbformat
 import psutil
 import pytest
 from conftest import ROOT
-from fakes import refusal, write_notebook
+from fakes import refusal, wait_until, write_notebook
 
 from galutils.study import execute as module
 from galutils.study.execute import execute
@@ -117,13 +116,6 @@ def test_without_a_gpu_nothing_is_waited_for(monkeypatch):
 
 
 SLOW = "import time\nopen('started', 'w').close()\ntime.sleep(600)"
-
-
-def wait_until(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def test_a_run_that_is_asked_to_stop_ends_its_kernel(tmp_path):

@@ -3,11 +3,14 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 from checkout import COMMAND, copy_checkout, environment
-from fakes import refusal, train_run
+from fakes import refusal, train_run, wait_until
 from slurm import AVAILABLE, slurm
 
 from galutils.data.galaxies import open_galaxies
@@ -21,18 +24,24 @@ pytestmark = [
     pytest.mark.skipif(not AVAILABLE, reason="needs root, slurm-wlm and munge, and no other Slurm"),
 ]
 
+REMOTE = ["snakemake", "--profile", "config/slurm", "--slurm-init-seconds-before-status-checks", "5", "05_custom_cnn"]
+REMOTE += COMMAND[-2:]
+
+
+def call(words, checkout):
+    env = environment(checkout)
+    return subprocess.run(words, cwd=checkout, env=env, capture_output=True, text=True, timeout=1800)
+
+
+def squeue(column):
+    """Of the only job."""
+    return subprocess.run(["squeue", "-h", "-o", column], capture_output=True, text=True, check=True).stdout.strip()
+
 
 def test_jobs_on_slurm_make_the_same_run_and_one_that_fails_is_said(tmp_path):
     pytest.importorskip("snakemake_executor_plugin_slurm")
     here, there = copy_checkout(tmp_path / "here"), copy_checkout(tmp_path / "there")
     local = [*COMMAND[:3], "05_custom_cnn", *COMMAND[-2:]]
-    remote = ["snakemake", "--profile", "config/slurm", "--slurm-init-seconds-before-status-checks", "5"]
-    remote += ["05_custom_cnn", *COMMAND[-2:]]
-
-    def call(words, checkout):
-        return subprocess.run(
-            words, cwd=checkout, env=environment(checkout), capture_output=True, text=True, timeout=900
-        )
 
     assert call(local, here).returncode == 0
     notebook = there / "notebooks" / "05_custom_cnn.ipynb"
@@ -42,9 +51,9 @@ def test_jobs_on_slurm_make_the_same_run_and_one_that_fails_is_said(tmp_path):
     code[1]["source"] = ["raise ValueError('broken')"]
     with slurm(tmp_path / "slurm"):
         notebook.write_text(json.dumps(cells))
-        failed = call(remote, there)
+        failed = call(REMOTE, there)
         notebook.write_text(whole)
-        done = call(remote, there)
+        done = call(REMOTE, there)
     assert failed.returncode == 1
     (sentence, last) = [line for line in failed.stderr.splitlines() if line.startswith("make report: ")]
     assert "ValueError: broken" in sentence
@@ -52,6 +61,28 @@ def test_jobs_on_slurm_make_the_same_run_and_one_that_fails_is_said(tmp_path):
     assert done.returncode == 0, done.stderr
     of_run = [json.loads((place / "runs/smoke/custom_cnn/seed0/metrics.json").read_text()) for place in (here, there)]
     assert of_run[0]["scores"] == of_run[1]["scores"]
+
+
+def test_a_job_that_is_requeued_goes_on_from_its_last_epoch(tmp_path):
+    """Slurm ends it by SIGTERM in mid-training, and starts it again some two minutes later."""
+    pytest.importorskip("snakemake_executor_plugin_slurm")
+    checkout = copy_checkout(tmp_path / "there")
+    profile, run_dir = checkout / "config" / "smoke.yaml", checkout / "runs" / "smoke" / "custom_cnn" / "seed0"
+    profile.write_text(profile.read_text().replace("epochs: 2", "epochs: 100").replace("seeds: [0, 1]", "seeds: [0]"))
+    saved = run_dir / "checkpoint.pt"
+    with slurm(tmp_path / "slurm"), ThreadPoolExecutor(1) as pool:
+        command = pool.submit(call, REMOTE, checkout)
+        wait_until(lambda: saved.exists() or command.done(), 900)
+        subprocess.run(["scontrol", "requeue", squeue("%i")], check=True)
+        wait_until(lambda: squeue("%T") == "PENDING", 120)
+        before = torch.load(saved, weights_only=True)["history"]
+        assert 0 < len(before) < 100
+        done = command.result()
+    assert done.returncode == 0, done.stderr
+    history = pd.read_csv(run_dir / "history.csv")
+    assert history["epoch"].tolist() == list(range(1, 101))
+    # An epoch that was trained again would have taken another time.
+    np.testing.assert_allclose(history["seconds"][: len(before)], [row["seconds"] for row in before], rtol=1e-6)
 
 
 def test_a_survey_is_classified_by_jobs(tmp_path, monkeypatch):

@@ -8,11 +8,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 from fakes import small_layout
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from galutils import cli
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
+
+settings.register_profile("study", deadline=None)  # on a busy machine a test may take its time
+settings.load_profile("study")
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"

@@ -15,7 +15,7 @@ from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
 from galutils.evaluation.metrics import roc_auc
 
-FILES = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FILES = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 COLUMNS = npst.arrays(
     dtype=st.sampled_from([np.uint8, np.int64, np.float64, np.float32, np.bool_]),
@@ -71,7 +71,6 @@ CLUSTERINGS = st.integers(12, 40).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(CLUSTERINGS, st.booleans())
 def test_matching_is_the_best_and_a_table_has_the_scores_of_its_rows(pair, many_to_one):
     labels, clusters = pair
@@ -89,7 +88,6 @@ def test_matching_is_the_best_and_a_table_has_the_scores_of_its_rows(pair, many_
     )
 
 
-@settings(deadline=None)
 @given(st.integers(1, 20_000), npst.arrays(float, st.integers(1, 12), elements=st.floats(0.01, 1)))
 def test_proportions_are_kept_and_nothing_is_lost(total, counts):
     parts = in_proportion(total, counts)

@@ -16,7 +16,7 @@ from galutils.report import tables
 from galutils.study.ablations import ONE_SEED
 
 CLASSES = ("A", "B", "C")
-TRIED = settings(deadline=None, max_examples=40)
+TRIED = settings(max_examples=40)
 
 
 @st.composite

@@ -4,6 +4,9 @@ import pandas as pd
 
 from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
 
+#: So many open pairs are named one by one; more are counted.
+NAMED = 3
+
 _UNDECIDED = "These runs cannot say whether to build or to adapt:"
 
 
@@ -46,8 +49,11 @@ def describe_beaten(against: pd.DataFrame) -> str:
 
     against: see :class:`galutils.study.results.Results`.
     """
-    told = [f"{row.second} ({row.told})" for row in against.itertuples()]
-    return f"Held against a random forest on five measured numbers: {'; '.join(told)}." if told else ""
+    if against.empty:
+        return ""
+    groups = against.groupby("told", sort=False)["second"]
+    said = [f"{told[0].upper()}{told[1:]}: {'; '.join(names)}." for told, names in groups]
+    return f"Held against a random forest on five measured numbers. {' '.join(said)}"
 
 
 def _first(rows: pd.DataFrame) -> pd.Series:
@@ -105,11 +111,16 @@ def _paired(first: str, second: str, comparisons: pd.DataFrame) -> dict | None:
 
 
 def _others(contenders: list[str], comparisons: pd.DataFrame, told: frozenset[str] | set[str] = frozenset()) -> str:
-    """Pairs of contenders, but for the one that was told of, that are neither told apart nor equivalent."""
+    """Pairs of contenders, but for the one that was told of, that are neither told apart nor equivalent.
+
+    They are named where they are few, else counted.
+    """
     among = comparisons[comparisons["first"].isin(contenders) & comparisons["second"].isin(contenders)]
     among = among.loc[[{row.first, row.second} != set(told) for row in among.itertuples()]]
     left = among[~among["verdict"].isin([BETTER, WORSE, EQUIVALENT])]
     pairs = [f"{row.first} against {row.second}" for row in left.itertuples()]
+    if len(pairs) > NAMED:
+        return f"Of {len(among)} other pairs of approaches {len(pairs)} stay open."
     return f"Open: {'; '.join(pairs)}." if pairs else ""
 
 

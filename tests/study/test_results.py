@@ -76,8 +76,8 @@ def test_baselines_stand_in_the_table_and_what_does_not_beat_them_is_said(tmp_pa
     assert shown["Seeds"].tolist()[:2] == ["1", "3"]
     assert found.against["galaxies"].tolist() == [40, 40]
     assert describe_beaten(found.against) == (
-        "Held against a random forest on five measured numbers: VGG, 32 channels, from scratch (worse, of these "
-        "trained networks); Custom CNN, average pooling first (better)."
+        "Held against a random forest on five measured numbers. Worse, of these trained networks: VGG, 32 channels, "
+        "from scratch. Better: Custom CNN, average pooling first."
     )
     assert len(found.comparisons) == 1
     (tmp_path / "results.json").unlink()

@@ -111,7 +111,7 @@ def _number(soup: BeautifulSoup) -> None:
         above = table.find_previous(["h1", "h2", "h3"])
         caption = table.caption or soup.new_tag("caption", string=above.get_text() if above else "")
         table.insert(0, _numbered(soup, caption, table, f"Table {number}"))
-    for number, figure in enumerate(soup.select("figure.drawing, figure.photograph, figure.gallery"), 1):
+    for number, figure in enumerate(soup.select("figure.drawing, figure.gallery"), 1):
         image = figure.find(["svg", "img"])
         label = figure.attrs.pop("aria-label", None) or (image or {}).get("alt", "")
         figure.attrs.pop("role", None)

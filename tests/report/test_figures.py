@@ -5,11 +5,12 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib import pyplot as plt
 
 from galutils.clustering.null import chance_plane
 from galutils.data.classes import GALAXY10, numbered, short_names
-from galutils.report.figures import display, plots, statistics
+from galutils.report.figures import display, galleries, plots, statistics
 
 
 @pytest.fixture(autouse=True)
@@ -232,3 +233,11 @@ def test_the_papers_accuracy_is_drawn_where_it_is_about_these_classes(paper):
     assert legend_of(figure) == (shown if paper else shown[:-1])
     (ax,) = figure.axes
     assert max(len(line) for label in words_of(ax.get_yticklabels()) for line in label.split("\n")) <= 64
+
+
+def test_pictures_within_a_drawing_are_webp_and_its_words_are_text():
+    image, maps = torch.randint(0, 256, (3, 32, 32)), {"DINO": np.ones((6, 4, 4))}
+    svg = display.draw_svg(galleries.head_gallery(image, maps))
+    assert svg.count("data:image/webp;base64,") == 7
+    assert "image/png" not in svg
+    assert re.findall(r">(head \d|DINO)<", svg) == ["DINO", *(f"head {i}" for i in range(1, 7))]

@@ -33,7 +33,7 @@ def test_tables_and_figures_are_numbered_and_can_be_linked():
         '<figure class="drawing" role="img" aria-label="A bar &amp; a line."><svg></svg>'
         '<a class="csv" href="data:text/csv;base64,YSxi">CSV</a></figure>'
         "<h2>What's 5%?</h2>"
-        '<figure class="photograph"><img alt="Ten galaxies." src="data:image/webp;base64,AA"/></figure>'
+        '<figure class="gallery"><img alt="Ten galaxies." src="data:image/webp;base64,AA"/></figure>'
     )
     assert sections == [("what-s-5", "What's 5%?"), ("what-s-5-2", "What's 5%?")]
     for part in (

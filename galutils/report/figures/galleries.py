@@ -35,7 +35,7 @@ def head_gallery(image: torch.Tensor, maps: dict[str, np.ndarray | torch.Tensor]
 
 def _gallery(images: torch.Tensor, titles: Iterable[str], columns: int) -> tuple[Figure, np.ndarray]:
     """Axes without frames (N, columns); in each row the image, with its title to the left."""
-    figure, axes = new_figure(1.6 * columns + 0.8, 1.6 * len(images) + 0.3, nrows=len(images), ncols=columns)
+    figure, axes = new_figure(1.45 * columns + 0.8, 1.45 * len(images) + 0.3, nrows=len(images), ncols=columns)
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
         ax.spines[:].set_visible(False)

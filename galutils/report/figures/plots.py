@@ -104,7 +104,7 @@ def embedding_scatter(points: np.ndarray, labels: np.ndarray, classes: Sequence[
     names, colors = short_names(classes), class_palette(len(classes))
     for label in np.unique(labels):
         own, mark = points[labels == label], MARKERS[label % len(MARKERS)]
-        ax.plot(*own.T, ".", color=colors[label], markersize=3, alpha=0.5)
+        ax.plot(*own.T, ".", color=colors[label], markersize=3, alpha=0.5, rasterized=True)
         ax.plot(*own.mean(axis=0), mark, color=colors[label], markeredgecolor="black", label=names[label])
     ax.set(xlabel="PC 1", ylabel="PC 2")
     figure.legend(loc="outside right upper", ncols=-(-len(classes) // ROOMY))

@@ -58,7 +58,7 @@ for (const caption of document.querySelectorAll("table > caption")) {
 }
 
 const reachScrollers = () => {
-  for (const box of document.querySelectorAll(".scroll, .output_html, figure.drawing, figure.photograph, pre")) {
+  for (const box of document.querySelectorAll(".scroll, .output_html, figure.drawing, pre")) {
     const wide = box.scrollWidth > box.clientWidth;
     box.toggleAttribute("data-wide", wide);
     if (wide) box.tabIndex = 0;

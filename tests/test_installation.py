@@ -39,7 +39,7 @@ def test_every_import_of_the_package_is_a_requirement():
         imported |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
     known = {canonicalize_name(requirement.name) for requirement in requirements()}
     renamed = {"sklearn": "scikit-learn", "yaml": "pyyaml", "bs4": "beautifulsoup4"}
-    renamed |= {"PIL": "pillow", "IPython": "ipython"}
+    renamed |= {"PIL": "pillow", "IPython": "ipython", "upath": "universal-pathlib"}
     foreign = imported - set(sys.stdlib_module_names) - {"galutils"}
     assert {canonicalize_name(renamed.get(name, name)) for name in foreign} <= known
 

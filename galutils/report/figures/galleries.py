@@ -19,7 +19,7 @@ def attention_gallery(
         for ax, own in zip(column, values, strict=True):
             ax.imshow(own, cmap="inferno", vmin=0)
     for ax, title in zip(axes[0], ["image", *maps], strict=True):
-        ax.set_title(fill(title, 18), fontsize=7)
+        ax.set_title(fill(title, 18), fontsize=8)
     return figure
 
 

@@ -20,9 +20,9 @@ from galutils.data.catalogue.healpix import HEALPIX, divide, place_of, with_plac
 from galutils.data.catalogue.tables import (
     Table,
     as_file,
-    is_folder,
     listed,
     open_parquet,
+    parquet_files,
     read_columns,
     read_footer,
     reading_parquet,
@@ -144,17 +144,13 @@ def _open_hats(path: Path | UPath, image_column: str | None, keep: tuple[str, ..
         files = [Path(str(file)) for file in files]
     parts, digest = [], hashlib.sha256()
     with ThreadPoolExecutor(CALLS) as pool:
-        ends = list(pool.map(lambda file: [read_footer(one) for one in _files(file)], files))
+        ends = list(pool.map(lambda file: [read_footer(one) for one in parquet_files(file)], files))
     for pixel, file, footers in zip(pixels, files, ends, strict=True):
         digest.update(str([pixel, footers]).encode())
         rows, size = sum(sum(footer.groups) for footer in footers), sum(footer.size for footer in footers)
         opened = partial(_read_table, file, columns, image_column)
         parts.append(Part(f"{pixel.order}_{pixel.pixel}", place_of(pixel), rows, size, opened))
     return Source(parts, digest.hexdigest(), position)
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(path.glob("*.parquet")) if is_folder(path) else [path]
 
 
 def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
@@ -172,7 +168,7 @@ def _read_table(path: Path, columns: list[str], image_column: str | None) -> tup
     from pyarrow.parquet import ParquetFile
 
     with reading_parquet(path):
-        carried = pa.concat_tables([ParquetFile(as_file(file)).read(columns) for file in _files(path)])
+        carried = pa.concat_tables([ParquetFile(as_file(file)).read(columns) for file in parquet_files(path)])
     if not len(carried):
         return carried, iter(())
     return carried, list_entries(open_catalogue(path, None, image_column, labelled=False))

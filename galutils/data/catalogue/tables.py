@@ -105,6 +105,11 @@ def is_folder(path: Path) -> bool:
     return path.is_dir() if isinstance(path, Path) else not path.suffix
 
 
+def parquet_files(path: Path) -> list[Path]:
+    """Those of a folder, in order, or the one file."""
+    return sorted(path.glob("*.parquet")) if is_folder(path) else [path]
+
+
 def _open_folders(path: Path) -> Table:
     """One subfolder for each class, with image files anywhere in it."""
     folders = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and entry.name[0] != ".")
@@ -159,7 +164,7 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
     """
     from pyarrow.parquet import ParquetFile
 
-    files = sorted(path.glob("*.parquet")) if is_folder(path) else [path]
+    files = parquet_files(path)
 
     @contextmanager
     def opened(file: Path) -> Iterator[ParquetFile]:
@@ -200,9 +205,8 @@ def read_columns(table: Table, columns: list[str]) -> pa.Table:
     from pyarrow.parquet import ParquetFile
 
     if table.sample:  # Parquet
-        files = sorted(table.path.glob("*.parquet")) if is_folder(table.path) else [table.path]
         with reading_parquet(table.path):
-            return pa.concat_tables([ParquetFile(file).read(columns) for file in files])
+            return pa.concat_tables([ParquetFile(file).read(columns) for file in parquet_files(table.path)])
     blocks = list(table.blocks(columns, 10_000))
     rows = pd.concat(blocks) if blocks else pd.DataFrame(columns=columns)
     text = {name: list(map(as_text, cells)) for name, cells in rows.items() if cells.dtype == object}  # bytes, of FITS

@@ -41,18 +41,18 @@ def simulate(
 @app.command()
 def pretrain(
     to: Annotated[Path, typer.Option("--to", help="The .safetensors file to write.")],
+    network: Annotated[str, typer.Option(help="custom_cnn; or vit, which learns without labels.")] = "custom_cnn",
     count: Annotated[int, typer.Option(min=20, help="How many simulated galaxies.")] = 60_000,
     epochs: Annotated[int, typer.Option(min=1)] = 15,
     version: Annotated[str, typer.Option(help="Of the simulator: U or A; see galutils simulate.")] = "U",
     control: Annotated[str, typer.Option(help="none; labels: shuffled; shapes: scrambled.")] = "none",
     processes: Annotated[int, typer.Option(min=1, help="How many simulate side by side.")] = 1,
 ) -> None:
-    """Train custom_cnn's weights on simulated galaxies, for example: galutils pretrain --to cnn.safetensors"""
+    """Train a network on simulated galaxies, for example: galutils pretrain --to cnn.safetensors"""
     from galutils.study.provenance import git_commit
     from galutils.training.pretrain import pretrain as train_first
 
-    right = train_first(to, git_commit(), count, epochs, version, control, processes)
-    typer.echo(f"{to}: {right:.1%} of simulated galaxies that were held out are classified correctly")
+    typer.echo(f"{to}: {train_first(to, git_commit(), network, count, epochs, version, control, processes)}")
 
 
 @app.command()

@@ -131,8 +131,10 @@ def code_digest(*parts: str) -> str:
     return digest.hexdigest()
 
 
-#: What ``weights: simulated`` means: the custom network trained on simulated galaxies by ``galutils pretrain``.
-SIMULATED_WEIGHTS = Path(__file__).parent / "weights" / "custom_cnn.safetensors"
+#: What ``weights: simulated`` means: networks trained on simulated galaxies by ``galutils pretrain``.
+SIMULATED_CNN, SIMULATED_VIT = (
+    Path(__file__).parent / "weights" / f"{name}.safetensors" for name in ("custom_cnn", "vit")
+)
 
 
 def data_home() -> Path:

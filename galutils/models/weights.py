@@ -5,7 +5,7 @@
 - ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
 - ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
 - ``official``: for an encoder, what timm or Hugging Face has for it, as with ``dino``; see :func:`official_file`;
-- ``simulated``: the file that comes with the package, of the custom network alone;
+- ``simulated``: the file that comes with the package, of the custom network or of the small transformer;
 - a path: a ``.safetensors``, ``.pth`` or ``.bin`` file; its architecture is read from its metadata where given;
 - ``random``: no pretraining, an explicit control;
 - ``auto``: the official file if it is already in the cache, else random. Never downloads.
@@ -25,7 +25,7 @@ from torch import nn
 
 from galutils.download import RemoteFile, fetch
 from galutils.errors import GalutilsError, first_line
-from galutils.files import PACKAGED, SIMULATED_WEIGHTS, not_a_file, sha256
+from galutils.files import PACKAGED, SIMULATED_CNN, SIMULATED_VIT, not_a_file, sha256
 
 #: torchvision's VGGs without batch normalisation, as in the paper.
 VGGS = ("vgg11", "vgg13", "vgg16", "vgg19")
@@ -35,6 +35,10 @@ VGG_LICENCE = "BSD-3-Clause, that of torchvision's code (it leaves open what Ima
 
 #: DINO ViT-S/16, the paper's backbone (Caron et al. 2021), under timm's name.
 DINO_ARCH = "vit_small_patch16_224.dino"
+
+#: The study's own transformer, of which timm has none: small, with patches of 8 pixels in images of 64.
+GALAXY_VIT = "galaxy_vit_patch8_64"
+_GALAXY_VIT = {"img_size": 64, "patch_size": 8, "embed_dim": 192, "depth": 6, "num_heads": 3}
 
 #: Names of weights in Hugging Face's repositories; older ones have the second alone.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -102,7 +106,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     if official:
         arch = DINO_ARCH if arch == "auto" else arch
     else:
-        path = Path(weights)
+        path = SIMULATED_VIT if weights == "simulated" else Path(weights)
         state, metadata, arch = read_given(path, arch)
         if metadata.get("kind") == "lora" or any("lora_" in name or "parametrizations" in name for name in state):
             raise WeightsError(f"{path}: holds LoRA adapters, not a whole network; merge them into one first.")
@@ -116,7 +120,8 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
         state, metadata = read_state(path)
     state.pop("mask_token", None)  # of use in DINOv2's training alone; timm's networks have none
     load_strictly(vit, state, path, arch)
-    source, licence = ("dino", get_pretrained_cfg(arch).license) if official else (path.name, metadata.get("licence"))
+    source = "dino" if official else weights if weights == "simulated" else path.name
+    licence = get_pretrained_cfg(arch).license if official else metadata.get("licence")
     return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"), licence=licence), metadata
 
 
@@ -130,7 +135,7 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
         raise WeightsError(f"start is '{start}'; choose whole or statistics.")
     if weights in ("imagenet", "dino", "auto"):
         raise WeightsError(f"The custom network has no weights '{weights}'; give simulated, random or a path.")
-    path = SIMULATED_WEIGHTS if weights == "simulated" else Path(weights)
+    path = SIMULATED_CNN if weights == "simulated" else Path(weights)
     state, metadata = read_state(path)
     own = network.state_dict()
     state |= {name: own[name] for name in [*own][-2:] if name in state and state[name].shape != own[name].shape}
@@ -157,7 +162,7 @@ def describe_weights(path: Path) -> str:
     state, metadata = read_state(path)
     arch = metadata.get("architecture")
     if arch is not None:
-        kind = "imagenet" if arch in VGGS else "simulated" if arch == "custom_cnn" else "official"
+        kind = {"custom_cnn": "simulated", GALAXY_VIT: "dino"}.get(arch, "imagenet" if arch in VGGS else "official")
         check_weights(path, arch, kind)
     made = "".join(f"{name.capitalize()}: {metadata[name]}\n" for name in ("recipe", "licence") if name in metadata)
     return (
@@ -240,6 +245,8 @@ def _new_vit(arch: str) -> nn.Module:
     import timm
     from timm.models import is_model, is_model_in_modules, is_model_pretrained
 
+    if arch == GALAXY_VIT:
+        return timm.models.VisionTransformer(**_GALAXY_VIT, num_classes=0, dynamic_img_size=True)
     tag_known = "." not in arch or is_model_pretrained(arch)
     if not (is_model(arch) and tag_known and is_model_in_modules(arch, ["vision_transformer"])):
         raise WeightsError(f"'{arch}' is not a vision transformer of timm; choose one such as {DINO_ARCH}.")

@@ -1,4 +1,4 @@
-"""Self-distillation without labels, DINO (Caron et al. 2021), with adapters on the student.
+"""Self-distillation without labels, DINO (Caron et al. 2021), of a whole network or with adapters on the student.
 
 A student sees many crops of each galaxy, a teacher the large ones only; the student learns to give the teacher's
 output. The teacher is a moving average of the student's merged weights, so that it is a plain transformer at any
@@ -47,7 +47,7 @@ class DinoResult:
     ``seconds``, ``images_per_second``.
     """
 
-    student: Backbone  # with its adapters
+    student: Backbone  # with its adapters, if it has any
     teacher: Backbone  # plain
     history: pd.DataFrame
     start_rank: float  # embedding_rank before the first step
@@ -67,7 +67,9 @@ class DinoResult:
 def distill(
     backbone: Backbone, galaxies: Galaxies, settings: DinoSettings, checkpoint: str | Path | None = None
 ) -> DinoResult:
-    """Adapt a plain backbone to all galaxies without labels, as in the paper; the given one stays as it is.
+    """Adapt a plain backbone to all galaxies without labels, as in the paper, or train the whole of it.
+
+    The given one stays as it is.
 
     ``checkpoint`` and errors are as in :func:`galutils.training.supervised.train`.
     """
@@ -80,13 +82,19 @@ def distill(
     source = load_images(galaxies, rows, galaxies.image_size, device, resident=settings.keep_images)
     crops = MultiCrop(settings, backbone.patch)
 
-    adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
+    if settings.adapt == "all":
+        adapted = backbone.copy().requires_grad_(True)
+    else:
+        adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
     with seeded(settings.seed):
         head = objective.Head(backbone.dim, settings.prototypes, settings.head_width)
     for name, parameter in head.named_parameters():
         parameter.requires_grad_(settings.train_head or (settings.train_biases and name.endswith("bias")))
     student = objective.DinoNetwork(objective.drop_paths(adapted, settings.drop_path), head).to(device)
     teacher = objective.DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
+    if device.type == "cpu" and precision == "bf16-mixed":
+        for block in (*student.backbone.vit.blocks, *teacher.backbone.vit.blocks):
+            block.attn.fused_attn = False  # PyTorch's own backward pass takes half of such a step on a CPU
     center = torch.zeros(settings.prototypes, device=device)
     trained = list(trainable(student).values())
     # Biases and norms are not decayed, as in DINO.

@@ -10,6 +10,9 @@ from galutils.training.schedule import cosine
 #: Ways in which crops are changed for self-distillation.
 AUGMENTATIONS = ("galaxy", "dino")
 
+#: What self-distillation trains: adapters, or the whole network.
+ADAPTED = ("lora", "all")
+
 
 class TrainingError(GalutilsError):
     """Training cannot go on; the message says where and why."""
@@ -91,6 +94,7 @@ class DinoSettings(Common):
     last_weight_decay: float = 0.4
     clip_gradient: float = 3.0  # largest norm of all gradients together
     momentum: float = 0.9995  # the teacher's at the first step; 1 at the last
+    adapt: str = "lora"  # or all: the whole network learns, and the next three have no say
     rank: int = 32
     alpha: float = 1.0  # adapters are scaled by alpha / rank
     train_biases: bool = True
@@ -121,6 +125,8 @@ class DinoSettings(Common):
             raise GalutilsError("momentum must lie between 0 and 1, and warmup at least be 0 and below 1.")
         if not 0 <= self.drop_path < 1:
             raise GalutilsError("drop_path must be at least 0 and below 1.")
+        if self.adapt not in ADAPTED:
+            raise GalutilsError(f"adapt is '{self.adapt}'; choose {' or '.join(ADAPTED)}.")
         if self.augmentation not in AUGMENTATIONS:
             raise GalutilsError(f"augmentation is '{self.augmentation}'; choose {' or '.join(AUGMENTATIONS)}.")
         if min(self.student_temperature, self.teacher_temperature) <= 0:

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,9 +9,10 @@ from safetensors import safe_open
 
 from galutils.data.loader import read_batch
 from galutils.data.sources import load_simulated
-from galutils.files import SIMULATED_WEIGHTS
+from galutils.files import SIMULATED_CNN
 from galutils.models import cnn
-from galutils.models.weights import describe_weights, read_state
+from galutils.models.vit import load_backbone
+from galutils.models.weights import GALAXY_VIT, describe_weights, read_state
 from galutils.report import run_page
 from galutils.training.pretrain import pretrain
 
@@ -23,7 +25,8 @@ def made(tmp_path_factory):
         patch.setenv("GALUTILS_DATA", str(folder))
         paths = {control: folder / f"{control}.safetensors" for control in ("none", "labels")}
         for control, path in paths.items():
-            assert 0 <= pretrain(path, "abc", 300, 12, control=control) <= 1
+            said = pretrain(path, "abc", count=300, epochs=12, control=control)
+            assert re.fullmatch(r"\d+\.\d% of simulated galaxies that were held out are classified correctly", said)
         return paths, load_simulated(300, size=64, crop=0.5, seed=100, version="U")
 
 
@@ -76,12 +79,28 @@ def test_statistics_keep_scales_but_no_pattern(made):
             assert tensor.std() == pytest.approx(state[name].std().item(), rel=0.15)
 
 
+def test_the_transformer_learns_all_of_itself_without_labels(tmp_path, monkeypatch):
+    monkeypatch.setenv("GALUTILS_DATA", str(tmp_path / "data"))
+    path = tmp_path / "vit.safetensors"
+    said = pretrain(path, "abc", "vit", count=128, epochs=2)
+    assert re.fullmatch(r"learnt without labels; the embedding's effective rank is \d+\.\d", said)
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["vit.safetensors"]
+    with safe_open(path, framework="pt") as file:
+        assert json.loads(file.metadata()["recipe"])["commit"] == "abc"
+        assert {file.get_slice(name).get_dtype() for name in file.keys()} == {"F16"}  # noqa: SIM118 (not a dict)
+    backbone, start = load_backbone(str(path)), load_backbone("random", GALAXY_VIT, seed=100)
+    assert (backbone.arch, backbone.patch, backbone.dim) == (GALAXY_VIT, 8, 192)
+    before, after = start.vit.state_dict(), backbone.vit.state_dict()
+    assert all(not torch.equal(before[name].half().float(), after[name]) for name in before if before[name].ndim > 1)
+    assert describe_weights(path).splitlines()[1] == f"Architecture: {GALAXY_VIT}, and it fits"
+
+
 def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made(capsys):
     network = cnn.build("custom_cnn", weights="simulated")
     assert network.source.source == "simulated"
     assert network.count_parameters() == (47850, 47850)
-    assert '"version": "U"' in describe_weights(SIMULATED_WEIGHTS)
-    assert (SIMULATED_WEIGHTS.parent / "README.md").exists()
+    assert '"version": "U"' in describe_weights(SIMULATED_CNN)
+    assert (SIMULATED_CNN.parent / "README.md").exists()
     run_page.show_network(network, 64)
     assert "Pretrained weights: simulated, custom_cnn; licence: MIT\n" in capsys.readouterr().out
 
@@ -100,6 +119,11 @@ def test_other_starts_are_refused(arguments, sentence):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        ({"network": "resnet"}, "network is 'resnet'; choose custom_cnn or vit."),
+        (
+            {"network": "vit", "control": "labels"},
+            "vit looks at no labels, so that shuffling them is no control; choose none or shapes.",
+        ),
         ({"control": "odd"}, "control is 'odd'; choose none, labels, shapes."),
         ({"path": "a.pt"}, "a.pt: is no name for what is written; end it in .safetensors."),
     ],

@@ -233,18 +233,23 @@ TOO_FEW = "05_custom_cnn.ipynb, cell …: DataError: {path}: has 1 class of two 
 TOO_FEW += "give at least two such classes, so that there is something to tell apart."
 NO_CLUSTERS = "06_dino_kmeans.ipynb, cell …: GalutilsError: 6 rows cannot be put into 10 clusters; "
 NO_CLUSTERS += "set clusters to fewer."
+TOO_SMALL = "05_custom_cnn.ipynb, cell …: GalutilsError: image_size must be at least 32."
 
 
 @pytest.mark.parametrize(
-    ("notebook", "labels", "sentence"),
-    [("05_custom_cnn", np.arange(20) // 19, TOO_FEW), ("06_dino_kmeans", np.arange(6), NO_CLUSTERS)],
-    ids=["one class", "fewer rows than clusters"],
+    ("notebook", "labels", "size", "sentence"),
+    [
+        ("05_custom_cnn", np.arange(20) // 19, 32, TOO_FEW),
+        ("05_custom_cnn", np.arange(20) // 10, 7, TOO_SMALL),
+        ("06_dino_kmeans", np.arange(6), 32, NO_CLUSTERS),
+    ],
+    ids=["one class", "few pixels", "fewer rows than clusters"],
 )
-def test_too_few_galaxies_for_a_notebook(command, monkeypatch, tmp_path, notebook, labels, sentence):
+def test_what_only_a_notebook_can_refuse(command, monkeypatch, tmp_path, notebook, labels, size, sentence):
     """Only the notebook itself can tell. What it had run stays to be looked at, under another name."""
     images = np.random.default_rng(0).integers(0, 256, (len(labels), 32, 32, 3), dtype=np.uint8)
     hdf5(images=images, ans=labels.astype(np.uint8), ra=None, dec=None)(path := tmp_path / "sky.h5")
-    given = {"data_path": str(path), "run_dir": str(tmp_path / "run"), "image_size": 32}
+    given = {"data_path": str(path), "run_dir": str(tmp_path / "run"), "image_size": size}
     if notebook == "06_dino_kmeans":
         given |= {"clusters": 10, "weights": "random", "arch": TINY, "cache_dir": str(tmp_path / "cache")}
     monkeypatch.chdir(tmp_path)

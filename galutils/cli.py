@@ -28,13 +28,14 @@ def simulate(
     count: Annotated[int, typer.Option(min=1, help="How many galaxies.")] = 1000,
     size: Annotated[int, typer.Option(min=8, help="Height and width in pixels.")] = 64,
     seed: Annotated[int, typer.Option(help="Same seed, same file.")] = 0,
+    crop: Annotated[float, typer.Option(help="The central share of each side that is drawn.")] = 1.0,
     proportions: Annotated[str, typer.Option(help="Of the classes: balanced or galaxy10.")] = "balanced",
     version: Annotated[str, typer.Option(help="U, which no image of ours touched, or A, adapted to them.")] = "A",
 ) -> None:
     """Simulate galaxies in Galaxy10's layout, for example: galutils simulate sky.h5 --count 2000"""
     from galutils.data.simulate.cutouts import write_simulated
 
-    write_simulated(path, count, size, seed, proportions, version=version)
+    write_simulated(path, count, size, seed, proportions, crop=crop, version=version)
     typer.echo(f"{path}: {count} simulated galaxies of {size} pixels")
 
 

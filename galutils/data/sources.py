@@ -29,7 +29,7 @@ WITHOUT_DUPLICATES = RemoteFile(
 def load_galaxies(data_path: str | Path) -> Galaxies:
     """Open the galaxies that ``data_path`` names; see the module's docstring."""
     if str(data_path) == "simulated":
-        return load_simulated(800, proportions="galaxy10")  # those of the profile quick
+        return load_simulated(800, crop=0.5, proportions="galaxy10")  # those of the profile quick
     if str(data_path) == "galaxy10":
         return open_galaxies(fetch(GALAXY10, data_home()))
     return open_galaxies(Path(data_path).expanduser())

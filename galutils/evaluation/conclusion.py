@@ -211,7 +211,10 @@ def _count(seeds: int) -> str:
 
 
 def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) -> str:
-    """The answer in at most 25 words; :func:`conclude` gives its grounds."""
+    """The answer in at most 25 words; :func:`conclude` gives its grounds.
+
+    On ``simulated`` galaxies what learnt from such is at home, and no answer to the question.
+    """
     where = "On these simulated galaxies" if simulated else "On these galaxies"
     table = table[table["supervised"]]
     built, adapted = table[table["built"]], table[~table["built"] & table["pretrained"]]
@@ -223,8 +226,12 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
     third = table[table["from_simulations"]]
     if len(third):
         third = _first(third)
-        shares += f", {third.accuracy:.0%} trained on simulated galaxies first"
-        if {_verdict(way.approach, third.approach, comparisons) for way in (first, second)} == {BETTER}:
+        shares += f", {third.accuracy:.0%} " + (
+            "with a simulated start at home" if simulated else "trained on simulated galaxies first"
+        )
+        if not simulated and {_verdict(way.approach, third.approach, comparisons) for way in (first, second)} == {
+            BETTER
+        }:
             return f"{where}, simulating wins: {shares}."
     if _paired(first.approach, second.approach, comparisons) is None:
         return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."

@@ -4,6 +4,10 @@ from dataclasses import dataclass
 
 #: What tables and figures add to the name of an approach whose pretrained part is not pretrained.
 RANDOM_LABEL = "random weights"
+#: The same, where it has learnt from simulated galaxies instead.
+SIMULATED_LABEL = "from simulated galaxies"
+#: And where it is tested on such.
+AT_HOME_LABEL = "at home here"
 
 
 @dataclass(frozen=True)

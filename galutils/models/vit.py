@@ -102,7 +102,9 @@ def load_backbone(
         normalization = metadata.get("normalization", "imagenet")
     backbone = Backbone(vit, arch, source, normalization).eval().requires_grad_(False)
     # Of random weights, not of "auto": what was found today may be another file tomorrow.
-    named = source.source if source.source in ("dino", "random") else str(Path(weights).expanduser().resolve())
+    named = (
+        source.source if source.source in ("dino", "random", "simulated") else str(Path(weights).expanduser().resolve())
+    )
     backbone.recipe = {"weights": named, "arch": arch, "normalization": normalization, "seed": seed}
     return backbone
 

@@ -13,7 +13,7 @@ from galutils.data.classes import GALAXY10, numbered
 from galutils.data.sources import GALAXY10_SHA256
 from galutils.evaluation.baselines import accuracy
 from galutils.evaluation.bootstrap import COLLAPSED, Graded
-from galutils.evaluation.paper import APPROACHES, CHOSEN, RANDOM_LABEL, Approach
+from galutils.evaluation.paper import APPROACHES, AT_HOME_LABEL, CHOSEN, RANDOM_LABEL, SIMULATED_LABEL, Approach
 from galutils.evaluation.significance import compare
 from galutils.study.runs import Run, RunError, find_runs
 
@@ -64,11 +64,15 @@ def _row(run: Run) -> dict:
     title = _title(approach, metrics["model"] | metrics["settings"])
     random = weights.get("source") == "random" and approach.weights is not None  # else it is built
     # Only files of galutils pretrain fit the custom network.
-    simulated = metrics["model"].get("name") == "custom_cnn" and weights.get("source", "random") != "random"
+    custom = metrics["model"].get("name") == "custom_cnn" and weights.get("source", "random") != "random"
+    simulated = custom or weights.get("source") == "simulated"
     if random:
         title += f" ({RANDOM_LABEL})"
     elif weights.get("stand_in"):
         title += " (stand-in weights)"
+    elif simulated:
+        said = [SIMULATED_LABEL] * (approach.weights != "simulated") + [AT_HOME_LABEL] * metrics["data"]["simulated"]
+        title += f" ({', '.join(said)})" * bool(said)
     elif weights.get("may_know"):
         title += " (may know these labels)"
     return {

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from galutils.evaluation.paper import starting_weights
-from galutils.files import PACKAGED, SIMULATED_CNN, code_digest, sha256
+from galutils.files import PACKAGED, SIMULATED_CNN, SIMULATED_VIT, code_digest, sha256
 from galutils.study.profile import declared_parameters, find_gpus
 
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
@@ -48,7 +48,7 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
     if given.get("weights") == "auto":
         key["pretrained weights at hand"] = weights_at_hand(starting_weights(source.stem), given["arch"])
     if given.get("weights") == "simulated":
-        key["simulated weights"] = _checksum(SIMULATED_CNN)
+        key["simulated weights"] = _checksum(SIMULATED_VIT if "dino" in source.stem else SIMULATED_CNN)
     if "runs_dir" in given:
         key["runs"] = digest_runs(source.parent / given["runs_dir"])
     return key

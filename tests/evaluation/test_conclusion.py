@@ -215,6 +215,17 @@ def test_simulating_wins_only_where_it_beats_both_ways(gains, seeds, said, end):
     ) in told
 
 
+@pytest.mark.parametrize(("seeds", "said"), [(3, "adapting wins"), (1, "not decided")])
+def test_simulating_wins_nothing_at_home(seeds, said):
+    pairs = [comparison(*pair, 0.15, seeds=seeds) for pair in ("AB", "AS", "BS")]
+    found = table(*ROWS, ("S", False, False, 0.9), seeds=seeds, simulations="S")
+    answer = headline(found, pd.DataFrame(pairs), simulated=True)
+    few = " (fewer than three seeds)" * (seeds == 1)
+    shares = "75% adapted, 60% built, 90% with a simulated start at home"
+    assert answer == f"On these simulated galaxies, {said}: {shares}{few}."
+    assert len(answer.split()) <= 25
+
+
 def test_the_headline_says_what_is_missing():
     alone = table(("A", True, False, 0.6), ("B", False, False, 0.9))
     said = "On these simulated galaxies, not decided: no network here was adapted from pretrained weights."

@@ -9,6 +9,7 @@ from fakes import refusal, write_run
 from galutils import cli
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
+from galutils.evaluation.paper import APPROACHES
 from galutils.files import write_json
 from galutils.study import collect
 from galutils.study.ablations import collect_ablations
@@ -123,6 +124,24 @@ def test_choices_made_on_test_galaxies_are_named_where_they_may_count(tmp_path, 
         old, new = (class_columns(names) for names in (GALAXY10, changed["classes"]))
         pd.read_csv(path).rename(columns=dict(zip(old, new, strict=True))).to_csv(path, index=False)
     assert collect.describe_choices(collect.collect_runs(tmp_path)) == said
+
+
+@pytest.mark.parametrize(
+    ("experiment", "model", "at_home", "title"),
+    [
+        ("custom_cnn_simulated", "custom_cnn", False, ""),
+        ("custom_cnn_simulated", "custom_cnn", True, " (at home here)"),
+        ("custom_cnn", "custom_cnn", False, " (from simulated galaxies)"),
+        ("dino_kmeans", "galaxy_vit_patch8_64", True, " (from simulated galaxies, at home here)"),
+    ],
+)
+def test_a_simulated_start_is_no_pretraining_and_says_where_it_is_at_home(tmp_path, experiment, model, at_home, title):
+    data = {"simulated": at_home, "sha256": "1", "rows": 1000, "file": "own.h5"}
+    weights = {"source": "simulated", "sha256": "2", "stand_in": None}
+    write_run(tmp_path, experiment, 0, 20, data=data, weights=weights, model={"name": model})
+    row = collect.collect_runs(tmp_path).iloc[0]
+    assert row["approach"] == APPROACHES[experiment].title + title
+    assert (row["from_simulations"], row["pretrained"], row["built"], row["random"]) == (True, False, False, False)
 
 
 def test_collapsed_runs_are_marked_warned_of_and_left_out(tmp_path):

@@ -15,7 +15,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.evaluation.paper import APPROACHES
 from galutils.files import write_text
 from galutils.progress import tracked
-from galutils.report.html import clean, code_style
+from galutils.report.html import clean, code_style, link_numbers
 from galutils.report.index import index_content
 from galutils.report.interactive import cell_data, write_explorer
 from galutils.study.collect import describe_sources, tabulate
@@ -68,6 +68,7 @@ def make_environment(**shared) -> Environment:
     """The templates, with what all pages share."""
     environment = Environment(loader=PackageLoader("galutils.report"), autoescape=True, trim_blocks=True)
     environment.globals |= {"code_style": code_style(), **shared}
+    environment.filters["link_numbers"] = link_numbers
     return environment
 
 

@@ -5,12 +5,16 @@ import re
 from importlib.resources import files
 
 from bs4 import BeautifulSoup, NavigableString, Tag
+from markupsafe import Markup, escape
 
 #: The one kind of link that carries its file with it.
 CSV_URL = "data:text/csv;base64,"
 
 #: Lines from which on what a cell printed is a log.
 LOG = 12
+
+#: What a sentence's numbers look like that were computed: shares, and differences with their sign.
+COMPUTED = re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?%(?! interval)|[-+]\d+(?:\.\d+)?)")
 
 #: Where a word is explained elsewhere, is code, or is drawn.
 PLAIN = (
@@ -145,6 +149,15 @@ def _explain(soup: BeautifulSoup) -> None:
                 text.replace_with(before, said, after)
                 texts[place : place + 1] = [before, after]
                 break
+
+
+def link_numbers(text: str, shares: str, differences: str) -> Markup:
+    """A plain sentence as HTML, whose numbers are links to the parts of a page that show where they come from."""
+
+    def link(found: re.Match) -> str:
+        return f'<a class="number" href="{shares if found[0].endswith("%") else differences}">{found[0]}</a>'
+
+    return Markup(COMPUTED.sub(link, str(escape(text))))
 
 
 def code_style() -> str:

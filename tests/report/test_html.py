@@ -71,8 +71,9 @@ def test_a_term_is_explained_once_and_never_in_code():
 
 def test_computed_numbers_link_to_where_they_come_from_and_names_do_not():
     text = "A <b> with VGG-16 & 32 channels: 43.5% (95% interval 40% to 47.1%), -2.5 points (-4.0 to +0.1)."
-    share, change = ('<a class="number" href="{}">{{}}</a>'.format(place).format for place in ("r#t", "r#d"))
+    share, change = (f'<a class="number" href="{place}">{{}}</a>'.format for place in ("r#t", "r#d"))
     assert link_numbers(text, "r#t", "r#d") == (
-        f"A &lt;b&gt; with VGG-16 &amp; 32 channels: {share('43.5%')} (95% interval {share('40%')} to {share('47.1%')}), "
+        "A &lt;b&gt; with VGG-16 &amp; 32 channels: "
+        f"{share('43.5%')} (95% interval {share('40%')} to {share('47.1%')}), "
         f"{change('-2.5')} points ({change('-4.0')} to {change('+0.1')})."
     )

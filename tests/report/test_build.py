@@ -47,8 +47,8 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
         assert not re.search(r"@import|url\(\s*['\"]?https?:", text), path.name
         for link in page("a", href=lambda href: not href.startswith("data:text/csv;base64,")):
             name, _, place = link["href"].partition("#")
-            linked = parsed.get(name or path.name)
-            assert linked and (place == "" or linked.find(id=place)), f"{path.name}: {link['href']}"
+            assert (name or path.name) in parsed, f"{path.name}: {link['href']}"
+            assert place == "" or parsed[name or path.name].find(id=place), f"{path.name}: {link['href']}"
         assert all(image.get("alt") for image in page("img")), f"{path.name} has an image without alternative text"
         for figure in page.select("figure.drawing"):
             assert figure.select_one("a.csv, image") or "Diagram of the network's layers" in figure.get_text(), (

@@ -7,6 +7,9 @@ import torch
 
 from galutils.errors import GalutilsError
 
+#: In which networks compute: all in float32, or in bf16 what stands it.
+PRECISIONS = ("auto", "32-true", "bf16-mixed")
+
 
 def pick_device(device: str) -> torch.device:
     """The device of that name; "auto" is CUDA where there is one, else the CPU."""
@@ -27,6 +30,8 @@ def _computes(device: str) -> bool:
 
 def pick_precision(precision: str, device: torch.device) -> str:
     """ "32-true" or "bf16-mixed"; "auto" is the second on a CUDA device that computes so itself, else the first."""
+    if precision not in PRECISIONS:
+        raise GalutilsError(f"precision is '{precision}'; choose {', '.join(PRECISIONS)}.")
     if precision == "auto":
         fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         return "bf16-mixed" if fast else "32-true"

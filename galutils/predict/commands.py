@@ -120,6 +120,9 @@ def classify(
     grey: Grey = False,
     data: DataPath = None,
     device: Device = "auto",
+    precision: Annotated[
+        str, typer.Option(help="32-true; or bf16-mixed, faster where the machine has it.")
+    ] = "32-true",
 ) -> None:
     """Classify a survey, for example: galutils classify runs/own sky_hats --to classes --workers 2
 
@@ -133,7 +136,7 @@ def classify(
         raise typer.BadParameter("choose one of --scheduler and --slurm.")
     columns = tuple(name.strip() for name in keep.split(",") if name.strip())
     options = {"where": Where(workers, memory, scheduler, slurm), "keep": columns, "image_column": image_column}
-    options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device}
+    options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device, "precision": precision}
     if dry_run:
         typer.echo(describe_survey(run_dir, source, to, **options))
         return

@@ -72,7 +72,8 @@ class Where(NamedTuple):
 def classify_survey(
     run_dir: str | Path, path: str | Path, target: str | Path, *, where: Where, keep: tuple[str, ...] = (),
     image_column: str | None = None, reading: Reading | None = None, data_path: Path | None = None,
-    features: bool = False, device: str = "auto", command: str = "", say: Callable[[str], None] = print,
+    features: bool = False, device: str = "auto", precision: str = "32-true", command: str = "",
+    say: Callable[[str], None] = print,
 ) -> Path:  # fmt: skip
     """Classify all galaxies of a source with a run that learnt from labels; returns the catalogue's path.
 
@@ -85,7 +86,7 @@ def classify_survey(
         RunError, CatalogueError, DataError, PictureError: the run or the source cannot be used.
     """
     target = Path(target).resolve()
-    recipe = _write_recipe(run_dir, target, reading, device, features, where)
+    recipe = _write_recipe(run_dir, target, reading, device, precision, features, where)
     _check_workers(where, recipe.device)
     source = open_source(path, image_column, keep)
     if not sum(part.rows for part in source.parts):
@@ -116,10 +117,10 @@ def classify_survey(
 
 def describe_survey(
     run_dir: str | Path, path: str | Path, target: str | Path, *, where: Where, keep: tuple[str, ...] = (),
-    image_column: str | None = None, reading: Reading | None = None, device: str = "auto",
+    image_column: str | None = None, reading: Reading | None = None, device: str = "auto", precision: str = "32-true",
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
-    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, False, where)
+    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, precision, False, where)
     _check_workers(where, recipe.device)
     source = open_source(path, image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
@@ -140,18 +141,19 @@ def describe_survey(
     return f"{told}; too few to say how long they take"
 
 
-def _write_recipe(
-    run_dir: str | Path, target: Path, reading: Reading | None, device: str, features: bool, where: Where
-) -> Recipe:
+def _write_recipe(run_dir, target: Path, reading, device: str, precision: str, features: bool, where: Where) -> Recipe:
     needs_extra()
-    from galutils.device import pick_device
+    import torch
+
+    from galutils.device import pick_device, pick_precision
 
     run = Run(Path(run_dir).resolve())
     if where.here or device == "auto":  # elsewhere there may be a GPU that is not here
         device = pick_device(device).type
-    made_by = tuple(describe_maker(run.directory, device).items())
+    precision = pick_precision(precision, torch.device(device))
+    made_by = tuple(describe_maker(run.directory, device, precision).items())
     told = (reading or Reading(), training_field(run))
-    return Recipe(run.directory, target, device, made_by, None, False, features, *told)
+    return Recipe(run.directory, target, device, precision, made_by, None, False, features, *told)
 
 
 def _check_workers(where: Where, device: str) -> None:
@@ -197,7 +199,8 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     from galutils.predict.classify import open_likeness
     from galutils.study.features import Classifier
 
-    likeness, _, notes = open_likeness(Classifier(run, "cpu" if recipe.device == "cpu" else "auto"), data_path)
+    classifier = Classifier(run, "cpu" if recipe.device == "cpu" else "auto", recipe.precision)
+    likeness, _, notes = open_likeness(classifier, data_path)
     if likeness:
         with atomic_path(target / LIKENESS) as partial:
             save_file({field.name: getattr(likeness, field.name) for field in fields(likeness)}, partial)

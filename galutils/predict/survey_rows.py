@@ -36,6 +36,7 @@ class Recipe(NamedTuple):
     run_dir: Path
     target: Path
     device: str
+    precision: str
     made_by: tuple[tuple[str, str], ...]  # what its network and code have to be
     calibration: Calibration | None
     unlikeness: bool
@@ -44,7 +45,7 @@ class Recipe(NamedTuple):
     field: float | None  # arcsec of the training images
 
 
-def describe_maker(run_dir: Path, device: str) -> dict[str, str]:
+def describe_maker(run_dir: Path, device: str, precision: str) -> dict[str, str]:
     """What the numbers of a row come from, beside its image."""
     from importlib.metadata import version
 
@@ -53,7 +54,7 @@ def describe_maker(run_dir: Path, device: str) -> dict[str, str]:
     network, *weights = checksums(run_dir)
     return {
         "network": network, "weights": "".join(weights), "code": code_digest(*CODE),
-        "PyTorch": version("torch"), "device": device,
+        "PyTorch": version("torch"), "device": device, "precision": precision,
     }  # fmt: skip
 
 
@@ -80,11 +81,11 @@ def open_network(recipe: Recipe) -> tuple:
     from galutils.predict.novelty import Likeness
     from galutils.study.features import Classifier
 
-    own = describe_maker(recipe.run_dir, recipe.device)
+    own = describe_maker(recipe.run_dir, recipe.device, recipe.precision)
     if changed := [name for name, value in recipe.made_by if own[name] != value]:
         raise SurveyError(f"a worker has another {', '.join(changed)} than this command; install the same there.")
     likeness = Likeness(**load_file(recipe.target / LIKENESS)) if recipe.unlikeness else None
-    return Classifier(Run(recipe.run_dir), own_device(recipe.device)), likeness
+    return Classifier(Run(recipe.run_dir), own_device(recipe.device), recipe.precision), likeness
 
 
 def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from galutils.data.galaxies import Galaxies, prepare
-from galutils.device import pick_device
+from galutils.device import autocast, pick_device, pick_precision
 from galutils.models.embedding import prepare_images
 from galutils.progress import tracked
 from galutils.study.runs import Run, RunError
@@ -17,8 +17,9 @@ from galutils.training.supervised import PREDICT_BATCH
 class FeatureExtractor(ABC):
     """A run's network on a device, and how an image becomes its input. Subclasses say how."""
 
-    def __init__(self, run: Run, device: str):
+    def __init__(self, run: Run, device: str, precision: str = "32-true"):
         self.run, self.device = run, pick_device(device)
+        self.precision = pick_precision(precision, self.device)
         self.network = run.network().to(self.device)
 
     @abstractmethod
@@ -31,7 +32,7 @@ class FeatureExtractor(ABC):
 
     def of_batch(self, batch: torch.Tensor) -> tuple[np.ndarray, np.ndarray | None]:
         """Features (n, D) float32 and probabilities (n, C) float64, or None, of prepared images."""
-        with torch.inference_mode():
+        with torch.inference_mode(), autocast(self.device, self.precision):
             features, logits = self.forward(batch.to(self.device))
         probabilities = None if logits is None else logits.cpu().double().softmax(1).numpy()
         return features.float().cpu().numpy(), probabilities
@@ -46,12 +47,12 @@ class FeatureExtractor(ABC):
 class Classifier(FeatureExtractor):
     """A run that learnt from labels. Features are what its last layer weighs up."""
 
-    def __init__(self, run: Run, device: str = "auto"):
+    def __init__(self, run: Run, device: str = "auto", precision: str = "32-true"):
         if not run.supervised:
             raise RunError(
                 f"{run.directory}: learnt from no labels, so it cannot classify; name a run of notebooks 02 to 05."
             )
-        super().__init__(run, device)
+        super().__init__(run, device, precision)
         self.body = nn.Sequential(self.network.frozen, *self.network.trained[:-1])
         self.head = self.network.trained[-1]
 

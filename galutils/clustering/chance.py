@@ -84,7 +84,8 @@ def conclude(
     sentences += [*describe_clusterers(cases, counts), describe_soft(soft)]
     if plane is not None:
         sentences += [*describe_plane(plane), *describe_cases(cases, plane)]
-    return sentences + describe_readings(readings, plane is not None)
+        sentences += describe_readings(readings)
+    return sentences
 
 
 def describe_excess(counts: np.ndarray, null: np.ndarray) -> str:
@@ -109,15 +110,15 @@ def describe_probes(probes: pd.DataFrame, accuracy: float) -> list[str]:
     """What labels find in the frozen embedding, beside other embeddings and k-means, whose accuracy is given."""
     linear = probes.loc["linear"]
     means = "; ".join(f"{case} {values.mean():.1%}" for case, values in linear.items())
-    sentences = [f"A linear classifier that learns from labels gets, by cross-validation: {means}."]
-    others = {case: linear[case] for case in linear if case != _REPORTED}
+    others, told = {case: linear[case] for case in linear if case != _REPORTED}, []
     for case, other in {**others, "k-means on it": accuracy}.items():
         points = [100 * value for value in fold_interval((linear[_REPORTED] - other).to_numpy())]
-        sentences.append(
-            f"On the frozen embedding it gets {points[0]:+.1f} points against {case} (95% interval {points[1]:+.1f} to "
-            f"{points[2]:+.1f}, over folds): {_verdict(*points[1:], 'more', 'less')}."
-        )
-    return sentences
+        ends = f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f})"
+        told.append(f"{case} {ends}, {_verdict(*points[1:], 'more', 'less')}")
+    return [
+        f"A linear classifier that learns from labels gets, by cross-validation: {means}.",
+        f"On the frozen embedding it gets, in points against others (95% intervals over folds): {'; '.join(told)}.",
+    ]
 
 
 def _verdict(low: float, high: float, more: str, less: str) -> str:
@@ -213,24 +214,14 @@ def describe_cases(cases: pd.DataFrame, plane: pd.DataFrame) -> list[str]:
     return [said, *(faulty if faults else [])]
 
 
-def describe_readings(readings: pd.DataFrame, beside_the_paper: bool) -> list[str]:
-    """How far each reading of the sixth row is from the fifth, and which differ from it as the paper's rows do."""
-    sentences = []
-    for name, row in readings.iterrows():
-        attention = f", attention changed by {row['attention']:.1%} of what two galaxies differ by"
-        attention = attention if np.isfinite(row["attention"]) else ""
-        sentences.append(
-            f"{name}: {100 * row['change']:+.1f} points and {row['auc_change']:+.4f} in hard ROC AUC against the "
-            f"frozen embedding, CKA {row['cka']:.4f}, largest angle between leading components "
-            f"{row['largest_angle']:.0f}°{attention}."
-        )
-    if not beside_the_paper or readings.empty:
-        return sentences
+def describe_readings(readings: pd.DataFrame) -> list[str]:
+    """Which readings of the sixth row differ from the fifth as the paper's rows do; nothing where there are none."""
+    if readings.empty:
+        return []
     (low, high), (least, most) = PAPER_CHANGES
     alike = readings["change"].between(low, high, "neither") & readings["auc_change"].between(least, most, "neither")
     named = ["; ".join(readings.index[chosen]) or "none" for chosen in (alike, ~alike)]
     return [
-        *sentences,
         f"The paper's sixth row has less than {100 * high:.0f} point more or less accuracy than its fifth, and a "
         f"ROC AUC that is higher by less than {most:.3f}. So it is here with: {named[0]}. It is not with: {named[1]}.",
     ]

@@ -44,7 +44,7 @@ STYLE = {
 
 
 def class_palette(count: int) -> list[tuple[float, float, float]]:
-    """So many colours: Okabe and Ito's but for black, which is lost on a dark page; seaborn's ten; or dark and light."""
+    """So many colours: Okabe and Ito's but black, which is lost on a dark page; seaborn's ten; or dark and light."""
     if count <= 10:
         return sns.color_palette(PALETTE if count < len(PALETTE) else "colorblind", count)
     return sns.husl_palette(count, l=0.4)[::2] + sns.husl_palette(count, l=0.75)[1::2]

@@ -267,7 +267,7 @@ def test_rows_without_their_weights_are_left_out_of_quick_and_said(tmp_path):
     """So the default run draws no figure of random numbers; weights that are given bring their rows back."""
     bare, given = load_study(ROOT, "quick"), load_study(ROOT, "quick", vgg_weights=str(ROOT / "README.md"))
     there = ["vgg_scratch", "custom_cnn", "custom_cnn_simulated", "lite0_frozen", "lite0_all"]
-    there += ["dino_kmeans", "dino_lora_kmeans", "dino_lora_kmeans_scale1"]
+    there += ["dino_kmeans", "dino_lora_kmeans"]
     assert [*bare.config.experiments] == there
     assert bare.notes == [
         f"Not run here, as there are no pretrained weights: {VGG_ROWS}; VGG11, shallow fine-tuning. "

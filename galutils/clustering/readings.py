@@ -78,7 +78,7 @@ def assess_components(embedding: np.ndarray, labels: np.ndarray, variance: float
 def lost_adapters(adapted: Mapping[str, Backbone], frozen: Backbone) -> dict[str, Backbone]:
     """The first adapted network that started from the frozen one, without its adapters; see :func:`drop_adapters`."""
     name = next((name for name, network in adapted.items() if started_from(network, frozen)), None)
-    return {f"{name}: adapters lost at evaluation": drop_adapters(adapted[name], frozen)} if name else {}
+    return {f"adapters lost at evaluation: {name}": drop_adapters(adapted[name], frozen)} if name else {}
 
 
 def assess_readings(

@@ -67,8 +67,8 @@ def test_adapters_are_lost_in_the_first_network_that_started_from_the_frozen_one
     frozen = tiny_backbone()
     networks = {"other base": adapted(tiny_backbone(seed=1)), "tuned": adapted(frozen), "again": adapted(frozen, 1)}
     lost = readings.lost_adapters(networks, frozen)
-    assert list(lost) == ["tuned: adapters lost at evaluation"]
-    state, tuned = lost["tuned: adapters lost at evaluation"].vit.state_dict(), networks["tuned"].vit.state_dict()
+    assert list(lost) == ["adapters lost at evaluation: tuned"]
+    state, tuned = lost["adapters lost at evaluation: tuned"].vit.state_dict(), networks["tuned"].vit.state_dict()
     assert torch.equal(state["blocks.1.attn.qkv.weight"], frozen.vit.state_dict()["blocks.1.attn.qkv.weight"])
     assert torch.equal(state["blocks.1.attn.qkv.bias"], tuned["blocks.1.attn.qkv.bias"])
     assert readings.lost_adapters({"other base": networks["other base"]}, frozen) == {}

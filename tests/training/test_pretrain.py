@@ -9,7 +9,7 @@ from safetensors import safe_open
 
 from galutils.data.loader import read_batch
 from galutils.data.sources import load_simulated
-from galutils.files import SIMULATED_CNN
+from galutils.files import SIMULATED_CNN, SIMULATED_VIT
 from galutils.models import cnn
 from galutils.models.vit import load_backbone
 from galutils.models.weights import GALAXY_VIT, describe_weights, read_state
@@ -103,6 +103,14 @@ def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_
     assert (SIMULATED_CNN.parent / "README.md").exists()
     run_page.show_network(network, 64)
     assert "Pretrained weights: simulated, custom_cnn; licence: MIT\n" in capsys.readouterr().out
+
+
+def test_the_transformer_that_comes_with_the_package_says_how_it_was_made_and_is_loaded_again():
+    backbone = load_backbone("simulated")
+    assert (backbone.source.source, backbone.source.licence, backbone.arch) == ("simulated", "MIT", GALAXY_VIT)
+    assert load_backbone(**backbone.recipe).digest() == backbone.digest()
+    assert '"version": "U"' in describe_weights(SIMULATED_VIT)
+    assert SIMULATED_VIT.stat().st_size < 12e6
 
 
 @pytest.mark.parametrize(

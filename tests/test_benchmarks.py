@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import re
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import precision
 import pytest
+import realism
 import run
 import speed
 import timing
@@ -182,6 +184,14 @@ def test_a_subset_is_spread_evenly(simulated_path, tmp_path):
     with h5py.File(memory.subset(full, 10), "r") as file:
         assert file["ans"][:].tolist() == list(range(10))
         assert file.attrs["simulated"]
+
+
+def test_what_an_embedding_knows_is_told_beside_pixels_and_an_untrained_network(simulated, capsys):
+    realism.tell_embedding(simulated, "simulated", 1.0)
+    told = [re.fullmatch(r"(.+): k-means (.+)%, ten nearest neighbours (.+)%, linear (.+)%", line)
+            for line in capsys.readouterr().out.splitlines()]  # fmt: skip
+    assert [line[1] for line in told] == ["raw pixels, 32 by 32", "untrained transformer", "frozen transformer"]
+    assert all(0 <= float(line[number]) <= 100 for line in told for number in (2, 3, 4))
 
 
 def test_operations_are_those_counted_by_hand():

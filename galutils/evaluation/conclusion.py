@@ -226,12 +226,10 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
     third = table[table["from_simulations"]]
     if len(third):
         third = _first(third)
-        shares += f", {third.accuracy:.0%} " + (
-            "with a simulated start at home" if simulated else "trained on simulated galaxies first"
-        )
-        if not simulated and {_verdict(way.approach, third.approach, comparisons) for way in (first, second)} == {
-            BETTER
-        }:
+        how = "with a simulated start at home" if simulated else "trained on simulated galaxies first"
+        shares += f", {third.accuracy:.0%} {how}"
+        beaten = [_verdict(way.approach, third.approach, comparisons) == BETTER for way in (first, second)]
+        if all(beaten) and not simulated:
             return f"{where}, simulating wins: {shares}."
     if _paired(first.approach, second.approach, comparisons) is None:
         return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."

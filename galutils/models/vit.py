@@ -102,9 +102,8 @@ def load_backbone(
         normalization = metadata.get("normalization", "imagenet")
     backbone = Backbone(vit, arch, source, normalization).eval().requires_grad_(False)
     # Of random weights, not of "auto": what was found today may be another file tomorrow.
-    named = (
-        source.source if source.source in ("dino", "random", "simulated") else str(Path(weights).expanduser().resolve())
-    )
+    known = source.source in ("dino", "random", "simulated")
+    named = source.source if known else str(Path(weights).expanduser().resolve())
     backbone.recipe = {"weights": named, "arch": arch, "normalization": normalization, "seed": seed}
     return backbone
 

@@ -143,14 +143,11 @@ def describe_survey(
 
 def _write_recipe(run_dir, target: Path, reading, device: str, precision: str, features: bool, where: Where) -> Recipe:
     needs_extra()
-    import torch
-
-    from galutils.device import pick_device, pick_precision
+    from galutils.device import pick_device
 
     run = Run(Path(run_dir).resolve())
     if where.here or device == "auto":  # elsewhere there may be a GPU that is not here
         device = pick_device(device).type
-    precision = pick_precision(precision, torch.device(device))
     made_by = tuple(describe_maker(run.directory, device, precision).items())
     told = (reading or Reading(), training_field(run))
     return Recipe(run.directory, target, device, precision, made_by, None, False, features, *told)

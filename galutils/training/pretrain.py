@@ -87,11 +87,12 @@ def _distill(path, galaxies: Galaxies, epochs: int, seed: int, checkpoint: Path,
 
     With DINO's teacher temperature, 0.04, and 0.2 for ``jitter`` it fell for a few prototypes in its third epoch.
     """
+    of_processor = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not say
     settings = DinoSettings(
         epochs=epochs, seed=seed, adapt="all", image_size=SIZE, local_size=SIZE // 2, local_crops=4,
         global_scale=(0.5, 1.0), local_scale=(0.15, 0.5), jitter=0.4,
         prototypes=4096, head_width=512, momentum=0.99, teacher_temperature=0.07,
-        device="cpu", precision="bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true",
+        device="cpu", precision="bf16-mixed" if of_processor.get("avx512_bf16") else "32-true",
     )  # fmt: skip
     result = distill(load_backbone("random", GALAXY_VIT, seed=seed), galaxies, settings, checkpoint)
     save_backbone(result.teacher.half(), path, **metadata)

@@ -149,8 +149,8 @@ def vgg_finetuned(
             row 3, or "three-blocks", the deep one of row 2. The paper does not say how many are frozen in
             row 2; the study takes three of VGG's five blocks, VGG11's first four convolutions.
         later_layers: what follows the frozen convolutions. "new": layers of the same shape, each
-            convolution with batch normalisation before its ReLU (without it they do not learn at the
-            paper's learning rate); "pretrained": the original ones, trained on.
+            convolution with batch normalisation before its ReLU; "plain": the same without it (they hardly
+            learn at the paper's learning rate); "pretrained": the original ones, trained on.
         head: one of :data:`HEADS`. The paper reinitialises "the classifier head", which may be each of them. The
             pretrained layers of "last" are frozen where all convolutions are.
         head_width: units of the hidden layer of "hidden". VGG's own 4096 twice make 120 million
@@ -167,15 +167,16 @@ def vgg_finetuned(
         raise GalutilsError(
             f"frozen_convs is {frozen_convs!r}; choose all, three-blocks or a number up to {len(convolutions)}."
         )
-    if later_layers not in ("new", "pretrained"):
-        raise GalutilsError(f"later_layers is '{later_layers}'; choose new or pretrained.")
+    if later_layers not in ("new", "plain", "pretrained"):
+        raise GalutilsError(f"later_layers is '{later_layers}'; choose new, plain or pretrained.")
     cut = [*convolutions, len(features)][frozen_convs]
     later: list[nn.Module] = []
     for layer in features[cut:]:
-        if later_layers == "new" and isinstance(layer, nn.Conv2d):
-            conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=False)
+        if later_layers != "pretrained" and isinstance(layer, nn.Conv2d):
+            normalised = [nn.BatchNorm2d(layer.out_channels)] if later_layers == "new" else []
+            conv = nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1, bias=not normalised)
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
-            later += [conv, nn.BatchNorm2d(layer.out_channels)]
+            later += [conv, *normalised]
         else:
             later.append(layer)
     width = features[convolutions[-1]].out_channels

@@ -76,6 +76,7 @@ def test_paper_initialisation_is_normal_with_variance_one_hundredth(scratch):
     {"name": "vgg_finetuned", "weights": "random"},
     {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "three-blocks"},
     {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 0, "later_layers": "pretrained"},
+    {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 4, "later_layers": "plain"},
     {"name": "vgg_finetuned", "weights": "random", "arch": "vgg13", "frozen_convs": 3},
 ])  # fmt: skip
 @pytest.mark.usefixtures("features_alone")
@@ -108,7 +109,7 @@ REFUSED = {
     "head is 'none'; choose hidden, linear, vgg, last.": {"name": "vgg_finetuned", "head": "none"},
     f"frozen_convs is 9; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": 9},
     f"frozen_convs is 'some'; {OTHER}": {"name": "vgg_finetuned", "weights": "random", "frozen_convs": "some"},
-    "later_layers is 'x'; choose new or pretrained.": {
+    "later_layers is 'x'; choose new, plain or pretrained.": {
         "name": "vgg_finetuned",
         "weights": "random",
         "later_layers": "x",

@@ -125,7 +125,7 @@ def _gallery_html(gallery: ImageGrid) -> str:
 
 
 def webp_url(image: Image.Image, quality: int = 88) -> str:
-    """A picture as a data URL, WebP; more effort than this takes sixteen times as long and saves no byte in a hundred."""
+    """A picture as a data URL, WebP. More effort than this takes sixteen times as long and saves half a percent."""
     buffer = io.BytesIO()
     image.save(buffer, "webp", quality=quality, method=4)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -274,6 +274,8 @@ def test_rows_without_their_weights_are_left_out_of_quick_and_said(tmp_path):
         "galutils fetch weights brings them."
     ]
     assert given.notes == []
+    assert "11_why_chance" in {page.notebook for page in bare.pages}
+    assert "11_why_chance" not in {page.notebook for page in load_study(ROOT, "encoders").pages}  # no clusterings there
     config = bare.config.model_copy(
         update={"ablations": {"custom_cnn": {}}, "contrasts": [["custom_cnn", "lite0_all"]]}
     )

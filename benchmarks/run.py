@@ -9,6 +9,7 @@ many threads as PyTorch takes by default; close other programs first. The parts:
     bare       the trainer against its network alone
     memory     peak memory and time against the number of galaxies
     full_size  on a GPU: the paper's rows at full size
+    reading    on a GPU: a survey's images through one process, and through one for each core
     precision  given galaxies with --data: bf16 against float32
 """
 
@@ -20,6 +21,7 @@ import torch
 from full_size import measure_full_size
 from memory import FULL, measure_memory
 from precision import measure_precision
+from reading import measure_reading
 from speed import measure_bare, measure_usual
 
 from galutils.device import device_name
@@ -29,7 +31,7 @@ from galutils.training.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-PARTS = ("usual", "bare", "memory", "full_size", "precision")
+PARTS = ("usual", "bare", "memory", "full_size", "reading", "precision")
 
 
 def main() -> None:
@@ -46,7 +48,7 @@ def main() -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("there is no CUDA device here; leave --device out to measure the CPU.")
     on_gpu = options.device == "cuda"
-    suitable = {"full_size": on_gpu, "precision": options.data is not None}
+    suitable = {"full_size": on_gpu, "reading": on_gpu, "precision": options.data is not None}
     parts = options.parts or [part for part in PARTS if suitable.get(part, True)]
     if "precision" in parts and not options.data:
         parser.error("precision compares runs on real galaxies; name their file with --data.")
@@ -71,6 +73,7 @@ def main() -> None:
         "full_size": lambda: measure_full_size(
             options.folder, ROOT, options.device, 2 if options.quick else 3, 200 if options.quick else FULL
         ),
+        "reading": lambda: measure_reading(options.device, 64 if options.quick else 1024),
         "precision": lambda: measure_precision(
             options.data, Settings(epochs=2 if options.quick else 30, image_size=64, crop=0.5, device=options.device),
             options.seeds,

@@ -47,11 +47,11 @@ def usual_table(usual: dict) -> pd.DataFrame:
             "Approach": table["row"].map(lambda name: APPROACHES[name].title),
             "Pixels": table["size"],
             "Images": table["images"],
-            "Usual, images/s": table["usual_images_per_second"].round(1),
-            "Study, images/s": table["our_images_per_second"].round(1),
-            f"Usual, s for {usual['epochs']} epochs": table["usual_seconds"].round(1),
-            "Study, s": table["our_seconds"].round(1),
-            "Times faster": table["ratio"].round(2),
+            "Usual, images/s": table["usual_images_per_second"].map("{:,.0f}".format),
+            "Study, images/s": table["our_images_per_second"].map("{:,.0f}".format),
+            f"Usual, s for {usual['epochs']} epochs": table["usual_seconds"].map("{:,.1f}".format),
+            "Study, s": table["our_seconds"].map("{:,.1f}".format),
+            "Times faster": table["ratio"].map("{:.1f}".format),
         }
     )
 
@@ -63,9 +63,9 @@ def bare_table(bare: dict) -> pd.DataFrame:
         {
             "Approach": table["row"].map(lambda name: APPROACHES[name].title),
             "Pixels": table["size"],
-            "Trainer, images/s": table["our_speed"].round(1),
-            "Bare network, images/s": table["bare_speed"].round(1),
-            "Share reached": table["ratio"].round(2),
+            "Trainer, images/s": table["our_speed"].map("{:,.0f}".format),
+            "Bare network, images/s": table["bare_speed"].map("{:,.0f}".format),
+            "Share reached": table["ratio"].map("{:.2f}".format),
         }
     )
 

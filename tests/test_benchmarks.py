@@ -1,6 +1,7 @@
 """The benchmarks measure what they say; how fast anything is, is no matter of tests."""
 
 import contextlib
+import io
 import itertools
 import json
 import re
@@ -15,12 +16,14 @@ import numpy as np
 import pandas as pd
 import precision
 import pytest
+import reading
 import realism
 import run
 import speed
 import timing
 import torch
 import usual
+from PIL import Image
 from torchvision.models.vgg import make_layers
 
 from galutils.data.splits import split_rows
@@ -208,3 +211,15 @@ def test_operations_are_those_counted_by_hand():
     values += sum(32 * (p + p // 4) for p in (32**2, 16**2, 8**2, 4**2))  # the pools
     values += 32 * (2**2 + 1) + 2 * 32 + (32 + 10)  # average, flatten, linear layer
     assert moved == 3 * 2 * values
+
+
+def test_processes_read_and_see_images_side_by_side(monkeypatch):
+    files = reading.simulated_files(3, 32)
+    assert [np.asarray(Image.open(io.BytesIO(file))).shape for file in files] == [(32, 32, 3)] * 3
+    one, two = (reading.time_case(reading.Case(count, 1, 1), "cpu", files, 0.2) for count in (1, 2))
+    assert min(one, two) > 64  # a block at least in each fifth of a second
+    monkeypatch.setattr(reading, "time_case", lambda case, *given: 10.0 * case.processes)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    measured = reading.measure_reading("cpu", 2, 32)
+    assert [case["images_per_second"] for case in measured["cases"]] == [10, 10, 10, 30, 30]
+    assert [case["threads"] for case in measured["cases"]] == [1, 1, 3, 1, 1]

@@ -106,7 +106,9 @@ def classify(
     run_dir: RunDir,
     source: Annotated[str, typer.Argument(help="A HATS catalogue, or its address, a table, HDF5, a folder of images.")],
     to: Annotated[Path, typer.Option("--to", help="The catalogue to write, a folder.")],
-    workers: Annotated[int, typer.Option(min=1, help="Processes, on this machine or as jobs.")] = 1,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes, on this machine or as jobs; several may share a GPU.")
+    ] = 1,
     memory: Annotated[float, typer.Option(min=1, help="GB that each may take.")] = 4.0,
     scheduler: Annotated[str | None, typer.Option(help="Of a Dask cluster instead, such as tcp://host:8786.")] = None,
     slurm: Annotated[str | None, typer.Option(help="Options of Slurm jobs instead, as partition=...,time=...")] = None,

@@ -87,7 +87,6 @@ def classify_survey(
     """
     target = Path(target).resolve()
     recipe = _write_recipe(run_dir, target, reading, device, precision, features, where)
-    _check_workers(where, recipe.device)
     source = open_source(path, image_column, keep)
     if not sum(part.rows for part in source.parts):
         raise SurveyError(f"{path}: holds no galaxies.")
@@ -121,7 +120,6 @@ def describe_survey(
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
     recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, precision, False, where)
-    _check_workers(where, recipe.device)
     source = open_source(path, image_column, keep)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
@@ -151,19 +149,6 @@ def _write_recipe(run_dir, target: Path, reading, device: str, precision: str, f
     made_by = tuple(describe_maker(run.directory, device, precision).items())
     told = (reading or Reading(), training_field(run))
     return Recipe(run.directory, target, device, precision, made_by, None, False, features, *told)
-
-
-def _check_workers(where: Where, device: str) -> None:
-    """Several on one GPU would share its memory, and wait for each other."""
-    if device == "cuda" and where.here:
-        import torch
-
-        if where.workers > (count := torch.cuda.device_count()):
-            there = f"there {'is' if count == 1 else 'are'} {count}"
-            raise SurveyError(
-                f"--workers {where.workers}: each takes a GPU for itself, of which {there}; "
-                f"give --workers {count}, or --device cpu."
-            )
 
 
 @contextmanager

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def submit_workers(options: str, count: int, memory: float) -> SLURMCluster:
-    """A Dask cluster of so many jobs, of one worker each, which are given again when their time is up.
+    """A Dask cluster of so many workers, in jobs that are given again when their time is up.
 
-    options: of sbatch, such as ``partition=gpu,gpus=1,cpus-per-task=8,time=12:00:00``; memory: of each, in GB.
+    A job is one worker; where GPUs are asked for it is one for each core, which share them, since a process reads far
+    less than a GPU can see.
+
+    options: of sbatch, such as ``partition=gpu,gpus=1,cpus-per-task=8,time=12:00:00``; memory: of a worker, in GB.
     """
     needs_extra("dask_jobqueue")
     from dask_jobqueue import SLURMCluster
@@ -27,12 +30,15 @@ def submit_workers(options: str, count: int, memory: float) -> SLURMCluster:
     cores = given.pop("cpus-per-task", "1")
     if not cores.isdigit() or not all(name and value for name, _, value in pairs):
         raise SurveyError(f"--slurm {options}: is no list of sbatch's options; write partition=...,time=..., say.")
+    gpus = any(name.startswith("gpus") or (name == "gres" and value.startswith("gpu")) for name, value in given.items())
+    each, threads = (int(cores), 1) if gpus else (1, int(cores))
     if not which("sbatch"):
         raise SurveyError("--slurm: there is no sbatch here; give the command where jobs are submitted.")
+    extra = [f"--{name}={value}" for name, value in given.items() if name != "time"]
     cluster = SLURMCluster(
-        cores=1, processes=1, job_cpu=int(cores), memory=f"{memory}GB", walltime=given.pop("time", "12:00:00"),
-        job_extra_directives=[f"--{name}={value}" for name, value in given.items()], silence_logs=50,
-        job_script_prologue=[f"export OMP_NUM_THREADS={cores}"], scheduler_options={"dashboard_address": None},
+        cores=each, processes=each, memory=f"{memory * each}GB", walltime=given.get("time", "12:00:00"),
+        job_cpu=int(cores), job_extra_directives=extra, job_script_prologue=[f"export OMP_NUM_THREADS={threads}"],
+        scheduler_options={"dashboard_address": None}, silence_logs=50,
     )  # fmt: skip
     # Dask asks for jobs in the background, where a refusal is not heard of.
     asked = subprocess.run(["sbatch", "--test-only"], input=cluster.job_script(), capture_output=True, text=True)

@@ -63,14 +63,18 @@ def mark_of(target: Path, part: Part) -> Path:
 
 
 def own_device(device: str) -> str:
-    """Of workers on this machine, which are called by numbers, each has the GPU of its number."""
+    """Workers on this machine, which are called by numbers, take its GPUs in turn.
+
+    Several share one: what a process reads and prepares keeps a GPU busy for a small part of the time only.
+    """
+    import torch
     from distributed import get_worker
 
     try:
         name = get_worker().name
     except ValueError:  # the command's own process
         return device
-    return f"{device}:{name}" if device == "cuda" and isinstance(name, int) else device
+    return f"{device}:{name % torch.cuda.device_count()}" if device == "cuda" and isinstance(name, int) else device
 
 
 @lru_cache(maxsize=1)

@@ -14,13 +14,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import lsdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-import torch
 from astropy.table import Table
 from distributed import Client, LocalCluster
 from fakes import assert_said, refusal, train_run, write_layout
@@ -42,6 +42,7 @@ from galutils.evaluation.calibration import calibrate, scale
 from galutils.predict import survey, survey_parts
 from galutils.predict.classify import classify, extract_features
 from galutils.predict.survey import Where, classify_survey, describe_survey
+from galutils.predict.survey_jobs import submit_workers
 from galutils.predict.survey_rows import own_device
 from galutils.study.features import Classifier
 from galutils.study.runs import Run
@@ -553,18 +554,14 @@ def test_a_disk_that_is_full_is_said_and_the_same_command_goes_on(run, folder, c
     assert not list(out.rglob(".*.partial*"))
 
 
-def test_each_worker_has_a_gpu_of_its_own(folder, cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr("galutils.device.pick_device", torch.device)
-    run_dir, given = folder / "plain" / "custom_cnn" / "seed0", {"where": Where(workers=3), "device": "cuda"}
-    for count, words in ((1, "is"), (2, "are")):
-        monkeypatch.setattr("torch.cuda.device_count", lambda count=count: count)
-        sentence = f"--workers 3: each takes a GPU for itself, of which there {words} {count}; "
-        sentence += f"give --workers {count}, or --device cpu."
-        for command in (classify_survey, describe_survey):
-            assert refusal(command, run_dir, folder / "sky", tmp_path / "out", **given) == sentence
-    assert own_device("cuda") == "cuda"
-    with Client(cluster, set_as_default=False) as client:  # its worker is number 0
-        assert client.gather(client.map(own_device, ["cuda", "cpu"])) == ["cuda:0", "cpu"]
+@pytest.mark.parametrize(("number", "gpu"), [(0, 0), (1, 1), (2, 0), (5, 1)])
+def test_workers_take_the_gpus_in_turn(monkeypatch, number, gpu):
+    assert own_device("cuda") == "cuda"  # the command's own process
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name=number))
+    assert [own_device("cuda"), own_device("cpu")] == [f"cuda:{gpu}", "cpu"]
+    monkeypatch.setattr("distributed.get_worker", lambda: SimpleNamespace(name="SLURMCluster-0"))
+    assert own_device("cuda") == "cuda"  # a job has its own
 
 
 def test_a_dry_run_counts_and_writes_nothing(folder, tmp_path):
@@ -585,3 +582,25 @@ def test_what_is_missing_is_said(run, folder, cluster, tmp_path, monkeypatch):
     assert told == f"{silent}: no Dask scheduler answers there; start one first."
     monkeypatch.setattr(survey_parts, "find_spec", lambda name: None)
     assert refusal(run, folder / "sky") == "hats is not installed; surveys need it: pip install 'galutils[survey]'."
+
+
+@pytest.mark.parametrize(
+    ("options", "workers", "threads", "memory"),
+    [
+        ("partition=gpu,gpus=1,cpus-per-task=4", "4", 1, "8G"),
+        ("gres=gpu:1,cpus-per-task=4", "4", 1, "8G"),
+        ("partition=all,cpus-per-task=4", "1", 4, "2G"),
+    ],
+)
+def test_a_slurm_job_with_gpus_is_a_worker_for_each_core(tmp_path, monkeypatch, options, workers, threads, memory):
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\ntest $1 = --test-only && cat >" + f"{tmp_path}/job\n")
+    sbatch.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("dask_jobqueue.SLURMCluster.adapt", lambda cluster, **bounds: None)
+    submit_workers(options, 8, memory=2).close()
+    job = (tmp_path / "job").read_text()
+    assert (re.findall(r"--nworkers (\d+)", job) or ["1"]) == [workers]
+    assert f"export OMP_NUM_THREADS={threads}\n" in job
+    assert "#SBATCH --cpus-per-task=4\n" in job
+    assert f"#SBATCH --mem={memory}\n" in job

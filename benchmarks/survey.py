@@ -1,6 +1,7 @@
 """Rate and memory of ``galutils classify``: simulated cutouts as JPEG in a HATS catalogue, with 1 and 2 workers.
 
-They are set against decoding and the network in sequence, in one process, of as many threads.
+They are set against decoding and the network in sequence, in one process, of as many threads. With ``--kills`` it is
+killed at so many random moments instead, each time in a catalogue of its own, and begun again.
 """
 
 import argparse
@@ -8,6 +9,9 @@ import io
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -28,6 +32,7 @@ def write_catalogue(folder: Path, count: int, size: int, partition: int) -> Path
     """A catalogue of so many simulated galaxies, at most ``partition`` in each, kept in ``folder``."""
     import lsdb
 
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"simulated-{count}-{size}px"
     if path.exists():
         return path
@@ -99,8 +104,43 @@ def time_workers(run_dir: Path, catalogue: Path, target: Path, workers: int) -> 
     return {"workers": workers, "seconds": seconds, "images_per_second": rate, "peak_bytes": peak[0]}
 
 
+def time_kills(run_dir: Path, catalogue: Path, target: Path, kills: int, seed: int = 0) -> dict:
+    """Seconds that a kill costs: those before and after it, less those of a command that nobody disturbs.
+
+    Raises:
+        AssertionError: a row differs from the undisturbed command's.
+    """
+    command = [sys.executable, "-m", "galutils.cli", "classify", run_dir, catalogue, "--device", "cpu", "--to"]
+
+    def go(folder: Path, most: float | None = None) -> float:
+        """Seconds of the command, which is killed with all its processes after the ``most``."""
+        started = time.perf_counter()
+        process = subprocess.Popen([*command, folder], start_new_session=True, stdout=subprocess.DEVNULL)
+        try:
+            assert process.wait(most) == 0, f"{folder}: the command failed"
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        return time.perf_counter() - started
+
+    def rows(folder: Path) -> pd.DataFrame:
+        files = (folder / "dataset").rglob("Npix=*.parquet")
+        return pd.concat(map(pd.read_parquet, files)).sort_values("object_id", ignore_index=True)
+
+    shutil.rmtree(target, ignore_errors=True)
+    undisturbed = go(target / "undisturbed")
+    wanted, cases = rows(target / "undisturbed"), []
+    for number, moment in enumerate(np.random.default_rng(seed).uniform(0, undisturbed, kills)):
+        folder = target / str(number)
+        before = go(folder, moment)
+        done = sum(1 for _ in (folder / "dataset").rglob("Npix=*.parquet"))
+        after = go(folder)
+        pd.testing.assert_frame_equal(rows(folder), wanted, check_exact=True)
+        cases.append({"killed_after": before, "partitions_done": done, "lost": before + after - undisturbed})
+    return {"rows": len(wanted), "undisturbed": undisturbed, "kills": cases}
+
+
 def measure_survey(run_dir: Path, folder: Path, count: int, size: int, partition: int) -> dict:
-    folder.mkdir(parents=True, exist_ok=True)
     catalogue = write_catalogue(folder, count, size, partition)
     cases = [time_workers(run_dir, catalogue, folder / "classified", workers) for workers in (1, 2)]
     return {"count": count, "size": size, "sequence": time_sequence(run_dir, catalogue, 2000), "cases": cases}
@@ -113,5 +153,10 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--partition", type=int, default=1000)
+    parser.add_argument("--kills", type=int, help="how often it is killed; its rate is not measured then")
     given = parser.parse_args()
+    if given.kills:
+        source = write_catalogue(given.folder, given.count, given.size, given.partition)
+        print(json.dumps(time_kills(given.run, source, given.folder / "killed", given.kills), indent=2))
+        sys.exit()
     print(json.dumps(measure_survey(given.run, given.folder, given.count, given.size, given.partition), indent=2))

@@ -43,17 +43,22 @@ def simulate(
 def pretrain(
     to: Annotated[Path, typer.Option("--to", help="The .safetensors file to write.")],
     network: Annotated[str, typer.Option(help="custom_cnn; or vit, which learns without labels.")] = "custom_cnn",
-    count: Annotated[int, typer.Option(min=20, help="How many simulated galaxies.")] = 60_000,
+    count: Annotated[int | None, typer.Option(min=20, help="How many simulated galaxies; else 60,000.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 15,
-    version: Annotated[str, typer.Option(help="Of the simulator: U or A; see galutils simulate.")] = "U",
-    control: Annotated[str, typer.Option(help="none; labels: shuffled; shapes: scrambled.")] = "none",
-    processes: Annotated[int, typer.Option(min=1, help="How many simulate side by side.")] = 1,
+    version: Annotated[str | None, typer.Option(help="Of the simulator: U, or A; see galutils simulate.")] = None,
+    control: Annotated[str | None, typer.Option(help="labels: shuffled; shapes: scrambled; else none.")] = None,
+    processes: Annotated[int | None, typer.Option(min=1, help="How many simulate side by side; else one.")] = None,
+    data: Annotated[Path | None, typer.Option(help="For vit: galaxies of which it sees those not tested on.")] = None,
 ) -> None:
-    """Train a network on simulated galaxies, for example: galutils pretrain --to cnn.safetensors"""
+    """Train a network on simulated galaxies, for example: galutils pretrain --to cnn.safetensors
+
+    Or, without labels, on real ones: galutils pretrain --to vit.safetensors --network vit --data real.h5 --epochs 60
+    """
     from galutils.study.provenance import git_commit
     from galutils.training.pretrain import pretrain as train_first
 
-    typer.echo(f"{to}: {train_first(to, git_commit(), network, count, epochs, version, control, processes)}")
+    said = train_first(to, git_commit(), network, count, epochs, version, control, processes, data=data)
+    typer.echo(f"{to}: {said}")
 
 
 @app.command()

@@ -1,10 +1,11 @@
-"""Any network of timm with a linear head, its encoder frozen or adapted in part or whole.
+"""Any network of timm, or the study's transformer, with a linear head; the encoder frozen or adapted, in part or whole.
 
 What an encoder wants of an image (mean, standard deviation, size, interpolation) is what timm says of it, but for
 :data:`CORRECTIONS`, and each can be overridden.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ import torch
 from torch import nn
 
 from galutils.errors import GalutilsError, first_line
-from galutils.files import sha256
+from galutils.files import SIMULATED_VIT, sha256
 from galutils.models.cnn import NUM_CLASSES, GalaxyNet, Normalize
 from galutils.models.lora import add_lora
 from galutils.models.vit import NORMALIZATIONS, Backbone
 from galutils.models.weights import (
     DINO_ARCH,
+    GALAXY_VIT,
     WeightsError,
     WeightsSource,
+    galaxy_vit,
     load_strictly,
     official_file,
+    origin,
     read_given,
     read_state,
 )
@@ -148,12 +152,13 @@ def encoder(
 def pretrained(
     arch: str = "auto", weights: str = "official", pool: str = "auto", options: Mapping[str, Any] = {}
 ) -> tuple[nn.Module, str, WeightsSource, dict[str, Any]]:
-    """A network of timm without classifier, its name, where its weights came from, and what it wants of images.
+    """A network without classifier, its name, where its weights came from, and what it wants of images.
 
     Args:
-        arch: timm's name, ``hf_hub:owner/name``, or "auto": what the file says, DINO's ViT-S/16 where there is none.
+        arch: timm's name, :data:`GALAXY_VIT`, ``hf_hub:owner/name``, or "auto": what the file says, DINO's ViT-S/16
+            where there is none.
         weights: "official" or "dino" (downloaded where they are not there), "auto" (if they are there, else random),
-            "random", or a path.
+            "simulated" (of that transformer), "random", or a path.
 
     Returns:
         with the last: ``mean``, ``std``, ``input_size``, ``interpolation``, ``license`` as timm has them, corrected,
@@ -165,7 +170,7 @@ def pretrained(
     given = weights not in ("official", "dino", "auto", "random")
     path, state, metadata = None, {}, {}
     if given:
-        path = Path(weights)
+        path = SIMULATED_VIT if weights == "simulated" else Path(weights)
         state, metadata, arch = read_given(path, arch)
         if arch == "auto":
             raise WeightsError(f"{path}: does not say which network it holds; set arch, such as convnext_nano.")
@@ -180,26 +185,23 @@ def pretrained(
     wants |= {"pool": wants["pool"] if pool == "auto" else pool, "options": options}
     chosen = {"dynamic_img_size": True} if is_model_in_modules(arch, ["vision_transformer", "eva"]) else {}
     chosen |= options | ({} if wants["pool"] == "auto" else {"global_pool": wants["pool"]})
-    net = timm.create_model(arch, pretrained=False, num_classes=0, **chosen)
+    create = galaxy_vit if arch == GALAXY_VIT else partial(timm.create_model, arch, pretrained=False, num_classes=0)
+    net = create(**chosen)
     if path is None:
         return net, arch, WeightsSource("random", on_purpose=weights == "random"), wants
     if not given:
         state, metadata = read_state(path)
     load_strictly(net, _renamed(state, net, wants["classifier"]), path, arch)
-    source, licence = (path.name, metadata.get("licence")) if given else ("official", wants["license"])
-    return (
-        net,
-        arch,
-        WeightsSource(source, sha256(path), metadata.get("stand_in"), may_know=wants["may_know"], licence=licence),
-        wants,
-    )
+    source = "official" if not given else weights if weights == "simulated" else path.name
+    known = {"may_know": wants["may_know"], "licence": metadata.get("licence") if given else wants["license"]}
+    return net, arch, WeightsSource(source, sha256(path), **known, **origin(metadata)), wants
 
 
 def _check_known(arch: str) -> None:
-    """Refuse what timm does not have, also if it is only what follows the dot."""
+    """Refuse what neither timm nor this package has, also if it is only what follows the dot."""
     from timm.models import is_model, is_model_pretrained
 
-    if not is_model(arch) or ("." in arch and not is_model_pretrained(arch)):
+    if arch != GALAXY_VIT and (not is_model(arch) or ("." in arch and not is_model_pretrained(arch))):
         raise WeightsError(f"'{arch}' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name.")
 
 
@@ -219,6 +221,8 @@ def _configuration(named: str, file: str, options: dict) -> tuple[dict[str, Any]
                 "give the path of its weights, with arch as timm names it."
             ) from error
         options = {name: value for name, value in own.items() if name != "num_classes"} | options
+    elif named == GALAXY_VIT:
+        given = {"input_size": (3, 64, 64), "interpolation": "bilinear"}
     else:
         given = {"architecture": arch} | get_pretrained_cfg(named).to_dict()
     _check_known(arch)

@@ -119,6 +119,7 @@ def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None
         raise GalutilsError("The network has LoRA adapters; save merge_lora(backbone).")
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in backbone.vit.state_dict().items()}
     metadata = {"architecture": backbone.arch, "normalization": backbone.normalization, **metadata}
-    metadata |= {name: known for name in ("stand_in", "licence") if (known := getattr(backbone.source, name))}
+    kept = ("stand_in", "licence", "learnt_from")
+    metadata |= {name: known for name in kept if (known := getattr(backbone.source, name))}
     with atomic_path(path) as partial:
         save_file(state, partial, metadata=metadata)

@@ -5,7 +5,8 @@
 - ``imagenet``: torchvision's official file, downloaded into torch's cache if it is not there, hash checked;
 - ``dino``: timm's official file, downloaded into Hugging Face's cache if it is not there, hash checked;
 - ``official``: for an encoder, what timm or Hugging Face has for it, as with ``dino``; see :func:`official_file`;
-- ``simulated``: the file that comes with the package, of the custom network or of the small transformer;
+- ``simulated``: the file that comes with the package, of the custom network or of the small transformer, which may be
+  an encoder, too;
 - a path: a ``.safetensors``, ``.pth`` or ``.bin`` file; its architecture is read from its metadata where given;
 - ``random``: no pretraining, an explicit control;
 - ``auto``: the official file if it is already in the cache, else random. Never downloads.
@@ -60,6 +61,7 @@ class WeightsSource:
     on_purpose: bool = False  # whether it is random because that was asked for
     may_know: str | None = None  # whose labels it learnt from, where the galaxies tested on may be among them
     licence: str | None = None  # of the weights, where it is named
+    learnt_from: str | None = None  # which galaxies, where the file says so
 
 
 def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple[nn.Sequential, str, WeightsSource]:
@@ -122,7 +124,7 @@ def vit_weights(arch: str = "auto", weights: str = "dino") -> tuple[nn.Module, s
     load_strictly(vit, state, path, arch)
     source = "dino" if official else weights if weights == "simulated" else path.name
     licence = get_pretrained_cfg(arch).license if official else metadata.get("licence")
-    return vit, arch, WeightsSource(source, sha256(path), metadata.get("stand_in"), licence=licence), metadata
+    return vit, arch, WeightsSource(source, sha256(path), licence=licence, **origin(metadata)), metadata
 
 
 def start_from(network: nn.Module, weights: str, start: str = "whole") -> WeightsSource:
@@ -144,7 +146,12 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
         state |= {name: state[name].mean() + state[name].std() * torch.randn_like(state[name]) for name in drawn}
     load_strictly(network, state, path, "custom_cnn")
     source = weights if weights == "simulated" else path.name
-    return WeightsSource(source, sha256(path), licence=metadata.get("licence"))
+    return WeightsSource(source, sha256(path), licence=metadata.get("licence"), **origin(metadata))
+
+
+def origin(metadata: dict[str, str]) -> dict[str, str | None]:
+    """What a file of weights says of where they come from, for :class:`WeightsSource`."""
+    return {name: metadata.get(name) for name in ("stand_in", "learnt_from")}
 
 
 def check_weights(path: Path, arch: str, kind: str) -> None:
@@ -241,12 +248,19 @@ def _official_vgg_file(arch: str, download: bool) -> Path | None:
     return fetch(RemoteFile(path.name, url, f"sha256:{digits}", advice=advice), path.parent)
 
 
+def galaxy_vit(**options) -> nn.Module:
+    """The study's own transformer without classifier, for images of any whole patches; ``options`` are timm's."""
+    from timm.models import VisionTransformer
+
+    return VisionTransformer(**_GALAXY_VIT | options, num_classes=0, dynamic_img_size=True)
+
+
 def _new_vit(arch: str) -> nn.Module:
     import timm
     from timm.models import is_model, is_model_in_modules, is_model_pretrained
 
     if arch == GALAXY_VIT:
-        return timm.models.VisionTransformer(**_GALAXY_VIT, num_classes=0, dynamic_img_size=True)
+        return galaxy_vit()
     tag_known = "." not in arch or is_model_pretrained(arch)
     if not (is_model(arch) and tag_known and is_model_in_modules(arch, ["vision_transformer"])):
         raise WeightsError(f"'{arch}' is not a vision transformer of timm; choose one such as {DINO_ARCH}.")

@@ -67,6 +67,8 @@ def show_backbone(backbone: Backbone) -> None:
 
 def _tell_weights(source: WeightsSource, arch: str) -> None:
     print(f"Pretrained weights: {source.source}, {arch}{f'; licence: {source.licence}' if source.licence else ''}")
+    if source.learnt_from:
+        print(f"They were learnt from {source.learnt_from}.")
     if source.source == "random":
         why = "Random weights on purpose" if source.on_purpose else "No pretrained weights were at hand"
         print(f"{why}: {RANDOM_LABEL}{'' if source.on_purpose else ', which bears on nothing but the machinery'}.")

@@ -48,7 +48,7 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
     if given.get("weights") == "auto":
         key["pretrained weights at hand"] = weights_at_hand(starting_weights(source.stem), given["arch"])
     if given.get("weights") == "simulated":
-        key["simulated weights"] = _checksum(SIMULATED_VIT if "dino" in source.stem else SIMULATED_CNN)
+        key["simulated weights"] = _checksum(SIMULATED_CNN if "custom_cnn" in source.stem else SIMULATED_VIT)
     if "runs_dir" in given:
         key["runs"] = digest_runs(source.parent / given["runs_dir"])
     return key

@@ -228,7 +228,7 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
             open_galaxies(folder / Path(file).expanduser())
     # Where the notebook's own approach starts from nothing, what it can start from is the custom network's file.
     kind, given = starting_weights(name) or "simulated", declared_parameters(notebook) | parameters
-    known = {kind, "random", "auto", *{"official": ["dino"], "dino": ["simulated"]}.get(kind, [])}
+    known = {kind, "random", "auto", *{"official": ["dino", "simulated"], "dino": ["simulated"]}.get(kind, [])}
     if given.get("weights", "auto") not in known:
         from galutils.models.weights import check_weights
 

@@ -65,11 +65,20 @@ class DinoResult:
 
 
 def distill(
-    backbone: Backbone, galaxies: Galaxies, settings: DinoSettings, checkpoint: str | Path | None = None
+    backbone: Backbone,
+    galaxies: Galaxies,
+    settings: DinoSettings,
+    checkpoint: str | Path | None = None,
+    rows: np.ndarray | None = None,
+    size: int | None = None,
 ) -> DinoResult:
-    """Adapt a plain backbone to all galaxies without labels, as in the paper, or train the whole of it.
+    """Adapt a plain backbone to galaxies without labels, as in the paper, or train the whole of it.
 
     The given one stays as it is.
+
+    Args:
+        rows: (n,) int, the galaxies that it sees; all if None, as in the paper.
+        size: pixels of the images of which crops are cut; the file's own if None.
 
     ``checkpoint`` and errors are as in :func:`galutils.training.supervised.train`.
     """
@@ -77,9 +86,10 @@ def distill(
     started = time.perf_counter()
     device = pick_device(settings.device)
     precision = pick_precision(settings.precision, device)
-    saved = Checkpoint(checkpoint, run_identity(settings, galaxies, [backbone.digest().encode()]) if checkpoint else "")
-    rows = np.arange(len(galaxies))
-    source = load_images(galaxies, rows, galaxies.image_size, device, resident=settings.keep_images)
+    rows, size = np.arange(len(galaxies)) if rows is None else rows, size or galaxies.image_size
+    start = [f"{backbone.digest()} {size} ".encode(), rows.tobytes()]
+    saved = Checkpoint(checkpoint, run_identity(settings, galaxies, start) if checkpoint else "")
+    source = load_images(galaxies, rows, size, device, resident=settings.keep_images)
     crops = MultiCrop(settings, backbone.patch)
 
     if settings.adapt == "all":

@@ -1,4 +1,4 @@
-"""Training on simulated galaxies: the checkpoints from which networks start, and their controls."""
+"""Training on simulated galaxies, or on real ones without labels: what networks start from, and its controls."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from galutils.data.galaxies import Galaxies
+from galutils.data.galaxies import Galaxies, open_galaxies
 from galutils.data.sources import load_simulated
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
@@ -32,40 +32,61 @@ NETWORKS = ("custom_cnn", "vit")
 #: Share of the simulated galaxies that is held out from learning their labels.
 HELD_OUT = 0.02
 
+#: The split of notebooks that are not told another, whose test galaxies are not shown to a network without labels.
+TESTED = {"test_size": 0.2, "seed": 0}
+
 
 def pretrain(
     path: str | Path,
     commit: str = "unknown",
     network: str = "custom_cnn",
-    count: int = 60_000,
+    count: int | None = None,
     epochs: int = 15,
-    version: str = "U",
-    control: str = "none",
-    processes: int = 1,
+    version: str | None = None,
+    control: str | None = None,
+    processes: int | None = None,
     seed: int = 100,
+    data: str | Path | None = None,
 ) -> str:
-    """Train one of :data:`NETWORKS` on ``count`` simulated galaxies, turned and flipped, and write it to ``path``.
+    """Train one of :data:`NETWORKS` on simulated galaxies, turned and flipped, and write it to ``path``.
 
-    The ``control`` "labels" deals the classes out anew; "shapes" leaves galaxies size and colour alone. The file's
-    metadata say how it was made. Interrupted, it goes on from its last epoch. Returns in words what it reached.
+    There are ``count`` (60,000) of them, from the simulator's ``version`` (U). The ``control`` "labels" deals the
+    classes out anew; "shapes" leaves galaxies size and colour alone. Or the transformer learns from ``data``, a file in
+    Galaxy10's layout: from the training part of the split that notebooks make, and from no label. The metadata say how
+    the file was made. Interrupted, it goes on from its last epoch. Returns in words what it reached.
     """
     if network not in NETWORKS:
         raise GalutilsError(f"network is '{network}'; choose {' or '.join(NETWORKS)}.")
+    if data is not None and network != "vit":
+        raise GalutilsError(f"{network} learns simulated classes, and data gives none; choose vit, or leave data out.")
+    simulation = {"count": count, "version": version, "control": control, "processes": processes}
+    for name in (name for name, value in simulation.items() if data is not None and value is not None):
+        raise GalutilsError(f"{name} is about simulated galaxies, and data names others; leave one of the two out.")
+    count, version, control = count or 60_000, version or "U", control or "none"
     if control not in CONTROLS:
         raise GalutilsError(f"control is '{control}'; choose {', '.join(CONTROLS)}.")
     if (network, control) == ("vit", "labels"):
         raise GalutilsError("vit looks at no labels, so that shuffling them is no control; choose none or shapes.")
     check_target(path, ".safetensors")
-    shapes = "scrambled" if control == "shapes" else "own"
-    setup = {"size": SIZE, "crop": CROP, "seed": seed, "version": version, "shapes": shapes}
-    galaxies = load_simulated(count, processes, **setup)
-    if control == "labels":
-        galaxies = replace(galaxies, labels=np.random.default_rng(seed).permutation(galaxies.labels))
-    recipe = {"count": count, "epochs": epochs, "control": control, **setup, "commit": commit}
-    metadata = {"recipe": json.dumps(recipe), "licence": "MIT"}
+    recipe = {"epochs": epochs, "size": SIZE, "crop": CROP, "seed": seed, "commit": commit}
     checkpoint = Path(path).with_suffix(".checkpoint.pt")
-    make = _learn_classes if network == "custom_cnn" else _distill
-    reached = make(path, galaxies, epochs, seed, checkpoint, metadata)
+    if data is not None:
+        galaxies = open_galaxies(data)
+        rows = split_rows(galaxies, **TESTED).train
+        file = {"data": galaxies.path.name, "sha256": galaxies.sha256, "simulated": galaxies.simulated}
+        told = {**file, "count": len(rows), "part": "train", "split": TESTED, "labels": "none", **recipe}
+        source = f"the {len(rows):,} training galaxies of {galaxies.path.name}, without their labels"
+        metadata = {"recipe": told, "learnt_from": source}
+        reached = _distill(path, galaxies, epochs, seed, checkpoint, metadata, rows, CROP)
+    else:
+        setup = {"version": version, "shapes": "scrambled" if control == "shapes" else "own"}
+        galaxies = load_simulated(count, processes or 1, size=SIZE, crop=CROP, seed=seed, **setup)
+        if control == "labels":
+            galaxies = replace(galaxies, labels=np.random.default_rng(seed).permutation(galaxies.labels))
+        told = {"count": count, "control": control, **setup, **recipe}
+        metadata = {"recipe": told, "licence": "MIT", "learnt_from": f"{count:,} simulated galaxies"}
+        make = _learn_classes if network == "custom_cnn" else _distill
+        reached = make(path, galaxies, epochs, seed, checkpoint, metadata)
     checkpoint.unlink()
     return reached
 
@@ -77,12 +98,14 @@ def _learn_classes(path, galaxies: Galaxies, epochs: int, seed: int, checkpoint:
     result = train(network, galaxies, split_rows(galaxies, HELD_OUT, seed), settings, checkpoint)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     with atomic_path(path) as partial:
-        save_file(state, partial, {"architecture": "custom_cnn", **metadata})
+        save_file(state, partial, {"architecture": "custom_cnn", **_told(metadata, result.precision)})
     right = result.history["test_accuracy"].iloc[-1]
     return f"{right:.1%} of simulated galaxies that were held out are classified correctly"
 
 
-def _distill(path, galaxies: Galaxies, epochs: int, seed: int, checkpoint: Path, metadata: dict) -> str:
+def _distill(
+    path, galaxies: Galaxies, epochs: int, seed: int, checkpoint: Path, metadata: dict, rows=None, crop: float = 1.0
+) -> str:
     """DINO from scratch; its crops are larger than DINO's own, as the outer parts of a cutout are sky.
 
     With DINO's teacher temperature, 0.04, and 0.2 for ``jitter`` it fell for a few prototypes in its third epoch.
@@ -90,10 +113,16 @@ def _distill(path, galaxies: Galaxies, epochs: int, seed: int, checkpoint: Path,
     of_processor = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch do not say
     settings = DinoSettings(
         epochs=epochs, seed=seed, adapt="all", image_size=SIZE, local_size=SIZE // 2, local_crops=4,
-        global_scale=(0.5, 1.0), local_scale=(0.15, 0.5), jitter=0.4,
+        global_scale=(0.5, 1.0), local_scale=(0.15, 0.5), jitter=0.4, crop=crop,
         prototypes=4096, head_width=512, momentum=0.99, teacher_temperature=0.07,
         device="cpu", precision="bf16-mixed" if of_processor.get("avx512_bf16") else "32-true",
     )  # fmt: skip
-    result = distill(load_backbone("random", GALAXY_VIT, seed=seed), galaxies, settings, checkpoint)
-    save_backbone(result.teacher.half(), path, **metadata)
+    start = load_backbone("random", GALAXY_VIT, seed=seed)
+    result = distill(start, galaxies, settings, checkpoint, rows, round(SIZE / crop))
+    save_backbone(result.teacher.half(), path, **_told(metadata, result.precision))
     return f"learnt without labels; the embedding's effective rank is {result.history['embedding_rank'].iloc[-1]:.1f}"
+
+
+def _told(metadata: dict, precision: str) -> dict[str, str]:
+    """Metadata as a file has them, with the precision that training turned out to have."""
+    return metadata | {"recipe": json.dumps(metadata["recipe"] | {"precision": precision})}

@@ -1,14 +1,19 @@
 import json
 import re
+import shutil
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 from fakes import refusal
 from safetensors import safe_open
 
+from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import read_batch
 from galutils.data.sources import load_simulated
+from galutils.data.splits import split_rows
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT
 from galutils.models import cnn
 from galutils.models.vit import load_backbone
@@ -36,7 +41,7 @@ def test_a_file_says_how_it_was_made_and_leaves_nothing_beside_it(made):
         metadata = file.metadata()
     assert json.loads(metadata["recipe"]) == {
         "count": 300, "epochs": 12, "control": "none", "size": 64, "crop": 0.5, "seed": 100, "version": "U",
-        "shapes": "own", "commit": "abc",
+        "shapes": "own", "commit": "abc", "precision": "32-true",
     }  # fmt: skip
     assert (metadata["architecture"], metadata["licence"]) == ("custom_cnn", "MIT")
     assert sorted(p.suffix for p in path.parent.iterdir() if p.is_file()) == [".h5", ".safetensors", ".safetensors"]
@@ -95,6 +100,32 @@ def test_the_transformer_learns_all_of_itself_without_labels(tmp_path, monkeypat
     assert describe_weights(path).splitlines()[1] == f"Architecture: {GALAXY_VIT}, and it fits"
 
 
+def test_of_a_files_galaxies_those_tested_on_are_not_seen(tmp_path, monkeypatch, simulated_path):
+    """However they look, and whatever labels they have within their classes, the same network comes out."""
+    monkeypatch.setenv("GALUTILS_DATA", str(tmp_path / "data"))
+    galaxies, other = open_galaxies(simulated_path), shutil.copy(simulated_path, tmp_path / "other.h5")
+    tested = split_rows(galaxies, 0.2, 0).test
+    with h5py.File(other, "r+") as file:
+        file["images"][tested] = 255 - file["images"][tested]
+    made = {path: tmp_path / f"{Path(path).stem}.safetensors" for path in (simulated_path, other)}
+    for data, path in made.items():
+        pretrain(path, "abc", "vit", epochs=1, data=data)
+    states = [read_state(path)[0] for path in made.values()]
+    assert all(torch.equal(tensor, states[1][name]) for name, tensor in states[0].items())
+    with safe_open(made[simulated_path], framework="pt") as file:
+        recipe, metadata = json.loads(file.metadata()["recipe"]), file.metadata()
+    precision = recipe.pop("precision")
+    assert precision in ("bf16-mixed", "32-true")
+    assert recipe == {
+        "data": "simulated.h5", "sha256": galaxies.sha256, "simulated": True, "count": 80, "part": "train",
+        "split": {"test_size": 0.2, "seed": 0}, "labels": "none", "epochs": 1, "size": 64, "crop": 0.5, "seed": 100,
+        "commit": "abc",
+    }  # fmt: skip
+    source = load_backbone(made[simulated_path]).source
+    assert source.learnt_from == "the 80 training galaxies of simulated.h5, without their labels"
+    assert "licence" not in metadata
+
+
 def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made(capsys):
     network = cnn.build("custom_cnn", weights="simulated")
     assert network.source.source == "simulated"
@@ -133,6 +164,17 @@ def test_other_starts_are_refused(arguments, sentence):
             "vit looks at no labels, so that shuffling them is no control; choose none or shapes.",
         ),
         ({"control": "odd"}, "control is 'odd'; choose none, labels, shapes."),
+        (
+            {"data": "a.h5"},
+            "custom_cnn learns simulated classes, and data gives none; choose vit, or leave data out.",
+        ),
+        *(
+            (
+                {"network": "vit", "data": "a.h5", name: value},
+                f"{name} is about simulated galaxies, and data names others; leave one of the two out.",
+            )
+            for name, value in (("count", 20), ("version", "U"), ("control", "none"), ("processes", 1))
+        ),
         ({"path": "a.pt"}, "a.pt: is no name for what is written; end it in .safetensors."),
     ],
 )

@@ -7,10 +7,18 @@ from fakes import grey_levels, refusal
 from safetensors.torch import save_file
 from torch import nn
 
+from galutils.data.galaxies import open_galaxies
+from galutils.data.splits import split_rows
+from galutils.files import SIMULATED_VIT, sha256
 from galutils.models import cnn
 from galutils.models.attention import grad_cam, has_maps
 from galutils.models.encoder import Encoder, pretrained, rate_groups
-from galutils.models.weights import official_file, read_state
+from galutils.models.vit import load_backbone, save_backbone
+from galutils.models.weights import GALAXY_VIT, WeightsSource, official_file, read_state
+from galutils.report import run_page
+from galutils.study.runs import write_run
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 KINDS = {"none": "test_efficientnet", "last": "test_convnext", "lora": "test_vit", "all": "test_efficientnet"}
 HUB = "hf_hub:mwalmsley/zoobot-encoder-test"
@@ -92,6 +100,39 @@ def test_the_packaged_encoder_is_timms_network():
     assert (wants["mean"], wants["interpolation"], wants["input_size"]) == ((0.5,) * 3, "bicubic", (3, 224, 224))
 
 
+@pytest.mark.parametrize("normalization", ["imagenet", "galaxy"])
+def test_the_studys_transformer_gives_its_token_of_what_it_was_trained_with(
+    tmp_path, simulated_path, normalization, capsys
+):
+    backbone, images = load_backbone("simulated").normalized(normalization), grey_levels(4, 64)
+    save_backbone(backbone, path := tmp_path / "own.safetensors", learnt_from="ten galaxies")
+    network = built("auto", weights=str(path), input_size=0, adapt="none")
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval().frozen(images), backbone(images), rtol=1e-4, atol=1e-5)
+    run_page.show_encoder(network)
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "galaxy_vit_patch8_64, frozen: 2,721,226 parameters, 1,930 of them trained",
+        "Pretrained weights: own.safetensors, galaxy_vit_patch8_64; licence: MIT",
+        "They were learnt from ten galaxies.",
+    ]
+    galaxies, settings = open_galaxies(simulated_path), Settings(epochs=1, image_size=64, device="cpu")
+    split = split_rows(galaxies)
+    made = {"network": network, "galaxies": galaxies, "split": split, "settings": settings}
+    run = write_run(tmp_path / "run", experiment="own", **made, result=train(network, galaxies, split, settings))
+    path.unlink()
+    with torch.inference_mode():
+        assert torch.equal(run.network()(images), network.eval()(images))
+    assert run.metrics["weights"]["learnt_from"] == "ten galaxies"
+
+
+def test_the_studys_transformer_is_the_packaged_one_or_random():
+    packaged, random = (built(GALAXY_VIT, weights=weights, input_size=0) for weights in ("simulated", "random"))
+    assert torch.equal(packaged.frozen[-1].net.state_dict()["norm.weight"], read_state(SIMULATED_VIT)[0]["norm.weight"])
+    assert (packaged.source.source, packaged.source.sha256) == ("simulated", sha256(SIMULATED_VIT))
+    assert random.source == WeightsSource("random", on_purpose=True)
+    assert packaged.recipe | {"weights": "random"} == random.recipe
+
+
 def test_batch_statistics_of_pretraining_stay():
     network = built("tf_efficientnet_lite0", weights="official", adapt="all").train()
     norms = [layer for layer in network.modules() if isinstance(layer, nn.BatchNorm2d)]
@@ -149,6 +190,10 @@ REFUSED = {
         "adapt": "lora"
     },
     NO_NET: {"arch": "resnet9000"},
+    f"{SIMULATED_VIT}: holds galaxy_vit_patch8_64, but the network is test_vit; set arch to match the file.": {
+        "arch": "test_vit",
+        "weights": "simulated",
+    },
     "timm names no weights for efficientnet_b6; give a path, or choose another network.": {
         "arch": "efficientnet_b6",
         "weights": "official",

@@ -11,9 +11,10 @@ from conftest import ROOT
 from fakes import write_notebook, write_run
 
 from galutils import cli
-from galutils.files import write_json
+from galutils.files import SIMULATED_CNN, SIMULATED_VIT, sha256, write_json
 from galutils.study import execute, keys
 from galutils.study.keys import describe_changes, notebook_key, read_key
+from galutils.study.profile import check_files
 
 
 @pytest.fixture
@@ -111,6 +112,16 @@ def test_pretrained_weights_that_come_to_hand_count(tmp_path, monkeypatch):
     after = notebook_key(notebook, {"weights": "auto"})
     assert describe_changes(before, after) == "pretrained weights at hand ['vgg11-8a719046.pth']"
     assert "pretrained weights at hand" not in notebook_key(notebook, {"weights": "random"})
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("05_custom_cnn", SIMULATED_CNN), ("05b_encoder", SIMULATED_VIT), ("06_dino_kmeans", SIMULATED_VIT)],
+)
+def test_packaged_weights_count_and_are_known_before_anything_runs(name, file):
+    notebook, given = ROOT / "notebooks" / f"{name}.ipynb", {"weights": "simulated"}
+    assert notebook_key(notebook, given)["simulated weights"] == sha256(file)
+    check_files(notebook, given)
 
 
 def test_a_notebook_without_a_key_is_not_finished(tmp_path):

@@ -56,6 +56,17 @@ def usual_table(usual: dict) -> pd.DataFrame:
     )
 
 
+def describe_usual(parts: list[dict]) -> str:
+    """By how many times the study is faster than the usual notebook, for each device that was measured."""
+    found = []
+    for usual in (part["usual"] for part in parts if "usual" in part):
+        ratios = [case["ratio"] for case in usual["cases"]]
+        environment = usual["environment"]
+        where = f"{environment['device']}, {environment['cpu_cores']} cores"
+        found.append(f"{min(ratios):.1f} to {max(ratios):.1f} times as fast as the usual notebook ({where})")
+    return f"The supervised approaches were trained {'; '.join(found)}."
+
+
 def bare_table(bare: dict) -> pd.DataFrame:
     """Images per second of the trainer and of the bare network, and the share of them that the trainer reaches."""
     table = pd.DataFrame(bare["cases"])
@@ -88,7 +99,7 @@ def ratio_chart(usual: dict) -> Figure:
     ax.set_xticks(ticks, ticks)
     ax.minorticks_off()
     ax.set_xlabel(f"Times faster than the usual notebook, {usual['epochs']} epochs")
-    ax.legend(frameon=False, fontsize=8)
+    ax.legend(frameon=False, fontsize=8, ncols=len(table.columns), loc="lower left", bbox_to_anchor=(0, 1))
     ax.invert_yaxis()
     return figure
 

@@ -81,6 +81,14 @@ def test_precision_is_told_in_words_that_follow_from_it():
     assert ax.lines[1].get_xydata().tolist() == [[50.0, 52.0], [54.0, 54.0]]
 
 
+def test_the_answer_names_the_least_and_the_most_of_each_device():
+    gpu = USUAL | {"environment": ENVIRONMENT | {"device": "A GPU"}, "cases": [{"ratio": 9.0}, {"ratio": 0.8}]}
+    assert timings.describe_usual([{"usual": USUAL}, {"usual": gpu}, {}]) == (
+        "The supervised approaches were trained 2.0 to 30.0 times as fast as the usual notebook (cpu, 2 cores); "
+        "0.8 to 9.0 times as fast as the usual notebook (A GPU, 2 cores)."
+    )
+
+
 def test_charts_draw_every_measurement():
     (ax,) = timings.ratio_chart(USUAL).axes
     assert sorted(bar.get_width() for bar in ax.patches) == [2.0, 4.0, 20.0, 30.0]

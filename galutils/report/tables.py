@@ -294,6 +294,32 @@ def describe_changes(changes: pd.DataFrame, most: int = 3) -> str:
     return f"Of {len(changes)} {'change' if len(changes) == 1 else 'changes'} of one parameter: {', '.join(found)}."
 
 
+#: What an ablation's parameter is, and what the paper says of it.
+_PARAMETERS = {
+    "init": "the paper's wide normal distribution, N(0, variance 0.01), against Kaiming's, which keeps the size of "
+    "signals from layer to layer, and against N(0, SD 0.01), which the number may have meant",
+    "widths": "as many channels throughout, against twice as many from block to block as in VGG11",
+    "average_pool": "1 leaves the custom network's first pooling out, 4 widens it; `first`: maxima, or every second "
+    "pixel, in its place",
+    "hidden": "a linear layer with ReLU and batch normalisation before the custom network's last, as the paper's "
+    "figure A.3 may be read",
+    "head": "of a fine-tuned VGG: ours, a linear layer, VGG's own two hidden layers, or those with their pretrained "
+    'weights; "the classifier head" of the paper may be any of them',
+    "augment": "each training image turned by quarters and flipped, anew in every epoch. Galaxies have no up, so no "
+    "label changes; the paper left it out. Frozen layers then run in every epoch",
+    "later_layers": "new ones of a VGG that is adapted with batch normalisation, or plain, without",
+    "frozen_convs": "see the curve from deep to shallow",
+    "train_fraction": "see the curve of how many galaxies it takes",
+    "calibration_fraction": "the runs of the page on calibration, and what setting those galaxies aside costs",
+}
+
+
+def describe_parameters(changes: pd.DataFrame) -> str:
+    """Markdown: what the parameters of :attr:`galutils.study.results.Results.changes` are, as far as it is known."""
+    varied = set(changes["parameter"])
+    return "\n".join(f"- `{name}`: {told}." for name, told in _PARAMETERS.items() if name in varied)
+
+
 def describe_transfer(name: str, table: pd.DataFrame) -> str:
     """How often each approach of a table of :func:`galutils.predict.transfer.transfer` is right there and at home."""
     scores = [

@@ -33,7 +33,7 @@ DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 SCREENSHOTS = ROOT / "reports" / "screenshots"
 
 #: Pages that show, and answer no question.
-UNANSWERED = {"explorer", "15_speed"}
+UNANSWERED = {"explorer"}
 
 if not CHROMIUM and os.environ.get("CI") != "true":
     pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)

@@ -45,3 +45,8 @@ def test_coarse_classes_and_averages_of_roc_auc():
     assert averages.index.tolist() == ["B"]
     for name in ("macro", "weighted", "micro"):
         assert averages.loc["B", name.capitalize()] == roc_auc(labels, soft.probabilities, name)
+
+
+def test_only_parameters_that_were_varied_are_explained():
+    told = tables.describe_parameters(pd.DataFrame({"parameter": ["widths", "made up", "widths"]}))
+    assert told == "- `widths`: as many channels throughout, against twice as many from block to block as in VGG11."

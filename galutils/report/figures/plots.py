@@ -65,7 +65,8 @@ def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
 def confusion_matrices(counts: dict[str, np.ndarray], classes: Sequence[str]) -> Figure:
     """Two side by side, coloured by row share, with counts written in where there is room.
 
-    counts: for each title a (C, C) int array, true class by predicted class; classes: their names.
+    counts: for each title, not drawn where there is one, a (C, C) int array, true class by predicted class;
+    classes: their names.
     """
     roomy, names = len(classes) <= ROOMY, short_names(classes)
     side = CELL * np.clip(len(classes), 6, ROOMY)
@@ -88,7 +89,11 @@ def confusion_matrices(counts: dict[str, np.ndarray], classes: Sequence[str]) ->
         ax.set_xticks(places, names[::step], rotation=60, rotation_mode="anchor", ha="right")
         ax.set_yticks(places, names[::step])
         ax.tick_params(labelsize=8)
-        ax.set(xlabel="Predicted class", ylabel="True class", title=fill(title, 16 + int(8 * side)))
+        ax.set(
+            xlabel="Predicted class",
+            ylabel="True class",
+            title=fill(title, 16 + int(8 * side)) if len(counts) > 1 else "",
+        )
     return figure
 
 

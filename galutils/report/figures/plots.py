@@ -57,7 +57,7 @@ def class_distributions(table: pd.DataFrame, labels: dict[str, str], classes: Se
 def sky_map(ra: np.ndarray, dec: np.ndarray) -> Figure:
     """Positions on the sky. ra, dec: (N,) degrees."""
     figure, ((ax,),) = new_figure(7, 3.2)
-    ax.plot(ra, dec, ".", markersize=2, alpha=0.6)
+    ax.plot(ra, dec, ".", markersize=2.5, alpha=float(np.clip(3000 / max(1, len(ra)), 0.5, 1)))
     ax.set(xlabel="Right ascension (degrees)", ylabel="Declination (degrees)", xlim=(360, 0))
     return figure
 

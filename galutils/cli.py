@@ -1,5 +1,6 @@
 """The ``galutils`` command."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,6 +9,10 @@ import typer
 
 from galutils.errors import GalutilsError
 from galutils.predict import commands
+
+# Threads of the GNU OpenMP library spin while they wait, which on a busy machine starves those that they wait for. So
+# short a time costs nothing on an idle one. It is read when PyTorch is imported, here or in a process that is started.
+os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 app = typer.Typer(
     help="Galaxy morphology: build a network or adapt one? The study's command line.",

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from fakes import refusal
@@ -28,3 +32,11 @@ def test_bf16_is_chosen_where_the_gpu_computes_so_itself(monkeypatch):
         assert device.pick_precision("auto", torch.device("cuda")) == expected
     assert device.pick_precision("auto", torch.device("cpu")) == "32-true"
     assert device.pick_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
+
+
+@pytest.mark.parametrize(("given", "taken"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7")])
+def test_waiting_threads_spin_for_a_short_time_only(given, taken):
+    script = "import os, galutils.cli; print(os.environ['GOMP_SPINCOUNT'])"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"} | given
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{taken}\n"

@@ -164,9 +164,11 @@ def describe_frame(image: np.ndarray) -> tuple[str, ...]:
     sky = np.median(cells)
     excess = cells[count // 4 : count - count // 4, count // 4 : count - count // 4].max() - sky
     noise = 1.4826 * np.median(np.abs(cells - sky))
+    if excess >= 5 * noise:
+        return grey
     # Of a pixel, by its neighbour: a galaxy that fills the frame is smooth, and stands out of that.
     grain = 1.4826 * np.median(np.abs(np.diff(light))) / np.sqrt(2)
-    return ("empty sky", *grey) if excess < 5 * noise and excess < grain else grey
+    return ("empty sky", *grey) if excess < grain else grey
 
 
 def is_hdf5(path: str | Path) -> bool:

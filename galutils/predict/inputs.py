@@ -29,8 +29,9 @@ SUFFIXES = (*ENDINGS, ".jp2", ".avif", ".fits.bz2", ".h5", ".hdf5")
 #: Tables that name images, or hold them; so do FITS tables.
 TABLES = (".csv", ".csv.gz", ".tsv", ".parquet", ".pq")
 
-#: Images in a block, and threads that read blocks ahead.
-BLOCK, READERS = 64, min(4, os.cpu_count() or 1)
+#: Images in a block, images that a thread reads at a time (one by one, threads would mostly wait for each other), and
+#: how many threads read ahead.
+BLOCK, CHUNK, READERS = 64, 16, min(4, os.cpu_count() or 1)
 
 #: What is read of a catalogue.
 ROLES = ("image", "pxscale", "ra", "dec")
@@ -149,13 +150,13 @@ def prepare_blocks(
         return entry["name"], picture.notes, *place, picture.pixel_scale is not None, prepare(picture.image[None])
 
     def pictures() -> Iterator[tuple | str]:
+        coming, ahead = iter(entries), deque()
         with ThreadPoolExecutor(READERS) as pool:
-            ahead = deque()
-            for entry in entries:
-                ahead.append(pool.submit(read, entry))
-                if len(ahead) > BLOCK:
-                    yield ahead.popleft().result()
-            yield from (one.result() for one in ahead)
+            while some := list(islice(coming, CHUNK)):
+                ahead.append(pool.submit(lambda some: list(map(read, some)), some))
+                if len(ahead) > 2 * READERS:
+                    yield from ahead.popleft().result()
+            yield from chain.from_iterable(one.result() for one in ahead)
 
     found = pictures()
     while block := list(islice(found, BLOCK)):

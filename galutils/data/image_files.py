@@ -161,14 +161,21 @@ def describe_frame(image: np.ndarray) -> tuple[str, ...]:
     size = max(1, len(light) // 16)
     count = len(light) // size
     cells = light[: size * count, : size * count].reshape(count, size, count, size).mean(axis=(1, 3))
-    sky = np.median(cells)
+    sky = _median(cells)
     excess = cells[count // 4 : count - count // 4, count // 4 : count - count // 4].max() - sky
-    noise = 1.4826 * np.median(np.abs(cells - sky))
+    noise = 1.4826 * _median(np.abs(cells - sky))
     if excess >= 5 * noise:
         return grey
     # Of a pixel, by its neighbour: a galaxy that fills the frame is smooth, and stands out of that.
-    grain = 1.4826 * np.median(np.abs(np.diff(light))) / np.sqrt(2)
+    grain = 1.4826 * _median(np.abs(np.diff(light))) / np.sqrt(2)
     return ("empty sky", *grey) if excess < grain else grey
+
+
+def _median(values: np.ndarray) -> float:
+    """NumPy's own takes several times as long for so few numbers, while all other threads wait."""
+    ordered = np.sort(values, axis=None)
+    middle = len(ordered) // 2
+    return (ordered[middle] + ordered[~middle]) / 2
 
 
 def is_hdf5(path: str | Path) -> bool:

@@ -104,10 +104,10 @@ def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:
         table = pd.DataFrame(index=block.table.index)
         if block.inputs:
             features, found = classifier.of_batch(torch.cat(block.inputs))
-            if calibration:
-                table[SETS] = conformal_sets(found, calibration.threshold, run.classes)
-                found = scale(found, calibration.temperature)
-            table[run.columns], table["class"] = found, np.array(run.classes, object)[found.argmax(1)]
+            sets = conformal_sets(found, calibration.threshold, run.classes) if calibration else None
+            found = scale(found, calibration.temperature) if calibration else found
+            table = pd.DataFrame(found, table.index, run.columns)
+            table["class"], table[SETS] = np.array(run.classes, object)[found.argmax(1)], sets
             if likeness:
                 table["unlikeness"] = likeness.distance(features) / likeness.threshold
             if recipe.features:

@@ -106,6 +106,12 @@ def test_every_page_is_readable_by_all(report, tab, scheme):
                     .every(box => getComputedStyle(box, '::before').content.includes('more to the right'))""",
                 timeout=10_000,
             )
+            page.wait_for_function(
+                """() => [...document.querySelectorAll('.scroll, .output_html')]
+                    .filter(box => box.scrollHeight > box.clientHeight + 1)
+                    .every(box => getComputedStyle(box, '::before').content.includes('below'))""",
+                timeout=10_000,
+            )
             small = page.evaluate(
                 """() => [...document.querySelectorAll('figure svg text')]
                     .map(text => [text, text.getScreenCTM()])

@@ -57,11 +57,15 @@ for (const caption of document.querySelectorAll("table > caption")) {
   caption.append(" ", button);
 }
 
+/* A table of so many rows scrolls in itself, that the reader may go past it. */
+const MOST_ROWS = 30;
 const reachScrollers = () => {
   for (const box of document.querySelectorAll(".scroll, .output_html, figure.drawing, pre")) {
+    const tall = box.querySelector("table")?.rows.length > MOST_ROWS;
+    box.toggleAttribute("data-tall", tall);
     const wide = box.scrollWidth > box.clientWidth;
     box.toggleAttribute("data-wide", wide);
-    if (wide) box.tabIndex = 0;
+    if (wide || tall) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
   }
 };

@@ -93,7 +93,7 @@ def accuracy_curves(
     curves: dict[str, pd.DataFrame], label: str, log: bool = False, score: str = "Accuracy on the test rows"
 ) -> Figure:
     """Accuracy with intervals along a parameter. curves: from :func:`ablations.curve`; label, score: of the axes."""
-    figure, ((ax,),) = new_figure(7.5, 3.8)
+    figure, ((ax,),) = new_figure(7.5, max(3.8, 2.9 + 0.3 * -(-len(curves) // 2)))  # the legend takes a line for two
     points = pd.concat(curves, names=["approach"]).reset_index()
     # Intervals side by side, where an axis of numbers has room for it.
     aside = points["approach"].map({name: i - (len(curves) - 1) / 2 for i, name in enumerate(curves)})

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from galutils.data.galaxies import open_galaxies, prepare
+from galutils.data.galaxies import Galaxies, open_galaxies, prepare
 from galutils.data.image_files import Reading
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.models import cnn
@@ -66,7 +66,7 @@ def time_case(case: Case, device: str, files: list[bytes], seconds: float) -> fl
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(case.processes), context.Queue()
     target = partial(work, case, device, files, seconds, barrier, results)
-    processes = [context.Process(target=target) for _ in range(case.processes)]
+    processes = [context.Process(target=target, daemon=True) for _ in range(case.processes)]
     for process in processes:
         process.start()
     rates = [results.get(timeout=300) for _ in processes]
@@ -75,16 +75,23 @@ def time_case(case: Case, device: str, files: list[bytes], seconds: float) -> fl
     return sum(rates)
 
 
-def simulated_files(count: int, size: int) -> list[bytes]:
-    """So many simulated galaxies as JPEG."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, files = Path(folder) / "simulated.h5", []
-        write_simulated(path, count, size, seed=0, processes=os.cpu_count() or 1)
-        for image in open_galaxies(path).read_images(np.arange(count)):
+def as_jpegs(galaxies: Galaxies) -> list[bytes]:
+    """Their images as JPEG files."""
+    files = []
+    for start in range(0, len(galaxies), 512):
+        for image in galaxies.read_images(np.arange(start, min(start + 512, len(galaxies)))):
             file = io.BytesIO()
             Image.fromarray(image).save(file, "JPEG", quality=90)
             files.append(file.getvalue())
     return files
+
+
+def simulated_files(count: int, size: int) -> list[bytes]:
+    """So many simulated galaxies as JPEG."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "simulated.h5"
+        write_simulated(path, count, size, seed=0, processes=os.cpu_count() or 1)
+        return as_jpegs(open_galaxies(path))
 
 
 def measure_reading(device: str, count: int, size: int = 256, seconds: float = 4) -> dict:

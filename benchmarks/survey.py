@@ -21,6 +21,7 @@ import pandas as pd
 import psutil
 import pyarrow as pa
 from PIL import Image
+from reading import as_jpegs
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import write_simulated
@@ -38,14 +39,9 @@ def write_catalogue(folder: Path, count: int, size: int, partition: int) -> Path
         return path
     pixels = folder / f"{path.name}.h5"
     write_simulated(pixels, count, size, seed=0, processes=os.cpu_count() or 1)
-    galaxies, images = open_galaxies(pixels), []
-    for start in range(0, count, 512):
-        for one in galaxies.read_images(np.arange(start, min(start + 512, count))):
-            file = io.BytesIO()
-            Image.fromarray(one).save(file, "JPEG", quality=90)
-            images.append(file.getvalue())
+    galaxies = open_galaxies(pixels)
     table = {"object_id": np.arange(count), "ra": galaxies.ra, "dec": galaxies.dec}
-    frame = pd.DataFrame(table | {"image": pd.Series(images, dtype=pd.ArrowDtype(pa.binary()))})
+    frame = pd.DataFrame(table | {"image": pd.Series(as_jpegs(galaxies), dtype=pd.ArrowDtype(pa.binary()))})
     written = lsdb.from_dataframe(frame, partition_rows=partition)
     written.write_catalog(path, catalog_name=path.name, as_collection=False, progress_bar=False)
     pixels.unlink()

@@ -60,8 +60,9 @@ def pretrain(
     if data is not None and network != "vit":
         raise GalutilsError(f"{network} learns simulated classes, and data gives none; choose vit, or leave data out.")
     simulation = {"count": count, "version": version, "control": control, "processes": processes}
-    for name in (name for name, value in simulation.items() if data is not None and value is not None):
-        raise GalutilsError(f"{name} is about simulated galaxies, and data names others; leave one of the two out.")
+    named = [name for name, value in simulation.items() if value is not None]
+    if data is not None and named:
+        raise GalutilsError(f"{named[0]} is about simulated galaxies, and data names others; leave one of the two out.")
     count, version, control = count or 60_000, version or "U", control or "none"
     if control not in CONTROLS:
         raise GalutilsError(f"control is '{control}'; choose {', '.join(CONTROLS)}.")

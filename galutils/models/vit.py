@@ -5,6 +5,7 @@ four blocks, each after the final norm, side by side: 1536 numbers for ViT-S.
 """
 
 import hashlib
+import json
 from copy import deepcopy
 from pathlib import Path
 
@@ -121,5 +122,7 @@ def save_backbone(backbone: Backbone, path: str | Path, **metadata: str) -> None
     metadata = {"architecture": backbone.arch, "normalization": backbone.normalization, **metadata}
     kept = ("stand_in", "licence", "learnt_from")
     metadata |= {name: known for name in kept if (known := getattr(backbone.source, name))}
+    if backbone.source.seen:
+        metadata["seen"] = json.dumps(backbone.source.seen)
     with atomic_path(path) as partial:
         save_file(state, partial, metadata=metadata)

@@ -14,12 +14,14 @@
 Nothing is unpickled: ``.pth`` and ``.bin`` files are read with ``weights_only``.
 """
 
+import json
 import os
 import pickle
 import zipfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -62,6 +64,7 @@ class WeightsSource:
     may_know: str | None = None  # whose labels it learnt from, where the galaxies tested on may be among them
     licence: str | None = None  # of the weights, where it is named
     learnt_from: str | None = None  # which galaxies, where the file says so
+    seen: dict | None = None  # of which file, "sha256", the training rows of which "split" it has seen without labels
 
 
 def vgg_convolutions(arch: str, weights: str, classifier: bool = False) -> tuple[nn.Sequential, str, WeightsSource]:
@@ -149,9 +152,10 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
     return WeightsSource(source, sha256(path), licence=metadata.get("licence"), **origin(metadata))
 
 
-def origin(metadata: dict[str, str]) -> dict[str, str | None]:
+def origin(metadata: dict[str, str]) -> dict[str, Any]:
     """What a file of weights says of where they come from, for :class:`WeightsSource`."""
-    return {name: metadata.get(name) for name in ("stand_in", "learnt_from")}
+    told = {name: metadata.get(name) for name in ("stand_in", "learnt_from")}
+    return told | {"seen": json.loads(metadata.get("seen", "null"))}
 
 
 def check_weights(path: Path, arch: str, kind: str) -> None:

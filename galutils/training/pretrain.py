@@ -77,7 +77,8 @@ def pretrain(
         file = {"data": galaxies.path.name, "sha256": galaxies.sha256, "simulated": galaxies.simulated}
         told = {**file, "count": len(rows), "part": "train", "split": TESTED, "labels": "none", **recipe}
         source = f"the {len(rows):,} training galaxies of {galaxies.path.name}, without their labels"
-        metadata = {"recipe": told, "learnt_from": source}
+        seen = json.dumps({"sha256": galaxies.sha256, "split": TESTED})
+        metadata = {"recipe": told, "learnt_from": source, "seen": seen}
         reached = _distill(path, galaxies, epochs, seed, checkpoint, metadata, rows, CROP)
     else:
         setup = {"version": version, "shapes": "scrambled" if control == "shapes" else "own"}

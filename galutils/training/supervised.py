@@ -22,11 +22,12 @@ from torch import nn
 
 from galutils.data.galaxies import Galaxies
 from galutils.data.loader import MEMORY_SHARE, Resident, Streamed, free_memory, load_images, random_symmetries
-from galutils.data.splits import Split
+from galutils.data.splits import Split, split_rows
 from galutils.device import autocast, device_name, pick_device, pick_precision
 from galutils.memory import freed_memory_kept
 from galutils.models.cnn import GalaxyNet
 from galutils.models.encoder import rate_groups
+from galutils.models.weights import WeightsSource
 from galutils.progress import Steps
 from galutils.training.checkpoints import Checkpoint, run_identity
 from galutils.training.replay import Replayed
@@ -66,9 +67,11 @@ def train(
     (same network, data, split, settings and code), training goes on from it.
 
     Raises:
-        TrainingError: the loss is not finite; the message names epoch and batch.
+        TrainingError: the loss is not finite; the message names epoch and batch. Or the network has seen galaxies that
+            it would be tested on.
     """
     started = time.perf_counter()
+    _check_unseen(network.source, galaxies, split)
     device = pick_device(settings.device)
     weights = (tensor.detach().cpu().contiguous().numpy().tobytes() for tensor in network.state_dict().values())
     recipe = repr(network.recipe).encode()  # of layers without weights
@@ -79,6 +82,21 @@ def train(
     # Where images are streamed, memory is short, and none of it is kept for speed.
     with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
         return _fit(network.to(device), images, galaxies.labels, split, settings, saved, started)
+
+
+def _check_unseen(source: WeightsSource | None, galaxies: Galaxies, split: Split) -> None:
+    """Labels or none, a start that has seen the galaxies tested on is no start for galaxies that are new to it."""
+    seen = source.seen if source else None
+    if seen is None or seen["sha256"] != galaxies.sha256:
+        return
+    own = split_rows(galaxies, **seen["split"])
+    known = np.isin(split.group[split.test], own.group[own.train]).sum()
+    if known:
+        raise TrainingError(
+            f"{known:,} of the {len(split.test):,} rows to test on are of galaxies that {source.source} has seen; test "
+            "on those that it has not (test_size 0.2 or less, split_seed 0, fold 0, split_by galaxies), or start from "
+            "other weights."
+        )
 
 
 def _fit(network, images, labels, split, settings, checkpoint, started) -> TrainResult:

@@ -16,10 +16,12 @@ from galutils.data.sources import load_simulated
 from galutils.data.splits import split_rows
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT
 from galutils.models import cnn
-from galutils.models.vit import load_backbone
+from galutils.models.vit import load_backbone, save_backbone
 from galutils.models.weights import GALAXY_VIT, describe_weights, read_state
 from galutils.report import run_page
 from galutils.training.pretrain import pretrain
+from galutils.training.settings import Settings
+from galutils.training.supervised import train
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +123,27 @@ def test_of_a_files_galaxies_those_tested_on_are_not_seen(tmp_path, monkeypatch,
         "split": {"test_size": 0.2, "seed": 0}, "labels": "none", "epochs": 1, "size": 64, "crop": 0.5, "seed": 100,
         "commit": "abc",
     }  # fmt: skip
-    source = load_backbone(made[simulated_path]).source
-    assert source.learnt_from == "the 80 training galaxies of simulated.h5, without their labels"
+    backbone = load_backbone(made[simulated_path])
+    assert backbone.source.learnt_from == "the 80 training galaxies of simulated.h5, without their labels"
     assert "licence" not in metadata
+
+    # What it has seen, and what is saved of it, is not tested on.
+    save_backbone(backbone, again := tmp_path / "again.safetensors")
+    settings = Settings(epochs=1, seed=0, image_size=64, device="cpu")
+    for path in (made[simulated_path], again):
+        network = cnn.build("encoder", arch=GALAXY_VIT, weights=str(path))
+        assert len(train(network, galaxies, split_rows(galaxies), settings).probabilities) == len(tested)
+        for choices in ({"seed": 1}, {"fold": 1}, {"test_size": 0.3}):
+            split = split_rows(galaxies, **choices)
+            seen = len(set(split.test) - set(tested))
+            assert 0 < seen <= len(split.test)
+            assert refusal(train, network, galaxies, split, settings) == (
+                f"{seen} of the {len(split.test)} rows to test on are of galaxies that {path.name} has seen; test on "
+                "those that it has not (test_size 0.2 or less, split_seed 0, fold 0, split_by galaxies), or start from "
+                "other weights."
+            )
+        # Of another file nothing is known.
+        train(network, open_galaxies(other), split_rows(open_galaxies(other), seed=1), settings)
 
 
 def test_the_file_that_comes_with_the_package_is_of_the_network_and_says_how_it_was_made(capsys):

@@ -21,7 +21,7 @@ from galutils.models.attention import (
     deletion_effects,
     galaxy_masks,
 )
-from galutils.models.cnn import GalaxyNet
+from galutils.models.cnn import GalaxyNet, vgg_finetuned
 from galutils.models.encoder import ADAPT
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
@@ -42,6 +42,15 @@ def show_network(network: GalaxyNet, image_size: int) -> None:
     if network.source:
         _tell_weights(network.source, network.recipe.get("arch", network.recipe["name"]))
     show(network_diagram(network, image_size), f"Diagram of the network's layers, with {parameters:,} parameters.")
+
+
+def show_original(network: GalaxyNet) -> None:
+    """The paper's figure 2: the VGG that a fine-tuned one was made from, with its own head for 1,000 classes."""
+    arch = network.recipe["arch"]
+    with torch.device("meta"):  # its hundred million numbers are of no interest
+        original = vgg_finetuned(arch, "random", 0, later_layers="pretrained", head="vgg", num_classes=1000)
+    alt = f"Diagram of the original {arch.upper()}, with {original.count_parameters()[0]:,} parameters."
+    show(network_diagram(original, 224), alt)
 
 
 def show_encoder(network: GalaxyNet) -> None:

@@ -11,6 +11,7 @@ from torchvision.models.vgg import cfgs, make_layers
 from galutils import download
 from galutils.models import cnn
 from galutils.models.weights import VGG_LICENCE, vgg_convolutions
+from galutils.report import run_page
 from galutils.report.figures.networks import network_diagram, trace_layers
 
 
@@ -184,6 +185,16 @@ def test_diagram_shows_the_module_itself():
     assert len(figure.axes[0].patches) == len(trace)
     frozen = trace_layers(cnn.vgg_finetuned("vgg11", "random", "all"), 64)
     assert [step["frozen"] for step in frozen] == [True] * 13 + [False] * (len(frozen) - 13)
+
+
+def test_figure_2_is_torchvisions_own_network(monkeypatch):
+    """132,863,336 parameters for ImageNet's classes, as torchvision's documentation says of VGG11."""
+    shown = []
+    monkeypatch.setattr(run_page, "show", lambda figure, alt: shown.append((len(figure.axes[0].patches), alt)))
+    with torch.device("meta"):
+        run_page.show_original(cnn.build("vgg_finetuned", arch="vgg11", weights="random"))
+    # Eight convolutions, five pools, an average and three linear layers.
+    assert shown == [(17, "Diagram of the original VGG11, with 132,863,336 parameters.")]
 
 
 @pytest.mark.parametrize(

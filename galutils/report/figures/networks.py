@@ -34,11 +34,11 @@ def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
         if type(module) in _LAYER_COLORS:
             trace.append({"layer": module, "shape": tuple(output.shape[1:]), "frozen": module in frozen})
 
-    was_training = network.training
+    was_training, device = network.training, next(network.parameters()).device
     hooks = [module.register_forward_hook(record) for module in network.modules()]
     try:
         with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8))
+            network.eval()(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
     finally:
         for hook in hooks:
             hook.remove()

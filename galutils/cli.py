@@ -51,7 +51,11 @@ def pretrain(
     count: Annotated[int | None, typer.Option(min=20, help="How many simulated galaxies; else 60,000.")] = None,
     epochs: Annotated[int, typer.Option(min=1)] = 15,
     version: Annotated[str | None, typer.Option(help="Of the simulator: U, or A; see galutils simulate.")] = None,
-    control: Annotated[str | None, typer.Option(help="labels: shuffled; shapes: scrambled; else none.")] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(help="labels: shuffled; or left out: shapes, arms, bars, seeing, noise, neighbours; else none."),
+    ] = None,
+    channels: Annotated[int | None, typer.Option(min=1, help="Of custom_cnn's convolutions; else 32.")] = None,
     processes: Annotated[int | None, typer.Option(min=1, help="How many simulate side by side; else one.")] = None,
     data: Annotated[Path | None, typer.Option(help="For vit: galaxies of which it sees those not tested on.")] = None,
 ) -> None:
@@ -62,7 +66,9 @@ def pretrain(
     from galutils.study.provenance import git_commit
     from galutils.training.pretrain import pretrain as train_first
 
-    said = train_first(to, git_commit(), network, count, epochs, version, control, processes, data=data)
+    said = train_first(
+        to, git_commit(), network, count, epochs, version, control, processes, data=data, channels=channels
+    )
     typer.echo(f"{to}: {said}")
 
 

@@ -5,7 +5,7 @@ and five numbers measured on each image. The last two are given to a random fore
 the training galaxies of a split and asked for its test galaxies, as a network is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ def baselines(
         probabilities[POSITION] = _forest(np.stack(parts, axis=1), known, split, len(classes))
     if measured is not None:
         probabilities[FIVE] = _forest(measured[[*MEASURED]].to_numpy(float), known, split, len(classes))
-    return _grade(probabilities, labels, split, classes)
+    return grade_answers(probabilities, labels, split, classes)
 
 
 def baselines_once(galaxies: Galaxies, split: Split) -> dict[str, Graded]:
@@ -59,13 +59,15 @@ def baselines_once(galaxies: Galaxies, split: Split) -> dict[str, Graded]:
         return {title: own.probabilities for title, own in found.items()}
 
     code = ("evaluation/baselines.py", "data/check.py", "data/galaxies.py")
-    return _grade(keep_arrays(galaxies, "baselines", fit, *code, of=split), galaxies.labels, split, galaxies.classes)
+    return grade_answers(
+        keep_arrays(galaxies, "baselines", fit, *code, of=split), galaxies.labels, split, galaxies.classes
+    )
 
 
-def _grade(
-    probabilities: Mapping[str, np.ndarray], labels: np.ndarray, split: Split, classes: tuple[str, ...]
-) -> dict[str, Graded]:
-    """Probabilities (n, C) of the test rows as predictions."""
+def grade_answers(
+    probabilities: Mapping[Hashable, np.ndarray], labels: np.ndarray, split: Split, classes: tuple[str, ...]
+) -> dict[Hashable, Graded]:
+    """Probabilities (n, C) of the test rows as predictions. labels: (N,) int of all rows."""
     row, group = split.test, split.group[split.test]
     return {
         title: Graded(row, group, labels[row], values.argmax(axis=1), values, classes)

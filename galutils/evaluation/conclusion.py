@@ -1,5 +1,7 @@
 """The study's answer in words: build or adapt? Every word follows from the table and the family of comparisons."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
@@ -54,6 +56,26 @@ def describe_beaten(against: pd.DataFrame) -> str:
     groups = against.groupby("told", sort=False)["second"]
     said = [f"{told[0].upper()}{told[1:]}: {'; '.join(names)}." for told, names in groups]
     return f"Held against a random forest on five measured numbers. {' '.join(said)}"
+
+
+def describe_lessons(estimates: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> list[str]:
+    """What lessons of simulated galaxies were worth without a label: each against the one that it is compared with.
+
+    estimates: by lesson, of :func:`galutils.evaluation.bootstrap.estimate`.
+    """
+    scores = [
+        f"{title}: {found['mean']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+        for title, found in ((title, table.loc["accuracy"]) for title, table in estimates.items())
+    ]
+    groups = comparisons.assign(
+        said=[
+            f"{row.second} against {row.first}, {100 * row.difference:+.1f} points" for row in comparisons.itertuples()
+        ]
+    ).groupby("told", sort=False)["said"]
+    return [
+        f"Right without a label, with 95% intervals, after {'; '.join(scores)}.",
+        *(f"{told[0].upper()}{told[1:]}: {'; '.join(said)}." for told, said in groups),
+    ]
 
 
 def _first(rows: pd.DataFrame) -> pd.Series:

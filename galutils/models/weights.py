@@ -147,6 +147,8 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
     if start == "statistics":
         drawn = (name for name, tensor in state.items() if tensor.ndim > 1)
         state |= {name: state[name].mean() + state[name].std() * torch.randn_like(state[name]) for name in drawn}
+    if (width := channels_of(path)) != (asked := len(next(t for t in own.values() if t.ndim == 4))):
+        raise WeightsError(f"{path}: is of convolutions with {width} channels, not {asked}; set channels to {width}.")
     load_strictly(network, state, path, "custom_cnn")
     source = weights if weights == "simulated" else path.name
     return WeightsSource(source, sha256(path), licence=metadata.get("licence"), **origin(metadata))
@@ -164,8 +166,13 @@ def check_weights(path: Path, arch: str, kind: str) -> None:
     from galutils.models.encoder import pretrained
 
     load = {"imagenet": vgg_convolutions, "dino": vit_weights, "official": pretrained}
-    load["simulated"] = lambda arch, weights: custom_cnn(weights=weights)
+    load["simulated"] = lambda arch, weights: custom_cnn(channels_of(path), weights=weights)
     load[kind](arch, str(path))
+
+
+def channels_of(path: Path) -> int:
+    """How wide the custom network in a file of ``galutils pretrain`` is."""
+    return next((len(tensor) for tensor in read_state(path)[0].values() if tensor.ndim == 4), 32)
 
 
 def describe_weights(path: Path) -> str:

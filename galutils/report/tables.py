@@ -1,5 +1,6 @@
 """Tables as they are shown: headings in words, numbers as readers want them."""
 
+from collections.abc import Sequence
 from string import Formatter
 
 import numpy as np
@@ -196,6 +197,15 @@ def curve_table(table: pd.DataFrame) -> pd.DataFrame:
     wide = table[["approach", "n"]].assign(score=written).pivot(index="approach", columns="n", values="score")
     named = wide.rename(columns="{:,} labels".format).rename_axis(index=None, columns=None)
     return named.loc[table["approach"].unique()]
+
+
+def lesson_curve(estimates: dict[str, pd.DataFrame], counts: Sequence[int]) -> pd.DataFrame:
+    """The accuracy of the first lessons, those of plain numbers of galaxies, as a curve ``x``."""
+    rows = [table.loc["accuracy"] for table in list(estimates.values())[: len(counts)]]
+    return pd.DataFrame(
+        {"x": counts, "accuracy": [row["mean"] for row in rows]}
+        | {end: [row[end] for row in rows] for end in ("low", "high")}
+    )
 
 
 def worth_table(table: pd.DataFrame) -> pd.DataFrame:

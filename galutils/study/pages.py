@@ -39,10 +39,8 @@ CLOSING = (
     "14_ablations",
     "15_speed",
 )
-#: That one on galaxies of other surveys, where the profile names some.
-OTHERS = "16_other_surveys"
-#: That one on how many labels it takes, where the profile asks.
-LABELS = "17_how_many_labels"
+#: Those on other surveys, on numbers of labels, and on simulated galaxies, where the profile asks for them.
+OTHERS, LABELS, LESSONS = "16_other_surveys", "17_how_many_labels", "18_simulated_galaxies"
 #: That one among them that is about runs without labels.
 ABOUT_CLUSTERS = "11_why_chance"
 #: Those among them that read the statistics, which come from all runs, ablations too.
@@ -99,10 +97,9 @@ class Study:
     @property
     def notes(self) -> list[str]:
         """What a reader should know who looks for a row in vain."""
-        if not self.left_out:
-            return []
         titles = "; ".join(APPROACHES[name].title if name in APPROACHES else name for name in self.left_out)
-        return [f"Not run here, as there are no pretrained weights: {titles}. galutils fetch weights brings them."]
+        told = f"Not run here, as there are no pretrained weights: {titles}. galutils fetch weights brings them."
+        return [told] * bool(titles)
 
     @property
     def runs_dir(self) -> Path:
@@ -184,6 +181,8 @@ class Study:
             "runs_dir": str(self.runs_dir),
             "cache_dir": str(self.runs_dir / "embeddings"),
             "other_data": self.config.other_data,
+            "lessons_dir": str(self.runs_dir / "lessons"),
+            **(self.config.lessons.model_dump() if notebook == LESSONS else {}),
             "split_by": self.config.split_by,
             **self.config.common,
         }
@@ -194,7 +193,8 @@ class Study:
         """The pages of the report, in the order in which it tells the story; :attr:`unshown` have none of their own."""
         first = [self.run_pages(name)[0] for name in self.config.experiments]
         experiments = sorted(first, key=lambda page: page.notebook)
-        told = [OPENING, *CLOSING, *[OTHERS] * bool(self.config.other_data), *[LABELS] * bool(self.config.labels)]
+        asked = (OTHERS, self.config.other_data), (LABELS, self.config.labels), (LESSONS, self.config.lessons)
+        told = [OPENING, *CLOSING, *(name for name, wanted in asked if wanted)]
         if not any("dino" in page.notebook for page in experiments):
             told.remove(ABOUT_CLUSTERS)
         opening, *closing = [Page(name, self.runs_dir / name, self._shared(name)) for name in told]

@@ -100,6 +100,28 @@ class Labels(BaseModel):
         return self
 
 
+class Lessons(BaseModel):
+    """What the custom network learns from simulated galaxies alone; see notebook 18."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    counts: Annotated[list[Annotated[int, Field(ge=20)]], Field(min_length=1)]
+    controls: list[Literal["labels", "shapes", "arms", "bars", "seeing", "noise", "neighbours"]] = []
+    control_count: int = 0
+    channels: list[Annotated[int, Field(ge=1)]] = []
+    updates: Annotated[int, Field(ge=1)]
+    lesson_seeds: Seeds = [100]
+    version: Literal["A", "U"] = "U"
+    processes: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Lessons":
+        if sorted(set(self.counts)) != self.counts:
+            raise ValueError(f"counts is {self.counts}; it must grow")
+        if self.controls and self.control_count not in self.counts:
+            raise ValueError(f"control_count is {self.control_count}, which is none of counts")
+        return self
+
+
 class Profile(BaseModel):
     """A file in ``config/``; ``only_with_weights``: rows whose pretrained weights are not at hand are left out."""
 
@@ -117,6 +139,7 @@ class Profile(BaseModel):
     other_data: list[str] = []
     contrasts: list[Annotated[list[str], Field(min_length=2, max_length=2)]] = []
     labels: Labels | None = None
+    lessons: Lessons | None = None
     only_with_weights: bool = False
     margin: Annotated[float, Field(gt=0, lt=1)] = MARGIN
 
@@ -145,7 +168,7 @@ def read_profile(path: Path) -> Profile:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if part not in ("[key]", "bool", "int", "float", "str"))
         reason = first["msg"].removeprefix("Value error, ")
-        own = {"simulate": Simulate, "labels": Labels}.get(str(first["loc"][0]), Profile)
+        own = {"simulate": Simulate, "labels": Labels, "lessons": Lessons}.get(str(first["loc"][0]), Profile)
         known = ", ".join(own.model_fields) if first["type"] == "extra_forbidden" else ""
         advice = f"it may have {known}" if known else "mend it"
         raise StudyError(f"{path}: {place or 'the file'}: {reason}; {advice}.") from None

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from galutils.data.galaxies import Galaxies, open_galaxies
+from galutils.data.simulate.cutouts import PARTS
 from galutils.data.sources import load_simulated
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
@@ -23,8 +24,8 @@ from galutils.training.supervised import train
 #: What the networks see: the central half of a cutout, at 0.52 arcsec per pixel.
 SIZE, CROP = 64, 0.5
 
-#: What may be taken from the simulated galaxies: nothing, their labels, or their shapes.
-CONTROLS = ("none", "labels", "shapes")
+#: What may be taken from the simulated galaxies: nothing, their labels, or a part.
+CONTROLS = ("none", "labels", *PARTS)
 
 #: The custom network learns the simulated classes; the small transformer, by self-distillation, no label at all.
 NETWORKS = ("custom_cnn", "vit")
@@ -47,18 +48,22 @@ def pretrain(
     processes: int | None = None,
     seed: int = 100,
     data: str | Path | None = None,
+    channels: int | None = None,
 ) -> str:
     """Train one of :data:`NETWORKS` on simulated galaxies, turned and flipped, and write it to ``path``.
 
     There are ``count`` (60,000) of them, from the simulator's ``version`` (U). The ``control`` "labels" deals the
-    classes out anew; "shapes" leaves galaxies size and colour alone. Or the transformer learns from ``data``, a file in
-    Galaxy10's layout: from the training part of the split that notebooks make, and from no label. The metadata say how
-    the file was made. Interrupted, it goes on from its last epoch. Returns in words what it reached.
+    classes out anew; another leaves out a part, see :data:`galutils.data.simulate.cutouts.PARTS`. Or the transformer
+    learns from ``data``, a file in Galaxy10's layout: from the training part of the split that notebooks make, and from
+    no label. ``channels`` (32) are the custom network's. The metadata say how the file was made. Interrupted, it goes
+    on from its last epoch. Returns in words what it reached.
     """
     if network not in NETWORKS:
         raise GalutilsError(f"network is '{network}'; choose {' or '.join(NETWORKS)}.")
     if data is not None and network != "vit":
         raise GalutilsError(f"{network} learns simulated classes, and data gives none; choose vit, or leave data out.")
+    if channels is not None and network == "vit":
+        raise GalutilsError("channels are the custom network's; leave them out.")
     simulation = {"count": count, "version": version, "control": control, "processes": processes}
     named = [name for name, value in simulation.items() if value is not None]
     if data is not None and named:
@@ -67,7 +72,7 @@ def pretrain(
     if control not in CONTROLS:
         raise GalutilsError(f"control is '{control}'; choose {', '.join(CONTROLS)}.")
     if (network, control) == ("vit", "labels"):
-        raise GalutilsError("vit looks at no labels, so that shuffling them is no control; choose none or shapes.")
+        raise GalutilsError("vit looks at no labels, so that shuffling them is no control; choose another.")
     check_target(path, ".safetensors")
     recipe = {"epochs": epochs, "size": SIZE, "crop": CROP, "seed": seed, "commit": commit}
     checkpoint = Path(path).with_suffix(".checkpoint.pt")
@@ -81,21 +86,24 @@ def pretrain(
         metadata = {"recipe": told, "learnt_from": source, "seen": seen}
         reached = _distill(path, galaxies, epochs, seed, checkpoint, metadata, rows, CROP)
     else:
-        setup = {"version": version, "shapes": "scrambled" if control == "shapes" else "own"}
+        setup = {"version": version, "without": control if control in PARTS else ""}
         galaxies = load_simulated(count, processes or 1, size=SIZE, crop=CROP, seed=seed, **setup)
         if control == "labels":
             galaxies = replace(galaxies, labels=np.random.default_rng(seed).permutation(galaxies.labels))
-        told = {"count": count, "control": control, **setup, **recipe}
+        told = {"count": count, "control": control, "version": version, **recipe}
         metadata = {"recipe": told, "licence": "MIT", "learnt_from": f"{count:,} simulated galaxies"}
-        make = _learn_classes if network == "custom_cnn" else _distill
-        reached = make(path, galaxies, epochs, seed, checkpoint, metadata)
+        if network == "custom_cnn":
+            told["channels"] = channels or 32
+            reached = _learn_classes(path, galaxies, epochs, seed, checkpoint, metadata)
+        else:
+            reached = _distill(path, galaxies, epochs, seed, checkpoint, metadata)
     checkpoint.unlink()
     return reached
 
 
 def _learn_classes(path, galaxies: Galaxies, epochs: int, seed: int, checkpoint: Path, metadata: dict) -> str:
     torch.manual_seed(seed)
-    network = cnn.build("custom_cnn")
+    network = cnn.build("custom_cnn", channels=metadata["recipe"]["channels"])
     settings = Settings(epochs=epochs, seed=seed, image_size=SIZE, augment=True, device="cpu")
     result = train(network, galaxies, split_rows(galaxies, HELD_OUT, seed), settings, checkpoint)
     state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}

@@ -9,7 +9,8 @@ from scipy.stats import spearmanr
 from galutils.data.check import measure_images
 from galutils.data.classes import GALAXY10_COUNTS
 from galutils.data.galaxies import open_galaxies, prepare, resize
-from galutils.data.simulate.cutouts import SHAPES, class_counts, simulate, write_simulated
+from galutils.data.simulate import cutouts
+from galutils.data.simulate.cutouts import class_counts, simulate, write_simulated
 from galutils.data.stretch import combine
 from galutils.errors import GalutilsError
 
@@ -123,10 +124,37 @@ def test_a_crop_shows_the_centre_of_the_same_galaxies():
 
 
 def test_scrambled_galaxies_keep_their_place_in_size_and_colour_but_are_round():
-    own, scrambled = (measure_images(simulate(60, 64, crop=0.5, version="U", shapes=s).images) for s in SHAPES)
+    own, scrambled = (
+        measure_images(simulate(60, 64, crop=0.5, version="U", without=part).images) for part in ("", "shapes")
+    )
     for name, least in {"half_light_radius": 0.4, "colour": 0.8}.items():
         assert spearmanr(own[name], scrambled[name]).statistic > least
     assert scrambled["axis_ratio"].median() > 0.9 > own["axis_ratio"].median()
+
+
+@pytest.mark.parametrize(
+    ("part", "without_it"),
+    [("arms", {"arms": 0}), ("bars", {"bar": 0.0}), ("shapes", {"arms": 0, "bar": 0.0, "bulge": 0.0, "knots": 0})],
+)
+def test_a_part_that_is_left_out_is_in_no_galaxy(monkeypatch, part, without_it):
+    drawn = []
+    monkeypatch.setattr(cutouts, "draw", lambda galaxy, *_: drawn.append(galaxy))
+    simulate(100, 8, seed=1)
+    simulate(100, 8, seed=1, without=part)
+    for name, value in without_it.items():
+        values = {getattr(galaxy, name) for galaxy in drawn[-100:]}
+        assert values == {value} != {getattr(galaxy, name) for galaxy in drawn[:100]}
+
+
+def test_the_camera_may_be_without_seeing_noise_and_neighbours():
+    own, silent, alone = (simulate(40, 64, seed=1, without=part).images for part in ("", "noise", "neighbours"))
+    assert np.median(channel_noise(silent)) < 0.2 * np.median(channel_noise(own))
+    crowded, empty = (np.mean(images[:, :12, :12].max(axis=(1, 2, 3)) > 100) for images in (own, alone))
+    assert empty < 0.1 < crowded
+    # Without seeing the steepest slopes are steeper.
+    blurred, sharp = (simulate(40, 128, seed=1, crop=0.25, without=part).images for part in ("", "seeing"))
+    slopes = [np.percentile(np.abs(np.diff(images.astype(float), axis=1)), 99) for images in (blurred, sharp)]
+    assert slopes[1] > 1.2 * slopes[0]
 
 
 def test_positions_and_redshifts_are_possible(full_size):
@@ -169,7 +197,10 @@ def test_a_file_has_the_proportions_asked_for_sorted_by_class(tmp_path):
         ({"block": 0}, "block is 0"),
         ({"version": "B"}, "version is 'B'; choose A or U"),
         ({"crop": 2.0}, "crop is 2.0; choose a share from 0.1 to 1"),
-        ({"shapes": "odd"}, "shapes is 'odd'; choose own or scrambled"),
+        (
+            {"without": "odd"},
+            "without is 'odd'; choose one of shapes, arms, bars, seeing, noise, neighbours, or leave it empty.",
+        ),
     ],
 )
 def test_bad_arguments_have_their_sentence_and_leave_no_file(tmp_path, fault, message):

@@ -43,7 +43,7 @@ def test_a_file_says_how_it_was_made_and_leaves_nothing_beside_it(made):
         metadata = file.metadata()
     assert json.loads(metadata["recipe"]) == {
         "count": 300, "epochs": 12, "control": "none", "size": 64, "crop": 0.5, "seed": 100, "version": "U",
-        "shapes": "own", "commit": "abc", "precision": "32-true",
+        "channels": 32, "commit": "abc", "precision": "32-true",
     }  # fmt: skip
     assert (metadata["architecture"], metadata["licence"]) == ("custom_cnn", "MIT")
     assert sorted(p.suffix for p in path.parent.iterdir() if p.is_file()) == [".h5", ".safetensors", ".safetensors"]
@@ -181,9 +181,13 @@ def test_other_starts_are_refused(arguments, sentence):
         ({"network": "resnet"}, "network is 'resnet'; choose custom_cnn or vit."),
         (
             {"network": "vit", "control": "labels"},
-            "vit looks at no labels, so that shuffling them is no control; choose none or shapes.",
+            "vit looks at no labels, so that shuffling them is no control; choose another.",
         ),
-        ({"control": "odd"}, "control is 'odd'; choose none, labels, shapes."),
+        (
+            {"control": "odd"},
+            "control is 'odd'; choose none, labels, shapes, arms, bars, seeing, noise, neighbours.",
+        ),
+        ({"network": "vit", "channels": 8}, "channels are the custom network's; leave them out."),
         (
             {"data": "a.h5"},
             "custom_cnn learns simulated classes, and data gives none; choose vit, or leave data out.",

@@ -7,6 +7,7 @@ is no evidence about galaxies. Units as in :mod:`galutils.data.simulate.light`.
 
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -26,23 +27,23 @@ from galutils.errors import GalutilsError
 from galutils.files import atomic_path
 from galutils.progress import tracked
 
-#: Of galaxies: their own, or for a control none.
-SHAPES = ("own", "scrambled")
+#: What cutouts may be without, to see what it teaches: all structure, so that each galaxy keeps radius, brightness and
+#: colour but is a round disk; spiral arms; bars; the seeing; the sky's noise; or other galaxies and stars around.
+PARTS = ("shapes", "arms", "bars", "seeing", "noise", "neighbours")
 
 
 class Setup(NamedTuple):
     """What galaxies are simulated with.
 
     ``version`` is one of :data:`galutils.data.simulate.populations.VERSIONS`, ``crop`` the central share of each side
-    of a cutout that is drawn, at ``size`` pixels. ``shapes`` "scrambled" leaves each galaxy its radius, brightness and
-    colour, but draws all of them as round disks without structure: a control.
+    of a cutout that is drawn, at ``size`` pixels. ``without``: one of :data:`PARTS`, or nothing.
     """
 
     size: int = 64
     seed: int = 0
     version: str = "A"
     crop: float = 1.0
-    shapes: str = "own"
+    without: str = ""
 
 
 class Simulated(NamedTuple):
@@ -96,17 +97,20 @@ def _cutout(label: int, setup: Setup, rng: Rng) -> tuple[np.ndarray, float]:
     # Small images are drawn finer and scaled down after the stretch, as real cutouts are when they are read.
     oversampling = max(1 + (setup.size < 200 * setup.crop), -(-round(128 * setup.crop) // setup.size))
     scene, version = Scene(setup.size * oversampling, setup.crop), find_version(setup.version)
-    galaxies = RECIPES[label](rng, version.look)
-    if setup.shapes == "scrambled":
+    galaxies, without = RECIPES[label](rng, version.look), setup.without
+    if without == "shapes":
         galaxies = [Galaxy(galaxies[0].radius, galaxies[0].brightness, galaxies[0].colour)]
+    lacking = {"arms": {"arms": 0}, "bars": {"bar": 0.0}}.get(without, {})
     # Each with numbers of its own: what lies outside a crop draws none.
     for galaxy, own in zip(galaxies, rng.spawn(len(galaxies)), strict=True):
-        draw(galaxy, scene, own)
-    add_neighbours(scene, rng)
+        draw(replace(galaxy, **lacking), scene, own)
+    if without != "neighbours":
+        add_neighbours(scene, rng)
     seeing = np.clip(lognormal(rng, 1, 0.12), 0.75, 1.4)
-    for band, fwhm in zip(scene.light, version.fwhm, strict=True):
+    for band, fwhm in zip(scene.light, version.fwhm, strict=True) if without != "seeing" else ():
         gaussian_filter(band, seeing * fwhm / 2.355 / scene.pixel, output=band, mode="nearest", truncate=3)
-    add_stars(scene, seeing * version.fwhm[1], rng)
+    if without != "neighbours":
+        add_stars(scene, seeing * version.fwhm[1], rng)
 
     # The noise is white per native pixel, then smoothed a little by the survey's resampling; drawn last, so
     # that a galaxy looks the same at any size.
@@ -117,7 +121,8 @@ def _cutout(label: int, setup: Setup, rng: Rng) -> tuple[np.ndarray, float]:
         # The flux of a point source at the depth is 5 times the noise of the 4 pi sigma² that it covers.
         covered = 4 * np.pi * (fwhm / 2.355 / NATIVE_PIXEL) ** 2
         band *= shallower * float(scale) * 10 ** (0.4 * (22.5 - depth)) / 5 / covered**0.5
-    image = combine(scene.light * (BAND_SCALES[:, None, None] * NATIVE_PIXEL**2) + noise)
+    light = scene.light * (BAND_SCALES[:, None, None] * NATIVE_PIXEL**2)
+    image = combine(light if without == "noise" else light + noise)
     return resize(np.rint(image).astype(np.uint8)[None], setup.size)[0], galaxies[0].radius
 
 
@@ -160,8 +165,8 @@ def _rows(count: int, proportions: str, setup: Setup) -> tuple[np.ndarray, np.nd
         raise GalutilsError(f"seed is {setup.seed}; choose zero or a positive number.")
     if not 0.1 <= setup.crop <= 1:
         raise GalutilsError(f"crop is {setup.crop}; choose a share from 0.1 to 1.")
-    if setup.shapes not in SHAPES:
-        raise GalutilsError(f"shapes is {setup.shapes!r}; choose {' or '.join(SHAPES)}.")
+    if setup.without not in ("", *PARTS):
+        raise GalutilsError(f"without is {setup.without!r}; choose one of {', '.join(PARTS)}, or leave it empty.")
     counts = class_counts(count, proportions)
     return np.repeat(np.arange(len(GALAXY10), dtype=np.uint8), counts), np.concatenate([np.arange(n) for n in counts])
 

@@ -21,29 +21,60 @@ def conclude(table: pd.DataFrame, comparisons: pd.DataFrame) -> str:
     table = table[table["supervised"]]
     if table.empty:
         return f"{_UNDECIDED} none of them learnt from labels."
-    built, adapted = table[table["built"]], table[~table["built"] & table["pretrained"]]
+    built, adapted, simulated = _ways(table)
     if adapted.empty:
-        said = [f"{_UNDECIDED} no network started from pretrained weights."]
+        said = [f"{_UNDECIDED} no network {_missing(table, _adapted(table), 'started from pretrained weights')}."]
         if len(built):
-            first = _first(built)
             said += [
-                f"{_best(first, 'of those built from scratch', len(built))}; the largest class alone would give "
-                f"{first.largest:.1%}.",
+                f"{_best(built, 'of those built from scratch')}; the largest class alone would give "
+                f"{_first(built).largest:.1%}.",
                 _others([*built["approach"]], comparisons),
                 _scope(built),
             ]
-        return " ".join(filter(None, said))
+        return " ".join(filter(None, [*said, _left_out(table)]))
     if built.empty:
-        return f"{_UNDECIDED} no network here was built from scratch."
+        told = f"{_UNDECIDED} no network here {_missing(table, table['built'], 'was built from scratch')}."
+        return " ".join(filter(None, [told, _left_out(table)]))
     first, second = _first(built), _first(adapted)
     said = [
-        f"{_best(second, 'adapted', len(adapted))}. {_best(first, 'built', len(built))}.",
+        f"{_best(adapted, 'adapted')}. {_best(built, 'built')}.",
         _decision(first.approach, second.approach, comparisons),
-        *_third(table, first, comparisons),
+        *_third(simulated, first, second, comparisons),
         _others([*built["approach"], *adapted["approach"]], comparisons, {first.approach, second.approach}),
+        _left_out(table),
         _scope(table),
     ]
     return " ".join(filter(None, said))
+
+
+def _adapted(table: pd.DataFrame) -> pd.Series:
+    """Which rows started from pretrained weights, and not from simulated galaxies."""
+    return ~table["built"] & table["pretrained"]
+
+
+def _ways(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """The rows that are built, adapted, and first trained on simulated galaxies, of those that can be judged.
+
+    Not one that answers one class for nearly all galaxies, which tells none apart, nor one that may have learnt from
+    the very labels that it is scored by.
+    """
+    fair = table[~table["wholly_collapsed"] & ~table["may_know"]]
+    return fair[fair["built"]], fair[_adapted(fair)], fair[fair["from_simulations"]]
+
+
+def _missing(table: pd.DataFrame, kind: pd.Series, words: str) -> str:
+    """Why there is none of a kind: none was run, or none can be judged."""
+    return f"that {words} can be judged" if len(table[kind]) else words
+
+
+def _left_out(table: pd.DataFrame) -> str:
+    """Which rows :func:`_ways` leaves out, and why."""
+    reasons = {
+        "as they may know the labels that they are scored by": table["may_know"] & ~table["wholly_collapsed"],
+        "as they answer one class for nearly all galaxies": table["wholly_collapsed"],
+    }
+    said = [f"{'; '.join(table.loc[rows, 'approach'])}, {why}" for why, rows in reasons.items() if rows.any()]
+    return f"Left out here: {'; and '.join(said)}." if said else ""
 
 
 def describe_beaten(against: pd.DataFrame) -> str:
@@ -83,36 +114,43 @@ def _first(rows: pd.DataFrame) -> pd.Series:
     return rows.loc[rows["accuracy"].idxmax()]
 
 
-def _best(row, kind: str, count: int) -> str:
+def _best(rows: pd.DataFrame, kind: str) -> str:
     """The most accurate of a kind, with an interval that knows that it was picked."""
-    which = f"The most accurate network {kind}" if count > 1 else f"The one network {kind}"
+    row = _first(rows)
+    which = f"The most accurate network {kind}" if len(rows) > 1 else f"The one network {kind}"
     interval = f"95% interval {row.picked_low:.1%} to {row.picked_high:.1%}"
-    return f"{which} is {row.approach} with {row.accuracy:.1%} ({interval})"
+    equal = rows.loc[(rows["accuracy"] == row.accuracy) & (rows["approach"] != row.approach), "approach"]
+    also = f", as accurate as {' and '.join(equal)}" if len(equal) else ""
+    return f"{which} is {row.approach} with {row.accuracy:.1%} ({interval}){also}"
 
 
-def _third(table: pd.DataFrame, built, comparisons: pd.DataFrame) -> list[str]:
-    """The most accurate of those that learnt from simulated galaxies first, beside the best that is built."""
-    others = table[table["from_simulations"]]
-    if others.empty:
+def _third(simulated: pd.DataFrame, built: pd.Series, adapted: pd.Series, comparisons: pd.DataFrame) -> list[str]:
+    """The most accurate of those that learnt from simulated galaxies first, beside the best of both other ways."""
+    if simulated.empty:
         return []
-    best = _first(others)
-    said = _best(best, "first trained on simulated galaxies", len(others))
-    return [f"{said}.", _decision(built.approach, best.approach, comparisons, "one first trained on simulations")]
+    best, words = _first(simulated).approach, "one first trained on simulations"
+    return [
+        f"{_best(simulated, 'first trained on simulated galaxies')}.",
+        _decision(built.approach, best, comparisons, words),
+        _decision(adapted.approach, best, comparisons, words, "adapted one"),
+    ]
 
 
-def _decision(built: str, other: str, comparisons: pd.DataFrame, words: str = "adapted one") -> str:
-    """What the family of comparisons says of the best two."""
-    row = _paired(built, other, comparisons)
+def _decision(
+    first: str, other: str, comparisons: pd.DataFrame, words: str = "adapted one", known: str = "built one"
+) -> str:
+    """What the family of comparisons says of two: ``other``, in ``words``, against ``first``, the ``known``."""
+    row = _paired(first, other, comparisons)
     if row is None:
-        return "The two were not tested on the same galaxies with the same seed, so nothing is said between them."
+        return f"The {words} and the {known} were not compared, so nothing is said between them."
     evidence = (
-        f"on the same {row['galaxies']:,} galaxies the {words} less the built one is "
+        f"on the same {row['galaxies']:,} galaxies the {words} less the {known} is "
         f"{row['difference'] * 100:+.1f} points (95% interval, simultaneous with the study's other comparisons, "
         f"{row['low'] * 100:+.1f} to {row['high'] * 100:+.1f})"
     )
     these = "these trained networks" if row["seeds"] == 1 else "these two approaches"
     if row["verdict"] in DECIDED:
-        return f"Of {these}, the {words if row['verdict'] == BETTER else 'built one'} is better: {evidence}."
+        return f"Of {these}, the {words if row['verdict'] == BETTER else known} is better: {evidence}."
     if row["verdict"] == EQUIVALENT:
         return f"Between {these} no difference that matters is left: {evidence}."
     if row["verdict"] == TOO_FEW:
@@ -142,7 +180,7 @@ def _others(contenders: list[str], comparisons: pd.DataFrame, told: frozenset[st
     left = among[~among["verdict"].isin([BETTER, WORSE, EQUIVALENT])]
     pairs = [f"{row.first} against {row.second}" for row in left.itertuples()]
     if len(pairs) > NAMED:
-        return f"Of {len(among)} other pairs of approaches {len(pairs)} stay open."
+        return f"Of {len(among)} {'other ' * bool(told)}pairs of approaches {len(pairs)} stay open."
     return f"Open: {'; '.join(pairs)}." if pairs else ""
 
 
@@ -154,11 +192,11 @@ def _scope(table: pd.DataFrame) -> str:
             "There was one seed, so the intervals hold for these trained networks: how much other initialisations "
             "would change was not measured."
         )
-    seeds, folds = most if fewest == most else f"{fewest} to {most}", int(table["folds"].max())
-    others = "not for other training galaxies"
-    if folds > 1:
-        others = f"and for other training galaxies as far as those of {folds} folds, which overlap, differ"
-    return f"The intervals account for the galaxies tested on and for {seeds} seeds, {others}."
+    seeds = f"for {most} seeds" if fewest == most else f"for the seeds of each approach, {fewest} to {most}"
+    seeds += ", of which one alone tells nothing of others" * (fewest == 1)
+    folds = int(table["folds"].max())
+    tested = f"tested on, each once, in one of {folds} folds," if folds > 1 else "tested on"
+    return f"The intervals account for the galaxies {tested} and {seeds}, not for other training galaxies."
 
 
 #: What the paper says, for :func:`claims`: where it is seen, and which experiments, or which change of one, would show
@@ -186,11 +224,13 @@ HOLDS, FAILS, UNTESTED = "holds here", "does not hold here", "not tested here"
 def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
     """The paper's claims beside what these runs say of them: ``claim``, ``found`` (words), ``verdict``, ``page``.
 
-    A claim is about approaches: what one or two seeds show is open. One that speaks of several pairs holds if all do,
+    A claim is about approaches: what one or two seeds show is open, and what rows show that cannot be judged, see
+    :func:`_ways`, or that have random weights, is not told. One that speaks of several pairs holds if all do,
     and does not if any does not. For changes see :func:`galutils.study.ablations.compare_with_base`.
     """
     titles = dict(zip(table["experiment"], table["approach"], strict=True))
-    random = set(table.loc[~table["built"] & ~table["pretrained"], "experiment"])
+    unfair = table["wholly_collapsed"] | table["may_know"] | (~table["built"] & ~table["pretrained"])
+    unfair = set(table.loc[unfair, "experiment"])
     rows = []
     for claim, page, pairs, agreeing in _CLAIMS:
         told = []
@@ -200,7 +240,7 @@ def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame
             else:
                 first, second = (titles.get(experiment) for experiment in pair)
                 name, row = f"{second} against {first}", _paired(first, second, comparisons)
-            if row is not None and random.isdisjoint(pair):
+            if row is not None and unfair.isdisjoint(pair):
                 told.append(_evidence(name, row))
         verdicts = [verdict for verdict, _ in told]
         if not told:
@@ -239,13 +279,21 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
     """
     where = "On these simulated galaxies" if simulated else "On these galaxies"
     table = table[table["supervised"]]
-    built, adapted = table[table["built"]], table[~table["built"] & table["pretrained"]]
-    if built.empty or adapted.empty:
-        missing = "built from scratch" if built.empty else "adapted from pretrained weights"
-        return f"{where}, not decided: no network here was {missing}."
+    built, adapted, third = _ways(table)
+    if built.empty:
+        return f"{where}, not decided: no network here {_missing(table, table['built'], 'was built from scratch')}."
+    if adapted.empty:
+        missing = _missing(table, _adapted(table), "was adapted from pretrained weights")
+        return f"{where}, not decided: no network here {missing}."
     first, second = _first(built), _first(adapted)
     shares = f"{second.accuracy:.0%} adapted, {first.accuracy:.0%} built"
-    third = table[table["from_simulations"]]
+    # Of the two alone: what a simulated start does beside them is told where it beats both.
+    said = {
+        BETTER: "adapting beats building",
+        WORSE: "building beats adapting",
+        EQUIVALENT: "building and adapting come out alike",
+    }
+    found = _verdict(first.approach, second.approach, comparisons)
     if len(third):
         third = _first(third)
         how = "with a simulated start at home" if simulated else "trained on simulated galaxies first"
@@ -253,12 +301,10 @@ def headline(table: pd.DataFrame, comparisons: pd.DataFrame, simulated: bool) ->
         beaten = [_verdict(way.approach, third.approach, comparisons) == BETTER for way in (first, second)]
         if all(beaten) and not simulated:
             return f"{where}, simulating wins: {shares}."
-    if _paired(first.approach, second.approach, comparisons) is None:
-        return f"{where}, not decided: the best two were not tested on the same galaxies ({shares})."
+    if found is None:
+        return f"{where}, not decided: the best two were not compared ({shares})."
     few = min(first.seeds, second.seeds) < 3
-    said = {BETTER: "adapting wins", WORSE: "building wins", EQUIVALENT: "building and adapting come out alike"}
-    said = said.get(_verdict(first.approach, second.approach, comparisons), "not decided")
-    return f"{where}, {said}: {shares}" + (" (fewer than three seeds)." if few else ".")
+    return f"{where}, {said.get(found, 'not decided')}: {shares}" + (" (fewer than three seeds)." if few else ".")
 
 
 def _verdict(first: str, second: str, comparisons: pd.DataFrame) -> str | None:

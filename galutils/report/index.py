@@ -9,11 +9,12 @@ import nbformat
 import pandas as pd
 
 from galutils.evaluation import conclusion
+from galutils.evaluation.bootstrap import estimate
 from galutils.evaluation.confusion import describe_shared
 from galutils.evaluation.paper import starting_weights
 from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
 from galutils.study.ablations import advise
-from galutils.study.collect import sound_runs, sum_confusions
+from galutils.study.collect import grade_runs, sound_runs, sum_confusions
 from galutils.study.pages import WEIGHTS, Study
 from galutils.study.results import Results
 
@@ -34,7 +35,7 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
         "headline": conclusion.headline(table, results.comparisons, simulated),
         "answer": conclusion.conclude(table, results.comparisons),
         "bars": [row | {"page": pages.get(row["experiment"]), "kind": _kind(row)} for row in rows],
-        "approaches": len(table),
+        "approaches": f"{len(table)} approach{'es' * (len(table) > 1)}",
         "beaten": conclusion.describe_beaten(results.against),
         "chance": table.loc[table["supervised"], "largest"].max(),
         "claims": found.to_dict("records") if bars["has_paper"].any() else [],
@@ -97,23 +98,22 @@ def _failures(results: Results) -> list[tuple[str, str]]:
         return []
     classes = sound["run"].iloc[0].classes
     shared = describe_shared(sum_confusions(sound), classes)
-    recall = pd.DataFrame(
-        {
-            title: results.estimates[title].loc[[f"recall {name}" for name in classes], "mean"]
-            for title in sound["approach"].unique()
-        }
-    ).mean(axis=1)
-    counts = sound["run"].iloc[0].predictions["y_true"].value_counts().reindex(range(len(classes)), fill_value=0)
-    rare = counts.idxmin()
-    mean = f"in the mean of {sound['approach'].nunique()} approaches" if sound["approach"].nunique() > 1 else "here"
-    hardest = recall.idxmin().removeprefix("recall ")
+    estimates = {title: estimate(list(seeds.values())) for title, seeds in grade_runs(sound).items()}
+    recall = pd.DataFrame({title: own["mean"] for title, own in estimates.items()}).mean(axis=1)
+    recall = recall.reindex([f"recall {name}" for name in classes]).set_axis(classes).dropna()  # of those tested on
+    counts = sound["run"].iloc[0].predictions["y_true"].map(dict(enumerate(classes))).value_counts()
+    mean = f"in the mean of {len(estimates)} approaches" if len(estimates) > 1 else "here"
+    hardest, rarest = recall.index[recall == recall.min()], counts.index[counts == counts.min()]
+    many = len(hardest) > 1
+    share = f"{recall.min():.0%} of {'their' if many else 'its'} galaxies are found, {mean}"
     found = [
         ("Confused by all", shared[0] if shared else "Nothing is confused by all."),
-        ("The hardest class", f"{hardest}: {recall.min():.0%} of its galaxies are found, {mean}."),
+        (f"The hardest class{'es' * many}", f"{', '.join(hardest)}: {share}."),
     ]
-    if (counts == counts[rare]).sum() == 1:
-        share = f"{recall.iloc[rare]:.0%} are found, {mean}"
-        found.append(("The rarest class", f"{classes[rare]}: {counts[rare]} test galaxies; {share}."))
+    if len(rarest) == 1:
+        galaxies = f"{counts.min()} test {'galaxy' if counts.min() == 1 else 'galaxies'}"
+        share = f"{recall[rarest[0]]:.0%} are found, {mean}"
+        found.append(("The rarest class", f"{rarest[0]}: {galaxies}; {share}."))
     return found
 
 

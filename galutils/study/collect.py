@@ -52,6 +52,7 @@ def tabulate(runs: Sequence[Run]) -> pd.DataFrame:
     table = pd.DataFrame([_row(run) for run in runs])
     wholly = table["collapsed"].groupby(table["run"].map(lambda run: run.directory.parent)).transform("all")
     table["approach"] += np.where(wholly, " (collapsed)", "")
+    table["wholly_collapsed"] = wholly
     order = {name: i for i, name in enumerate(APPROACHES)}
     key = table["experiment"].map(lambda name: order.get(name, len(order)))
     return table.assign(key=key).sort_values(["key", "experiment", "seed"]).drop(columns="key").reset_index(drop=True)
@@ -86,6 +87,7 @@ def _row(run: Run) -> dict:
         "supervised": approach.supervised,
         "pretrained": bool(weights) and weights["source"] != "random" and not simulated,
         "random": random,
+        "may_know": bool(weights.get("may_know")),
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
         "folds": len(run.folds),
@@ -243,14 +245,14 @@ def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
 def describe_choices(runs: pd.DataFrame) -> str:
     """Which rows gain by choices that were made on test galaxies, where some of those may be scored; else nothing."""
     titles = dict(zip(runs["experiment"], runs["approach"], strict=True))
-    users = {what: [titles[name] for name in names if name in titles] for what, names in CHOSEN.items()}
+    users = {what: [titles[own] for own in titles if own.startswith(names)] for what, names in CHOSEN.items()}
     first = runs["run"].iloc[0]
     if first.metrics["data"]["simulated"] or first.classes != GALAXY10 or not any(users.values()):
         return ""
     made = ", ".join(f"{what} ({'; '.join(own)})" for what, own in users.items() if own)
     return (
-        f"Chosen by test accuracy on 200 galaxies of the first hundred of each class of Galaxy10: {made}. Where such "
-        "galaxies are scored, these rows come out too high, by an amount that was not measured."
+        f"Chosen by accuracy on galaxies among the first hundred of each class of Galaxy10: {made}. Where such "
+        "galaxies are scored, these rows may come out too high; by how much was not measured."
     )
 
 
@@ -306,6 +308,6 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
     if fallen := [f"{row.experiment} (seed {row.seed})" for row in runs[runs["collapsed"]].itertuples()]:
         warnings.append(
             f"Collapsed, one class for {COLLAPSED:.0%} of the galaxies or more: {', '.join(fallen)}; "
-            "left out of means, suspects and calibration."
+            "these count in scores, and are left out of calibration, of suspects and of what all confuse."
         )
     return label, warnings

@@ -37,7 +37,9 @@ from galutils.study.collect import collect_runs, grade_runs
 from galutils.study.keys import RESULTS, digest_runs, read_manifest
 
 #: Columns that all runs of an approach share.
-_KIND = ("experiment", "approach", "built", "from_simulations", "supervised", "pretrained")
+_KIND = (
+    "experiment", "approach", "built", "from_simulations", "supervised", "pretrained", "may_know", "wholly_collapsed",
+)  # fmt: skip
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (
     "n_test", "folds", "num_classes", "parameters", "trained_parameters", "multiply_adds", "train_seconds",
@@ -177,7 +179,8 @@ def temperature_table(runs: pd.DataFrame) -> pd.DataFrame:
     """What a temperature fitted on the rows set aside does to the test rows.
 
     Args:
-        runs: from :func:`galutils.study.ablations.collect_ablations`; those that set no rows aside are left out.
+        runs: from :func:`galutils.study.ablations.collect_ablations`; those that set no rows aside, or have collapsed,
+            are left out.
 
     Returns:
         one row per run: ``approach``, ``seed``, ``set_aside`` (galaxies), ``temperature``, and ``ece``, ``brier`` with
@@ -185,7 +188,7 @@ def temperature_table(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for entry in runs.itertuples():
-        if (aside := entry.run.calibration) is None:
+        if (aside := entry.run.calibration) is None or entry.collapsed:
             continue
         temperature = fit_temperature(aside["y_true"].to_numpy(), aside[entry.run.columns].to_numpy())
         labels = entry.run.predictions["y_true"].to_numpy()

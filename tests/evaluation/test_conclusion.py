@@ -13,7 +13,8 @@ def table(*rows, seeds=3, simulations=()):
     found = pd.DataFrame(rows, columns=["approach", "built", "pretrained", "accuracy"])
     found["from_simulations"] = found["approach"].isin([*simulations])
     found = found.assign(picked_low=found["accuracy"] - 0.06, picked_high=found["accuracy"] + 0.07)
-    return found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149, experiment=found["approach"])
+    found = found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149, experiment=found["approach"])
+    return found.assign(wholly_collapsed=False, may_know=False)
 
 
 def comparison(first, second, difference, half=0.05, seeds=3):
@@ -86,7 +87,7 @@ def test_without_pretrained_weights_there_is_no_answer():
 
 def test_what_was_not_compared_is_not_judged():
     text = conclude(table(*ROWS), pd.DataFrame([comparison("A", "C", 0.2)]))
-    assert "The two were not tested on the same galaxies with the same seed, so nothing is said between them." in text
+    assert "The adapted one and the built one were not compared, so nothing is said between them." in text
     assert "better" not in text
 
 
@@ -172,15 +173,15 @@ def test_a_claim_is_not_tested_by_random_weights_and_a_change_by_its_parameter()
 @pytest.mark.parametrize(
     ("pair", "seeds", "said"),
     [
-        (comparison("A", "B", 0.15), 3, "On these galaxies, adapting wins: 75% adapted, 60% built."),
-        (comparison("B", "A", 0.15), 3, "On these galaxies, building wins: 75% adapted, 60% built."),
+        (comparison("A", "B", 0.15), 3, "On these galaxies, adapting beats building: 75% adapted, 60% built."),
+        (comparison("B", "A", 0.15), 3, "On these galaxies, building beats adapting: 75% adapted, 60% built."),
         (comparison("B", "A", 0.001, 0.004), 3,
          "On these galaxies, building and adapting come out alike: 75% adapted, 60% built."),
         (comparison("A", "B", 0.03), 3, "On these galaxies, not decided: 75% adapted, 60% built."),
         (comparison("A", "B", 0.15, seeds=1), 1,
          "On these galaxies, not decided: 75% adapted, 60% built (fewer than three seeds)."),
         (comparison("A", "C", 0.15), 3,
-         "On these galaxies, not decided: the best two were not tested on the same galaxies (75% adapted, 60% built)."),
+         "On these galaxies, not decided: the best two were not compared (75% adapted, 60% built)."),
     ],
 )  # fmt: skip
 def test_the_headline_is_short_and_follows_the_verdict(pair, seeds, said):
@@ -192,8 +193,8 @@ def test_the_headline_is_short_and_follows_the_verdict(pair, seeds, said):
     ("gains", "seeds", "said", "end"),
     [
         ((0.3, 0.15), 3, "simulating wins", ""),
-        ((0.3, 0.02), 3, "adapting wins", ""),
-        ((0.3, None), 3, "adapting wins", ""),
+        ((0.3, 0.02), 3, "adapting beats building", ""),
+        ((0.3, None), 3, "adapting beats building", ""),
         ((0.3, 0.15), 1, "not decided", " (fewer than three seeds)"),
     ],
 )
@@ -213,9 +214,15 @@ def test_simulating_wins_only_where_it_beats_both_ways(gains, seeds, said, end):
         "simulations less the built one is +30.0 points (95% interval, simultaneous with the study's other "
         "comparisons, +25.0 to +35.0)."
     ) in told
+    second = gains[1]
+    assert ("one first trained on simulations and the adapted one were not compared" in told) == (second is None)
+    if second:
+        kind = "is better" if second > 0.05 else "is better stays open"
+        ends = f"{100 * second:+.1f} points (95% interval, simultaneous with the study's other comparisons, "
+        assert re.search(rf"{kind}: on the same 200 galaxies .* less the adapted one is {re.escape(ends)}", told)
 
 
-@pytest.mark.parametrize(("seeds", "said"), [(3, "adapting wins"), (1, "not decided")])
+@pytest.mark.parametrize(("seeds", "said"), [(3, "adapting beats building"), (1, "not decided")])
 def test_simulating_wins_nothing_at_home(seeds, said):
     pairs = [comparison(*pair, 0.15, seeds=seeds) for pair in ("AB", "AS", "BS")]
     found = table(*ROWS, ("S", False, False, 0.9), seeds=seeds, simulations="S")
@@ -230,3 +237,76 @@ def test_the_headline_says_what_is_missing():
     alone = table(("A", True, False, 0.6), ("B", False, False, 0.9))
     said = "On these simulated galaxies, not decided: no network here was adapted from pretrained weights."
     assert headline(alone, pd.DataFrame(), simulated=True) == said
+
+
+@pytest.mark.parametrize(
+    ("flag", "why"),
+    [
+        ("may_know", "as they may know the labels that they are scored by"),
+        ("wholly_collapsed", "as they answer one class for nearly all galaxies"),
+    ],
+)
+def test_what_cannot_be_judged_wins_nothing(flag, why):
+    """A network that may know the answers, or gives one to all, is named and left out, however often it is right."""
+    rows = table(*ROWS)
+    rows[flag] = rows["approach"] == "B"
+    pairs = pd.DataFrame([comparison("A", "B", 0.15), comparison("A", "C", -0.1), comparison("B", "C", -0.25)])
+    assert headline(rows, pairs, simulated=False) == (
+        "On these galaxies, building beats adapting: 50% adapted, 60% built."
+    )
+    told = conclude(rows, pairs)
+    assert told.startswith("The one network adapted is C with 50.0%")
+    assert f" Left out here: B, {why}." in told
+    assert "B against" not in told
+    # Where no other is left the kind cannot be judged.
+    rows[flag] = ~rows["built"]
+    said = "no network here that was adapted from pretrained weights can be judged"
+    assert headline(rows, pairs, simulated=False) == f"On these galaxies, not decided: {said}."
+    assert len(said.split()) <= 20
+    told = conclude(rows, pairs)
+    assert "no network that started from pretrained weights can be judged. The one network of those built" in told
+    assert told.endswith(f" Left out here: B; C, {why}.")
+    rows[flag] = rows["built"]
+    said = "On these galaxies, not decided: no network here that was built from scratch can be judged."
+    assert headline(rows, pairs, simulated=False) == said
+    assert conclude(rows, pairs).endswith(f"built from scratch can be judged. Left out here: A, {why}.")
+
+
+@pytest.mark.parametrize("flag", ["may_know", "wholly_collapsed"])
+def test_what_cannot_be_judged_bears_on_no_claim(flag):
+    rows = paper_rows()
+    rows[flag] = rows["approach"] == "vgg_scratch"
+    change = {
+        "base": "vgg_scratch", "parameter": "widths", "value": "doubling", "difference": 0.0, "difference_low": 0.0,
+        "difference_high": 0.0, "seeds": 3, "verdict": "equivalent",
+    }  # fmt: skip
+    others = ("vgg_scratch", "vgg11_deep", "vgg11_shallow")
+    pairs = pd.DataFrame([comparison(other, "custom_cnn", 0.3) for other in others])
+    found = claims(rows, pairs, pd.DataFrame([change])).set_index("claim")
+    assert found["verdict"].tolist() == ["open", "not tested here", "not tested here", "not tested here"]
+    assert "vgg_scratch" not in found["found"].iloc[0]
+
+
+def test_equal_approaches_are_both_named():
+    rows = table(("A", True, False, 0.6), ("B", False, True, 0.75), ("C", False, True, 0.75), ("D", False, True, 0.7))
+    told = conclude(rows, pd.DataFrame([comparison("A", "B", 0.15)]))
+    assert told.startswith(
+        "The most accurate network adapted is B with 75.0% (95% interval 69.0% to 82.0%), as accurate as C. The one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("seeds", "folds", "said"),
+    [
+        ([3, 3, 3], 5, "tested on, each once, in one of 5 folds, and for 3 seeds"),
+        (
+            [1, 3, 3],
+            1,
+            "tested on and for the seeds of each approach, 1 to 3, of which one alone tells nothing of others",
+        ),
+        ([2, 3, 3], 1, "tested on and for the seeds of each approach, 2 to 3"),
+    ],
+)
+def test_the_scope_says_what_was_varied(seeds, folds, said):
+    told = conclude(table(*ROWS).assign(seeds=seeds, folds=folds), pd.DataFrame([comparison("A", "B", 0.15)]))
+    assert told.endswith(f" The intervals account for the galaxies {said}, not for other training galaxies.")

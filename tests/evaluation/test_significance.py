@@ -140,14 +140,27 @@ def test_a_large_difference_is_seen():
     assert pair(right, less).verdict == "worse"
 
 
-def test_a_difference_where_nothing_varies_is_beyond_doubt():
-    """A network that is always right against one that never is: no draw of galaxies changes that."""
+def test_what_no_galaxy_shows_is_known_no_better_than_galaxies_are_many():
+    """A network that is always right against one that never is, and two that are always right: no draw of these
+    galaxies changes that, but others might be two on which one alone is right.
+    """
     right, wrong = run(np.ones(50)), run(np.zeros(50))
     found = pair({0: wrong}, {0: right})
-    assert (found.difference, found.standard_error, found.verdict) == (1.0, 0.0, "better")
+    assert (found.difference, found.verdict) == (1.0, "better")
+    assert found.standard_error == pytest.approx(2**0.5 / 50)
     assert found.p < 1e-3
     assert found.mcnemar < 1e-10
-    assert pair({0: right}, {0: right}).verdict == "equivalent"
+    for seeds in (1, 3):
+        for count, verdict in ((1, "open"), (5, "open"), (50, "open"), (3500, "equivalent")):
+            same = {seed: run(np.ones(count)) for seed in range(seeds)}
+            assert pair(same, same).verdict == verdict
+
+
+def test_one_seed_on_few_galaxies_decides_nothing_that_the_exact_test_does_not():
+    for count, verdict in ((1, "open"), (5, "open"), (6, "better")):  # two-sided p: 1, 1/16, 1/32
+        found = pair({0: run(np.zeros(count))}, {0: run(np.ones(count))})
+        assert found.mcnemar == pytest.approx(2 / 2**count)
+        assert found.verdict == verdict
 
 
 def test_no_interval_of_a_difference_of_shares_leaves_what_shares_can_differ_by():

@@ -190,21 +190,25 @@ def test_a_baseline_is_beaten_only_where_galaxies_and_test_say_so(run, seed):
     won, lost = (int(np.sum(a.correct[first] & ~b.correct[first])) for a, b in ((run, other), (other, run)))
     p = stats.binomtest(won, won + lost).pvalue if won + lost else 1
     gap = run.correct.mean() - other.correct.mean()
-    assert f"luck ({other.correct.mean():.1%})" in text
-    if text.startswith("It beats"):
+    told = re.fullmatch(
+        r"Less luck \((.+)%\): (.+) points \(95% interval of this pair alone (.+) to (.+)\)\.", text
+    ).groups()
+    share, shown, low, high = map(float, told)
+    assert abs(share - 100 * other.correct.mean()) < 0.051
+    assert abs(shown - 100 * gap) < 0.051
+    assert low - 0.051 <= 100 * gap <= high + 0.051
+    (same,) = baselines.describe_baselines({baselines.LARGEST: other, baselines.FIVE: run})
+    if same.startswith("Five measured numbers: better than the largest class by"):
         assert gap > 0
         assert p < 0.05
-    elif text.startswith("It does not beat"):
+        assert low >= -0.051
+    elif same.startswith("Five measured numbers: worse than the largest class by"):
         assert gap < 0
         assert p < 0.05
+        assert high <= 0.051
     else:
-        assert text.startswith("That it beats luck")
-        low, high = numbers(text)[-3:-1]
+        assert same.startswith("Five measured numbers: not shown to differ from the largest class")
         assert p >= 0.05 or (low <= 0.051 and high >= -0.051)
-    (same,) = baselines.describe_baselines({baselines.LARGEST: other, baselines.FIVE: run})
-    verdicts = {"It beats": "better than", "It does not": "worse than", "That it": "not shown to differ from"}
-    said = verdicts[next(start for start in verdicts if text.startswith(start))]
-    assert same.startswith(f"Five measured numbers: {said} the largest class")
 
 
 @given(st.lists(st.integers(50, 99), min_size=2, max_size=4, unique=True), st.integers(1, 45), st.integers(100, 10**6))

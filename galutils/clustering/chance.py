@@ -135,9 +135,10 @@ def describe_clusterers(cases: pd.DataFrame, counts: np.ndarray) -> list[str]:
         return []
     best, own = others.loc[others["accuracy"].idxmax()], score_table(counts, match_table(counts))[0]
     low, high = _interval(own, size)
+    which = f"The best of {len(others)} other clusterers" if len(others) > 1 else "The one other clusterer"
     place = "above" if best["accuracy"] > high else "below" if best["accuracy"] < low else "within"
     return [
-        f"Of {len(others)} other clusterers with {classes} clusters, {method[best.name]} gets the most, "
+        f"{which} with {classes} clusters, {method[best.name]}, gets "
         f"{best['accuracy']:.1%}, which is {place} the 95% interval of k-means' {own:.1%} ({low:.1%} to {high:.1%})."
     ]
 
@@ -200,7 +201,10 @@ def describe_cases(cases: pd.DataFrame, plane: pd.DataFrame) -> list[str]:
     causes = cases["cause"].to_numpy()
     named = zip(cases["case"], full["accuracy"], full["roc_auc_hard"], strict=True)
     scores = [f"{case} ({accuracy:.1%}, {area:.4f})" for case, accuracy, area in named]
-    said = f"Taken to the full set's size and class counts, {inside.sum()} of {len(cases)} cases have the paper's pair"
+    have = "has" if inside.sum() == 1 else "have"
+    said = (
+        f"Taken to the full set's size and class counts, {inside.sum()} of {len(cases)} cases {have} the paper's pair"
+    )
     if inside.any():
         said += f": {'; '.join(own for own, met in zip(scores, inside, strict=True) if met)}."
     else:

@@ -114,18 +114,13 @@ def describe_baselines(found: Mapping[str, Graded]) -> list[str]:
 
 
 def describe_against(graded: Graded, found: Mapping[str, Graded]) -> list[str]:
-    """In words: which of the :func:`baselines` a run beats on the same test galaxies."""
-    sentences = []
-    for title, own in found.items():
-        verdict, evidence = _compare(own, graded)
-        sentences.append(
-            {
-                1: f"It beats {title} ({accuracy(own)[0]:.1%}) by {evidence}.",
-                0: f"That it beats {title} ({accuracy(own)[0]:.1%}) is not shown: the difference is {evidence}.",
-                -1: f"It does not beat {title} ({accuracy(own)[0]:.1%}) but is worse by {evidence}.",
-            }[verdict]
-        )
-    return sentences
+    """In words: how a run differs from each of the :func:`baselines`; a verdict is for the whole family to give."""
+    pairs = ((title, own, compare({"first": {0: own}, "second": {0: graded}}).iloc[0]) for title, own in found.items())
+    return [
+        f"Less {title} ({accuracy(own)[0]:.1%}): {row['difference'] * 100:+z.1f} points (95% interval of this pair "
+        f"alone {row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f})."
+        for title, own, row in pairs
+    ]
 
 
 def _compare(first: Graded, second: Graded) -> tuple[int, str]:

@@ -154,11 +154,12 @@ def correct_label_shift(probabilities: np.ndarray, trained: np.ndarray) -> tuple
 def calibration_table(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
     """How well the probabilities of each approach in :func:`galutils.study.collect.grade_runs` are calibrated.
 
-    Indexed by approach, from its runs that have not collapsed; an approach without one is left out. Means over seeds
-    are ``accuracy``, ``confidence``, ``ece`` (:func:`calibration_error` of each run) and ``chance_ece``, what it
-    would be of true probabilities. ``p`` is that of :func:`calibration_test`, for several seeds twice their median
-    (Meinshausen et al. 2009). ``gap`` is confidence less accuracy, ``brier`` the mean of :func:`squared_errors`, each
-    with its 95% interval over galaxies and seeds, ``gap_low``, ``gap_high``, ``brier_low`` and ``brier_high``.
+    Indexed by approach, from its runs that have not collapsed, ``seeds`` of them; an approach without one is left out.
+    Means over seeds are ``accuracy``, ``confidence``, ``ece`` (:func:`calibration_error` of each run) and
+    ``chance_ece``, what it would be of true probabilities. ``p`` is that of :func:`calibration_test`, for several seeds
+    twice their median (Meinshausen et al. 2009). ``gap`` is confidence less accuracy, ``brier`` the mean of
+    :func:`squared_errors`, each with its 95% interval over galaxies and seeds, ``gap_low``, ``gap_high``, ``brier_low``
+    and ``brier_high``.
     """
     rows = {}
     for title, seeds in graded.items():
@@ -176,6 +177,7 @@ def calibration_table(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFram
             "confidence": np.mean([sure.mean() for sure in confidence]),
             "ece": np.mean(errors),
             "chance_ece": np.mean(chance),
+            "seeds": len(runs),
             "p": p[0] if len(p) == 1 else min(1, 2 * np.median(p)),
             **{f"gap{part}": gap[name] for part, name in (("", "mean"), ("_low", "low"), ("_high", "high"))},
             **{f"brier{part}": brier[name] for part, name in (("", "mean"), ("_low", "low"), ("_high", "high"))},
@@ -189,7 +191,10 @@ def describe_calibration(table: pd.DataFrame) -> list[str]:
     for title, row in table.iterrows():
         low, high = row["gap_low"], row["gap_high"]
         size = "less than 0.1%" if row["p"] < 0.001 else f"{row['p']:.1%}"
-        error = f"its calibration error is {row['ece']:.1%}, and true probabilities show as much in {size} of draws"
+        shown = f"true probabilities show as much in {size} of draws"
+        if row["seeds"] > 1:
+            shown = f"p is {size}, twice the median of {row['seeds']:.0f} seeds"
+        error = f"its calibration error is {row['ece']:.1%}, and {shown}"
         points = f"{row['gap'] * 100:+z.1f} points (95% interval {low * 100:+z.1f} to {high * 100:+z.1f})"
         if low > 0 or high < 0:
             way = f"too {'sure' if low > 0 else 'timid'} on average"

@@ -36,8 +36,9 @@ def describe_contradictions(labels: np.ndarray, group: np.ndarray) -> str:
     if not copies:
         return "No galaxy occurs twice in this file, so copies say nothing about its labels."
     wrong = len(contradicting_groups(labels, group))
-    times = "galaxy occurs" if copies == 1 else "galaxies occur"
-    text = f"{copies} {times} more than once, {wrong} of them with labels that contradict each other."
+    text = f"{copies} galaxies occur more than once, {wrong} of them with labels that contradict each other."
+    if copies == 1:
+        text = f"1 galaxy occurs more than once, with labels that {'contradict each other' if wrong else 'agree'}."
     if copies < 10:
         return f"{text} That is too few for a rate."
     shares = (wrong / copies, *proportion_confint(wrong, copies, method="wilson"))
@@ -95,7 +96,8 @@ def describe_suspects(suspects: int, galaxies: int, simulated: bool) -> str:
     """In words: how many of the galaxies searched are suspects, and what that means where labels are right."""
     found = f"{suspects:,} of {galaxies:,} test galaxies"
     if not simulated:
-        return f"{found} are suspects ({suspects / galaxies:.1%}): galaxies to look at, no rate of wrong labels."
+        share = f"{'is a suspect' if suspects == 1 else 'are suspects'} ({suspects / galaxies:.1%})"
+        return f"{found} {share}: to be looked at, and no rate of wrong labels."
     low, high = proportion_confint(suspects, galaxies, method="wilson")
     return (
         "The labels of simulated galaxies are right by construction, so whatever the search suspects is a false "
@@ -122,7 +124,7 @@ def describe_planted(spoilt: np.ndarray, suspected: np.ndarray) -> str:
     """In words: what :func:`find_planted` says of the search."""
     found, rest = int(np.sum(spoilt & suspected)), int(np.sum(~spoilt & suspected))
     text = (
-        f"Of {spoilt.sum():,} labels spoilt on purpose {found:,} become suspects ({found / max(1, spoilt.sum()):.0%}), "
+        f"Of labels spoilt on purpose, {spoilt.sum():,}, suspects are {found:,} ({found / max(1, spoilt.sum()):.0%}), "
         f"of the {np.sum(~spoilt):,} others {rest:,} ({rest / max(1, np.sum(~spoilt)):.0%})."
     )
     if not found + rest:

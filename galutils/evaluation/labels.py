@@ -208,7 +208,7 @@ def describe_differences(table: pd.DataFrame, numbers: Sequence[int], margin: fl
         found = {name: list(group["n"]) for name, group in own.groupby("verdict", sort=False)}
         words = "; ".join(f"{name} with {_listed(n)} labels" for name, n in found.items())
         said.append(f"{second} against {first}: {words}.")
-    return [*said, f"Equivalent means within {100 * margin:g} points; open, that neither is shown."]
+    return [*said, f"Equivalent means within {describe_points(margin)}; open, that neither is shown."]
 
 
 def describe_crossings(table: pd.DataFrame) -> list[str]:
@@ -226,6 +226,7 @@ def describe_crossings(table: pd.DataFrame) -> list[str]:
             f"{low:,}{' or fewer' if low == least else ''} to {high:,}{' or more' if high == most else ''}"
             for low, high in pieces
         ]
+        words = [f"{least:,}"] if least == most else words  # one number was measured
         said.append(f"{second} and {first} may be equal, and cross or not, with {_listed(words)} labels.")
     return said
 
@@ -266,6 +267,11 @@ def describe_best(best: pd.Series, others: pd.DataFrame) -> str:
         + (f" It is better than: {'; '.join(beaten)}." if beaten else "")
         + (f" Not told apart from it: {'; '.join(open_)}." if open_ else "")
     )
+
+
+def describe_points(margin: float) -> str:
+    """ "1 point", "0.5 points"."""
+    return f"{100 * margin:g} point{'s' * (not np.isclose(margin, 0.01))}"
 
 
 def _listed(items: Sequence) -> str:

@@ -63,8 +63,8 @@ def describe_power(table: pd.DataFrame, galaxies: int = sum(GALAXY10_COUNTS)) ->
     """In words: which pairs of a :func:`needed_table` the paper's test set, of unknown size, can have told apart."""
     usual = round(0.2 * galaxies)
     sentences = [
-        f"Told apart four times out of five at p < {table.attrs['alpha']:.2g}, which is 5% shared among all pairs, "
-        "with one seed each; what other seeds would change comes on top."
+        f"Told apart four times out of five at p < {table.attrs['alpha']:.2g}, which is 5% shared among all "
+        "comparisons, with one seed each; what other seeds would change comes on top."
     ]
     for pair, needed in table.iterrows():
         least, most = needed.min(), needed.max()

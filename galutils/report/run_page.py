@@ -87,7 +87,8 @@ def show_curves(run: Run) -> None:
     """Loss and accuracy by epoch."""
     last = run.history.iloc[-1]
     reached = f"accuracy in the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
-    show(learning_curves(run.history, 1 / len(run.classes)), f"Learning curves: {reached}.", data=run.history)
+    largest = run.predictions["y_true"].value_counts(normalize=True).max()
+    show(learning_curves(run.history, largest), f"Learning curves: {reached}.", data=run.history)
     _tell_next(run, "predict", "classifies another image")
 
 
@@ -121,8 +122,9 @@ def show_scores(run: Run) -> None:
 
 
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
-    """Which of the baselines, fitted and tested on the very galaxies of the run, its network beats, in words."""
+    """How the run differs from the baselines, fitted and tested on its very galaxies, in words."""
     print("\n".join(describe_against(grade(run, run.split.group), baselines_once(galaxies, run.split))))
+    print("Whether it beats five measured numbers the page of results says, which knows all comparisons.")
 
 
 def show_confusion(run: Run) -> None:

@@ -11,7 +11,7 @@ from galutils.data.classes import GALAXY10
 from galutils.evaluation.bootstrap import Graded, coarsen, estimate
 from galutils.evaluation.labels import describe_worth
 from galutils.evaluation.metrics import COSTS, on_front, roc_auc
-from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, MARGIN, OPEN, TOO_FEW, WORSE
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
 from galutils.study.ablations import ONE_SEED
 
 #: What stands where a number has no meaning or is not known.
@@ -284,7 +284,7 @@ def describe_build_or_adapt(table: pd.DataFrame) -> list[str]:
 _CHANGED = {
     BETTER: "better than the network unchanged",
     WORSE: "worse",
-    EQUIVALENT: f"equivalent within {100 * MARGIN:.0f} point",
+    EQUIVALENT: "equivalent within the margin",
     OPEN: "undecided",
     TOO_FEW: "of too few seeds to be judged",
     ONE_SEED: "of one seed and not judged",

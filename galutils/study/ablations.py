@@ -13,7 +13,7 @@ import pandas as pd
 
 from galutils.data.classes import GALAXY10
 from galutils.evaluation.bootstrap import Graded, estimate
-from galutils.evaluation.labels import Crossed, best_way, describe_best
+from galutils.evaluation.labels import Crossed, best_way, describe_best, describe_points
 from galutils.evaluation.significance import compare
 from galutils.study.collect import grade, grade_runs, tabulate
 from galutils.study.keys import read_manifest
@@ -184,8 +184,8 @@ def describe_registered(runs_dir: str | Path) -> str:
     changed = f" It began with another plan: {', '.join(sums[:-1])}." if sums[:-1] else ""
     return (
         f"Contrasts ({'; '.join(f'{second} against {first}' for first, second in plan['pairs'])}), margin "
-        f"({100 * plan['margin']:g} points) and stopping rule ({plan['stopping']}) stood in the profile when the study "
-        f"was started; SHA-256 of the plan: {sums[-1]}….{changed}"
+        f"({describe_points(plan['margin'])}) and stopping rule ({plan['stopping']}) stood in the profile when the "
+        f"study was started; SHA-256 of the plan: {sums[-1]}….{changed}"
     )
 
 

@@ -203,6 +203,14 @@ def first_runs(runs: pd.DataFrame, supervised: bool) -> pd.DataFrame:
     return chosen.drop_duplicates("experiment")
 
 
+def frozen_first(runs: pd.DataFrame) -> pd.DataFrame:
+    """The clusterings of :func:`first_runs`, first that of the frozen transformer, which others are held against."""
+    runs = runs.sort_values("trained_parameters", kind="stable")
+    if runs["trained_parameters"].iloc[0]:
+        raise RunError("There is no clustering of a frozen transformer to hold others against; run notebook 06 first.")
+    return runs
+
+
 def grade_runs(runs: pd.DataFrame) -> dict[str, dict[int, Graded]]:
     """The predictions of every approach (by title) and seed. runs: from :func:`collect_runs`.
 

@@ -50,8 +50,8 @@ def test_only_other_clusterers_with_a_cluster_for_each_class_are_ranked(accuraci
     own = pd.DataFrame({"case": ["kmeans, 2 clusters, one-to-one"], "accuracy": 0.99, "cause": "clusterer"})
     count, _, place = said.partition(" ")
     assert chance.describe_clusterers(pd.concat([own, others], ignore_index=True), COUNTS) == [
-        f"Of {count} other clusterers with 2 clusters, ward gets the most, {place} the 95% interval of k-means' 70.0% "
-        "(60.4% to 78.1%)."
+        f"The {'one other clusterer' if count == '1' else 'best of 2 other clusterers'} with 2 clusters, ward, gets "
+        f"{place} the 95% interval of k-means' 70.0% (60.4% to 78.1%)."
     ] * bool(said)
 
 
@@ -125,6 +125,7 @@ FAULTS = "With mistakes of evaluation, this clustering would get there: inverse 
     [
         ([(0.16, 0.5215), (0.30, 0.5215), (0.155, 0.5225)], "2 of 4 cases have the paper's pair: "
          "a (16.0%, 0.5215); c (15.5%, 0.5225)."),
+        ([(0.16, 0.5215), (0.30, 0.5215), (0.145, 0.5225)], "1 of 4 cases has the paper's pair: a (16.0%, 0.5215)."),
         # Chance's 95% are 2 points and 0.01 wide: a is 0.9 such widths away, b 0.95 and c 2.0.
         ([(0.183, 0.5215), (0.165, 0.532), (0.145, 0.5055)], "0 of 4 cases have the paper's pair; the nearest in both "
          "numbers is, by cause reference, a (18.3%, 0.5215)."),

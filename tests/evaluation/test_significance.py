@@ -151,16 +151,16 @@ def test_what_no_galaxy_shows_is_known_no_better_than_galaxies_are_many():
     assert found.p < 1e-3
     assert found.mcnemar < 1e-10
     for seeds in (1, 3):
-        for count, verdict in ((1, "open"), (5, "open"), (50, "open"), (3500, "equivalent")):
+        for count, said in ((1, "open"), (5, "open"), (50, "open"), (3500, "equivalent")):
             same = {seed: run(np.ones(count)) for seed in range(seeds)}
-            assert pair(same, same).verdict == verdict
+            assert pair(same, same).verdict == said
 
 
 def test_one_seed_on_few_galaxies_decides_nothing_that_the_exact_test_does_not():
-    for count, verdict in ((1, "open"), (5, "open"), (6, "better")):  # two-sided p: 1, 1/16, 1/32
+    for count, said in ((1, "open"), (5, "open"), (6, "better")):  # two-sided p: 1, 1/16, 1/32
         found = pair({0: run(np.zeros(count))}, {0: run(np.ones(count))})
         assert found.mcnemar == pytest.approx(2 / 2**count)
-        assert found.verdict == verdict
+        assert found.verdict == said
 
 
 def test_no_interval_of_a_difference_of_shares_leaves_what_shares_can_differ_by():

@@ -68,10 +68,10 @@ def network_diagram(network: nn.Module, image_size: int) -> Figure:
     return figure
 
 
-def learning_curves(history: pd.DataFrame, chance: float) -> Figure:
+def learning_curves(history: pd.DataFrame, largest: float) -> Figure:
     """Loss and accuracy over training and test rows. history: :attr:`galutils.study.runs.Run.history`.
 
-    chance: accuracy of classes drawn evenly.
+    largest: accuracy of saying the largest class of all test rows.
     """
     figure, ((left, right),) = new_figure(8, 3, ncols=2)
     for ax, quantity in ((left, "loss"), (right, "accuracy")):
@@ -79,8 +79,8 @@ def learning_curves(history: pd.DataFrame, chance: float) -> Figure:
         ax.plot(history["epoch"], history[f"test_{quantity}"], label="test rows")
         _finish(ax, quantity.capitalize())
     right.set_ylim(0, 1)
-    right.axhline(chance, **REFERENCE)
-    right.annotate("chance", (1, chance), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    right.axhline(largest, **REFERENCE)
+    right.annotate("largest class", (1, largest), xycoords=("axes fraction", "data"), ha="right", va="bottom")
     left.legend()
     return figure
 

@@ -49,6 +49,7 @@ def describe_plan(study: Study) -> Iterator[str]:
     speed = _relative_speed("cuda" if gpus else "cpu", threads)
     hours = sum(_seconds(page, study) for page in counted) / speed / beside / 3600
     others = sorted({page.experiment.split()[0] for page in left if page not in counted})
+    others += ["the lessons of notebook 18"] * bool(study.config.lessons)
     yield (
         f"Time: about {hours:,.{int(hours < 10)}f} hours for {len(counted)} runs, {beside} side by side on "
         f"{'CUDA' if gpus else 'the CPU'}: an estimate, good to a factor of two or three, from seconds measured on two "

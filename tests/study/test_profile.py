@@ -293,7 +293,7 @@ def test_the_plan_says_what_there_is_and_what_it_takes(tmp_path, monkeypatch):
     own = 'notebook: 05b_encoder, weights: official, arch: "hf_hub:a/b"'
     (tmp_path / "config/two.yaml").write_text(
         "data: galaxy10\nseeds: [0, 1]\nthreads: 1\ncommon: {image_size: 256, epochs: 100}\n"
-        f"experiments:\n  deep: {row}\n  other: {{{own}}}\n"
+        f"experiments:\n  deep: {row}\n  other: {{{own}}}\nlessons: {{counts: [20], updates: 2}}\n"
     )
     study = load_study(tmp_path, "two")
     monkeypatch.setattr(plan, "find_gpus", list)
@@ -311,7 +311,7 @@ def test_the_plan_says_what_there_is_and_what_it_takes(tmp_path, monkeypatch):
         "Disk: about 0.2 GB for what runs leave, 7 GB free.",
         f"Time: about {hours:.0f} hours for 1 runs, 2 side by side on the CPU: an estimate, good to a factor of two or "
         "three, from seconds measured on two CPU cores, where the custom network trained at 2 times the speed that it "
-        "has here just now. Not in it: other.",
+        "has here just now. Not in it: other, the lessons of notebook 18.",
     ]
 
 

@@ -1,11 +1,13 @@
 """What simulated galaxies teach: from the plan of lessons to the page, on simulated galaxies."""
 
+from pathlib import Path
 from typing import get_args
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from conftest import ROOT
 from fakes import refusal
 
@@ -15,6 +17,7 @@ from galutils.evaluation.conclusion import describe_lessons
 from galutils.models import cnn
 from galutils.models.weights import describe_weights
 from galutils.report.figures import display
+from galutils.study.pages import load_study
 from galutils.study.profile import Lessons
 from galutils.training import lessons
 from galutils.training.lessons import LACKING, ask, plan_lessons, teach
@@ -40,6 +43,44 @@ def test_the_plan_worked_out_by_hand():
 
 def test_a_profile_and_the_plan_know_the_same_controls():
     assert [*LACKING] == [*get_args(get_args(Lessons.model_fields["controls"].annotation)[0])] == [*CONTROLS[1:]]
+
+
+def written(folder, lessons):
+    """A checkout with a profile "own" that has such lessons."""
+    profile = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"ablations": {}, "lessons": lessons}
+    (folder / "config").mkdir()
+    (folder / "config/own.yaml").write_text(yaml.safe_dump(profile))
+    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    return folder
+
+
+def test_a_profile_asks_for_the_page(tmp_path):
+    lessons = {"counts": [20, 40], "controls": ["arms"], "control_count": 20, "updates": 2}
+    study = load_study(written(tmp_path, lessons), "own")
+    page = study.pages[-1]
+    assert page.notebook == "18_simulated_galaxies"
+    defaults = {"channels": [], "lesson_seeds": [100], "version": "U", "processes": 1}
+    given = lessons | defaults | {"lessons_dir": str(study.runs_dir / "lessons"), "data_path": study.data_path}
+    assert {name: page.parameters[name] for name in given} == given
+    assert study.inputs(page) == [study.source(page.notebook), Path(study.data_path)]
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"counts": [40, 20]}, "lessons: counts is [40, 20]; it must grow; mend it."),
+        ({"control_count": 30}, "lessons: control_count is 30, which is none of counts; mend it."),
+        (
+            {"dust": 1},
+            "lessons.dust: Extra inputs are not permitted; it may have counts, controls, control_count, channels, "
+            "updates, lesson_seeds, version, processes.",
+        ),
+    ],
+)
+def test_profiles_with_other_lessons_are_refused(tmp_path, changed, sentence):
+    lessons = {"counts": [20, 40], "controls": ["arms"], "control_count": 20, "updates": 2} | changed
+    path = written(tmp_path, lessons) / "config/own.yaml"
+    assert refusal(load_study, tmp_path, "own") == f"{path}: {sentence}"
 
 
 @pytest.mark.parametrize(

@@ -228,8 +228,10 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def score_table(found: pd.DataFrame) -> pd.DataFrame:
     """Scores of one run with intervals. found: from :func:`galutils.evaluation.bootstrap.estimate`."""
-    rows = found.loc[["accuracy", "roc_auc", "macro_f1"]].rename(index=heading)
-    return in_columns(rows, {"Value": "{mean:.3f}", "95% interval": "{low:.3f} to {high:.3f}"})
+    shares = {"Value": "{mean:.1%}", "95% interval": "{low:.1%} to {high:.1%}"}
+    area = {name: form.replace(".1%", ".3f") for name, form in shares.items()}
+    forms = {"accuracy": shares, "roc_auc": area, "macro_f1": shares}
+    return pd.concat([in_columns(found.loc[[name]], form) for name, form in forms.items()]).rename(index=heading)
 
 
 def interval_table(estimates: dict[str, pd.DataFrame], scores: dict[str, str]) -> pd.DataFrame:

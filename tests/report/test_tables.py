@@ -50,3 +50,14 @@ def test_coarse_classes_and_averages_of_roc_auc():
 def test_only_parameters_that_were_varied_are_explained():
     told = tables.describe_parameters(pd.DataFrame({"parameter": ["widths", "made up", "widths"]}))
     assert told == "- `widths`: as many channels throughout, against twice as many from block to block as in VGG11."
+
+
+def test_scores_of_a_run_are_shares_in_percent_and_an_area():
+    found = pd.DataFrame(
+        {"mean": [0.398, 0.8761, 0.3], "low": [0.3, 0.85, 0.2], "high": [0.5, 0.9, 0.4]},
+        index=["accuracy", "roc_auc", "macro_f1"],
+    )
+    table = tables.score_table(found)
+    assert table.index.tolist() == ["Accuracy", "ROC AUC", "Macro-F1"]
+    assert table["Value"].tolist() == ["39.8%", "0.876", "30.0%"]
+    assert table["95% interval"].tolist() == ["30.0% to 50.0%", "0.850 to 0.900", "20.0% to 40.0%"]

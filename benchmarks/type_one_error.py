@@ -6,7 +6,7 @@ For each case the share of studies in which any pair is called better or worse, 
 the truth, which is zero. The counts are kept in ``type_one_error.json`` after every round of a few studies of each
 case, and the same command goes on from there; another code starts anew.
 
-    OMP_NUM_THREADS=1 python benchmarks/type_one_error.py --studies 1000
+    OMP_NUM_THREADS=1 python benchmarks/type_one_error.py --studies 1000 --figure docs/type_one_error.png
 """
 
 import argparse
@@ -20,8 +20,9 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from galutils.evaluation.bootstrap import Graded
-from galutils.evaluation.significance import DECIDED, compare
+from galutils.evaluation.significance import ALPHA, DECIDED, compare
 from galutils.files import code_digest, write_json
+from galutils.report.figures.display import PALETTE, new_figure
 
 ACCURACY = 0.7
 #: Spread of a galaxy's ease, of an approach's taste for it, and of a seed's luck with it, in probits.
@@ -65,10 +66,30 @@ def tabulate(found: list[dict]) -> pd.DataFrame:
     return table
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """Shares by SD between seeds, with two-sided 95% intervals, a panel for each number of galaxies."""
+    figure, axes = new_figure(9, 3.4, ncols=table["galaxies"].nunique(), sharey=True)
+    for ax, (galaxies, cases) in zip(axes.flat, table.groupby("galaxies"), strict=True):
+        kinds = cases.groupby(["approaches", "seeds"], sort=True)
+        for place, ((approaches, seeds), own) in enumerate(kinds):
+            low, high = proportion_confint(own["called"], own["studies"], method="wilson")
+            aside = 100 * own["seed_sd"] + 0.16 * (place - (len(kinds) - 1) / 2)
+            errors = 100 * np.stack([own["share"] - low, high - own["share"]])
+            label = f"{approaches} approaches, {seeds} seeds"
+            ax.errorbar(aside, 100 * own["share"], errors, fmt="os^Dv*"[place], color=PALETTE[place], label=label)
+        ax.axhline(100 * ALPHA, color="grey", linestyle=":")
+        ax.set(title=f"{galaxies:,} galaxies", xlabel="SD between seeds, points", ylim=(0, 9))
+        ax.set_xticks(sorted(100 * cases["seed_sd"].unique()))
+    axes.flat[0].set_ylabel("Any pair called, % of studies")
+    figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=1000, help="of each case")
     parser.add_argument("--to", type=Path, default=Path(__file__).with_suffix(".json"))
+    parser.add_argument("--figure", type=Path, help="to draw, such as docs/type_one_error.png")
     options = parser.parse_args()
     code = code_digest("evaluation/significance.py")
     kept = json.loads(options.to.read_text()) if options.to.exists() else {}
@@ -85,6 +106,8 @@ def main() -> None:
                 write_json(options.to, {"code": code, "command": "python benchmarks/type_one_error.py", "cases": found})
     table = tabulate(found)
     print(table.to_string(index=False, formatters={name: "{:.3f}".format for name in ("share", "at_most")}))
+    if options.figure:
+        draw(table, options.figure)
     above = table[table["at_most"] > BOUND]
     print(f"At most {BOUND} in {len(table) - len(above)} of {len(table)} cases; not shown to be in {len(above)}.")
 

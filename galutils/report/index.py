@@ -15,7 +15,7 @@ from galutils.evaluation.paper import starting_weights
 from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
 from galutils.study.ablations import advise
 from galutils.study.collect import grade_runs, sound_runs, sum_confusions
-from galutils.study.pages import WEIGHTS, Study
+from galutils.study.pages import LABELS, WEIGHTS, Study
 from galutils.study.results import Results
 
 #: Columns of the results that the first page leaves to the page of results, to fit on a screen.
@@ -42,6 +42,7 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
         "results": format_table(results.shown, label).drop(columns=ELSEWHERE, errors="ignore"),
         "pages": pages,
         "advice": _advice(study),
+        "curves": _curves(study),
         "duels": _duels(results.comparisons),
         "failures": _failures(results),
         "times": in_columns(table, TIMES),
@@ -73,6 +74,14 @@ def _advice(study: Study) -> list[tuple[int, str]]:
     measured = study.config.labels.n
     numbers = sorted({*measured, *(round((one * other) ** 0.5) for one, other in pairwise(measured))})
     return list(zip(numbers, advise(study.runs_dir, numbers), strict=True))
+
+
+def _curves(study: Study) -> str:
+    """The first figure of the page on numbers of labels, accuracy against labels; nothing without that page."""
+    page = next((page for page in study.pages if page.notebook == LABELS), None)
+    cells = nbformat.read(page.executed, as_version=4).cells if page else []
+    shown = (out.get("data", {}).get("text/html", "") for cell in cells for out in cell.get("outputs", ()))
+    return next((html for html in shown if html.startswith("<figure")), "")
 
 
 def _duels(comparisons: pd.DataFrame) -> list[dict]:

@@ -14,7 +14,7 @@ from fakes import refusal
 from galutils.data.splits import draw_labels, split_rows
 from galutils.models import cnn
 from galutils.report.figures import display
-from galutils.report.index import _advice
+from galutils.report.index import _advice, _curves
 from galutils.study.ablations import advise, collect_labels, describe_registered
 from galutils.study.keys import run_directories
 from galutils.study.pages import LABELS, load_study
@@ -117,6 +117,14 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
         out,
     )
     assert _advice(study) == list(zip((20, 28, 40), advise(study.runs_dir, (20, 28, 40)), strict=True))
+    # The first page shows the curves, the first figure of the page.
+    shown = ["<table></table>", '<figure class="drawing">curves</figure>', '<figure class="drawing">bands</figure>']
+    outputs = [nbformat.v4.new_output("display_data", {"text/html": html}) for html in shown]
+    executed = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("", outputs=outputs)])
+    study.pages[-1].directory.mkdir()
+    nbformat.write(executed, study.pages[-1].executed)
+    assert _curves(study) == shown[1]
+    assert _curves(load_study(ROOT, "smoke")) == ""
     assert refusal(advise, study.runs_dir, [20, 50]) == (
         f"{study.runs_dir}: 20 to 40 labels were measured; ask for one of these."
     )

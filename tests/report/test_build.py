@@ -144,6 +144,11 @@ def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
     found = results.shown["accuracy"]
     for shown, accuracy in zip(table.filter(like="Accuracy: simulated").iloc[:, 0], found, strict=True):
         assert shown.startswith(f"{accuracy:.1%} ±")
+    page = BeautifulSoup((checkout / "reports" / "smoke" / "index.html").read_text(), "html.parser")
+    doors = {
+        door.strong.get_text(): {link["href"] for link in door.select("a.number")} for door in page.select(".doors li")
+    }
+    assert doors["The hardest class"] == {"10_results.html#recall-and-precision-by-class"}
     papers = [str(value) for value in table["Accuracy: paper"]]
     assert papers == ["73%", "74%", "–", "58%", "76%", "16%", "16%", *"––––"]  # noqa: RUF001
 

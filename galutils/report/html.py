@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 #: The one kind of link that carries its file with it.
 CSV_URL = "data:text/csv;base64,"
 
-#: Lines from which on what a cell printed is a log.
-LOG = 12
+#: Lines that a cell may print before they are a log, and a training, whose lines begin so.
+LOG, TRAINING, EPOCH = 12, 4, re.compile(r"^epoch \d+/\d+: ", re.MULTILINE)
 
 #: What a sentence's numbers look like that were computed: shares, and differences with their sign.
 COMPUTED = re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?%(?! interval)|[-+]\d+(?:\.\d+)?)")
@@ -71,8 +71,9 @@ def clean(body: str, page: str = "page") -> tuple[str, list[tuple[str, str]]]:
 
 def _fold(soup: BeautifulSoup, printed: Tag) -> None:
     """Of a log, its last line; the rest is there for who opens it."""
-    lines = printed.get_text().strip().splitlines()
-    if len(lines) > LOG:
+    text = printed.get_text().strip()
+    lines = text.splitlines()
+    if len(lines) > (TRAINING if EPOCH.search(text) else LOG):
         folded = printed.wrap(soup.new_tag("details", attrs={"class": "log"}))
         folded.insert(0, soup.new_tag("summary", string=f"{lines[-1]} ({len(lines)} lines)"))
 

@@ -26,6 +26,7 @@ from galutils.data.simulate.cutouts import write_simulated
 from galutils.models.vit import load_backbone
 from galutils.report import interactive
 from galutils.report.build import make_environment
+from galutils.report.figures.display import ImageGrid, _gallery_html
 from galutils.report.index import _duels
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.results import load_results
@@ -188,6 +189,18 @@ def test_figures_are_described(report, tab):
             assert re.match(r"Figure \d+\. .{20}", caption), path.name
         assert page.locator("figure.drawing:not(:has(svg[aria-label]))").count() == 0, path.name
         page.context.close()
+
+
+@pytest.mark.parametrize("side", [48, 64, 256])
+def test_no_picture_of_a_gallery_is_blown_up_beyond_twice_its_size(tab, tmp_path, side):
+    grid = ImageGrid(np.zeros((10, side, side, 3), np.uint8), [f"cluster {k}" for k in range(10)])
+    (tmp_path / "gallery.html").write_text(f"<body style='margin: 0'>{_gallery_html(grid)}</body>")
+    for size, columns in ((DESKTOP, 5), (PHONE, 3)):
+        page = tab(tmp_path / "gallery.html", viewport=size)
+        boxes = page.locator("img").evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
+        assert {round(box["x"]) for box in boxes[:columns]} == {round(box["x"]) for box in boxes}
+        assert 0 < max(box["width"] for box in boxes) <= 2 * side
+        assert max(box["right"] for box in boxes) <= size["width"]
 
 
 def test_nothing_moves_while_a_page_loads(report, tab):

@@ -62,6 +62,16 @@ def test_a_log_is_folded_behind_its_last_line(count, folded):
     assert page == f'<div class="output_stream">{opened if folded else f"<pre>{printed}</pre>"}</div>'
 
 
+@pytest.mark.parametrize(("count", "folded"), [(4, False), (5, True)])
+def test_a_training_of_few_epochs_is_folded_too(count, folded):
+    page, _ = clean(
+        '<div class="output_stream"><pre>'
+        + "".join(f"epoch {i}/{count}: loss 2.3\n" for i in range(1, count + 1))
+        + "</pre></div>"
+    )
+    assert (f"<summary>epoch {count}/{count}: loss 2.3 ({count} lines)</summary>" in page) == folded
+
+
 def test_a_term_is_explained_once_and_never_in_code():
     page, _ = clean("<h2>NMI</h2><pre>NMI</pre><p>the NMI, not NMIs</p><p>NMI</p>")
     assert page.count("<abbr") == 1

@@ -95,7 +95,8 @@ rule report:
         profile=study.profile,
         root=str(study.root),
     shell:
-        "galutils report {params.profile} --root {params.root:q}"
+        # Where there is no Chromium a line says so, and the pages stand alone.
+        "galutils report {params.profile} --root {params.root:q} --pdf"
 
 
 onerror:

@@ -17,7 +17,7 @@ from galutils.files import write_text
 from galutils.progress import tracked
 from galutils.report.html import clean, code_style, link_numbers
 from galutils.report.index import index_content
-from galutils.report.interactive import cell_data, write_explorer
+from galutils.report.interactive import cell_data, mapped_rows, write_explorer
 from galutils.study.collect import describe_sources, tabulate
 from galutils.study.execute import ReportError
 from galutils.study.pages import Page, Study
@@ -39,6 +39,7 @@ def build_report(study: Study) -> Path:
     results = load_results(study.runs_dir)
     runs = results.runs
     galaxies = runs["run"].iloc[0].galaxies()
+    mapped = mapped_rows(runs, galaxies)
     navigation = [(f"{page.slug}.html", _title(page)) for page in study.pages]
     label, warnings = describe_sources(runs)
     warnings += study.notes
@@ -54,7 +55,7 @@ def build_report(study: Study) -> Path:
     for page, (_, title), previous, following in tracked(beside, len(study.pages), "page"):
         body, sections = _render(page, title, warnings, _standing(page, results))
         own = runs if page.experiment is None else tabulate([Run(page.directory)])
-        cells, sheets = cell_data(body, own, galaxies)
+        cells, sheets = cell_data(body, own, galaxies, mapped)
         shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
         write(page.slug, "page.html", **shown, previous=previous, following=following)
     folder = study.report_dir / "explorer"
@@ -138,7 +139,7 @@ def _render(page: Page, title: str, known: Sequence[str], standing: str) -> tupl
     # Lines that were printed one by one are one log.
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
-    return clean(body)
+    return clean(body, page.slug)
 
 
 def _ordered(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -17,6 +17,7 @@ from jinja2 import Environment, PackageLoader
 
 from galutils.data.classes import class_columns
 from galutils.evaluation.bootstrap import SCORES, Graded, estimate
+from galutils.evaluation.calibration import describe_calibration
 from galutils.files import atomic_path, sha256, write_json, write_text
 from galutils.progress import tracked
 from galutils.report.tables import heading, in_columns
@@ -117,9 +118,10 @@ def _write_files(study: Study, results: Results, folder: Path) -> None:
     write("README.md", "bundle.md", runs)
     for row in shared["table"]:
         scores = results.estimates[row["approach"]].rename(index={score: heading(score) for score in SCORES})
-        gap = results.calibration["gap"].get(row["approach"]) if len(results.calibration) else None
+        known = results.calibration[results.calibration.index == row["approach"]]
+        calibration = "".join(describe_calibration(known)).removeprefix(f"{row['approach']}: ")
         found = _markdown(in_columns(scores.rename_axis("score").reset_index(), CARD))
-        shown = {"row": row, "gap": gap, "scores": found}
+        shown = {"row": row, "calibration": calibration, "scores": found}
         write(f"cards/{row['experiment']}.md", "card.md", runs[runs["approach"] == row["approach"]], **shown)
     _describe(f"{shared['label']}: predictions, scores and networks.", runs, made, folder)
 

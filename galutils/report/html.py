@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 #: The one kind of link that carries its file with it.
 CSV_URL = "data:text/csv;base64,"
 
-#: Lines from which on what a cell printed is a log.
-LOG = 12
+#: Lines that a cell may print before they are a log, and a training, whose lines begin so.
+LOG, TRAINING, EPOCH = 12, 4, re.compile(r"^epoch \d+/\d+: ", re.MULTILINE)
 
 #: What a sentence's numbers look like that were computed: shares, and differences with their sign.
 COMPUTED = re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?%(?! interval)|[-+]\d+(?:\.\d+)?)")
@@ -37,8 +37,8 @@ PLAIN = (
 )
 
 
-def clean(body: str) -> tuple[str, list[tuple[str, str]]]:
-    """A page's body without scripts, and the anchors and titles of its sections.
+def clean(body: str, page: str = "page") -> tuple[str, list[tuple[str, str]]]:
+    """A page's body without scripts, and the anchors and titles of its sections. page: its name, for downloads.
 
     Nothing in the study's notebooks needs a script: a script there could only have come from the data.
     """
@@ -64,15 +64,16 @@ def clean(body: str) -> tuple[str, list[tuple[str, str]]]:
         if (name := cell.string) and " (" in name:
             _badge(soup, cell, name)
     _name_sections(soup)
-    _number(soup)
+    _number(soup, page)
     _explain(soup)
     return str(soup), [(found["id"], found.get_text()) for found in soup.select("h2")]
 
 
 def _fold(soup: BeautifulSoup, printed: Tag) -> None:
     """Of a log, its last line; the rest is there for who opens it."""
-    lines = printed.get_text().strip().splitlines()
-    if len(lines) > LOG:
+    text = printed.get_text().strip()
+    lines = text.splitlines()
+    if len(lines) > (TRAINING if EPOCH.search(text) else LOG):
         folded = printed.wrap(soup.new_tag("details", attrs={"class": "log"}))
         folded.insert(0, soup.new_tag("summary", string=f"{lines[-1]} ({len(lines)} lines)"))
 
@@ -109,7 +110,7 @@ def _name_sections(soup: BeautifulSoup) -> None:
         found["id"] = slug if soup.find(id=slug) in (None, found) else f"{slug}-{number}"
 
 
-def _number(soup: BeautifulSoup) -> None:
+def _number(soup: BeautifulSoup, page: str) -> None:
     """A caption with a number that links to it for each table and figure; figures are called what describes them."""
     for number, table in enumerate(soup.select("table"), 1):
         above = table.find_previous(["h1", "h2", "h3"])
@@ -124,6 +125,7 @@ def _number(soup: BeautifulSoup) -> None:
         caption = soup.new_tag("figcaption", string=label)
         figure.append(_numbered(soup, caption, figure, f"Figure {number}"))
         if link := figure.select_one("a.csv"):
+            link["download"] = f"{page}-figure-{number}.csv"
             caption.append(link.extract())
 
 

@@ -37,16 +37,13 @@ def write_explorer(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: Path, fold
     Returns galaxies mapped by their embedding and what each approach says of them, as ``data.js`` holds it, and the
     sheets' addresses. A browser loads a sheet when a galaxy on it is first shown.
 
-    The map shows the test galaxies of the first classifier; where there is none, any. Their places come from the
-    embedding of the first run without labels; where there is none, from the features of the first classifier.
+    The map shows the galaxies of :func:`mapped_rows`. Their places come from the embedding of the first run without
+    labels; where there is none, from the features of the first classifier.
     """
     from plotly.offline import get_plotlyjs
 
-    firsts = runs.drop_duplicates("experiment")
+    firsts, rows = runs.drop_duplicates("experiment"), mapped_rows(runs, galaxies)
     supervised, unsupervised = firsts[firsts["supervised"]], firsts[~firsts["supervised"]]
-    rows = supervised["run"].iloc[0].predictions["row"].to_numpy() if len(supervised) else np.arange(len(galaxies))
-    if len(rows) > MOST_GALAXIES:
-        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_GALAXIES, replace=False))
     clusters = cluster_of = None
     if len(unsupervised):
         first = unsupervised.iloc[0]
@@ -84,6 +81,15 @@ def write_explorer(runs: pd.DataFrame, galaxies: Galaxies, cache_dir: Path, fold
     return data, addresses
 
 
+def mapped_rows(runs: pd.DataFrame, galaxies: Galaxies) -> np.ndarray:
+    """(n,) rows that the explorer shows: the test galaxies of the first classifier; where there is none, any."""
+    supervised = runs[runs["supervised"]]
+    rows = supervised["run"].iloc[0].predictions["row"].to_numpy() if len(supervised) else np.arange(len(galaxies))
+    if len(rows) > MOST_GALAXIES:
+        rows = np.sort(np.random.default_rng(0).choice(rows, MOST_GALAXIES, replace=False))
+    return rows
+
+
 def _places(features: np.ndarray) -> dict:
     """Two maps (x, y by galaxy) and the nearest neighbours of each galaxy, nearest first. features: (n, D)."""
     from sklearn.manifold import TSNE
@@ -104,11 +110,12 @@ def _places(features: np.ndarray) -> dict:
     return {"maps": maps, "neighbours": near.tolist()}
 
 
-def _on_sky(galaxies: Galaxies, rows: np.ndarray) -> list[list[float]] | None:
-    """Right ascension and declination in degrees, where the file has real ones."""
+def _on_sky(galaxies: Galaxies, rows: np.ndarray) -> list[list[float] | None] | None:
+    """Right ascension and declination in degrees, None where unknown, where the file has real ones."""
     if galaxies.simulated or galaxies.ra is None or galaxies.dec is None:
         return None
-    return np.stack([galaxies.ra[rows], galaxies.dec[rows]], axis=1).round(5).tolist()
+    places = np.stack([galaxies.ra[rows], galaxies.dec[rows]], axis=1).round(5)
+    return [place.tolist() if np.isfinite(place).all() else None for place in places]
 
 
 def _opinion(entry, rows: np.ndarray) -> dict:
@@ -124,17 +131,19 @@ def _opinion(entry, rows: np.ndarray) -> dict:
     }
 
 
-def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict | None, list[str]]:
+def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies, mapped: np.ndarray) -> tuple[dict | None, list[str]]:
     """What shows the galaxies of each cell, for JSON, None where the page has no matrix; and its sheets as data URLs.
 
     page: HTML with matrices marked as :func:`galutils.report.figures.plots.confusion_matrices` does, by approach or
-    experiment; runs: those that the page is about.
+    experiment; runs: those that the page is about; mapped: rows that the explorer shows, and may be asked for.
     """
     matrices, tables = {}, {}
     for title in map(unescape, re.findall(r"data-matrix=[\"'](.*?)[\"']", page)):
         own = runs[(runs["approach"] == title) | (runs["experiment"] == title)]
         if len(own):
-            matrices[title] = {"experiment": own["experiment"].iloc[0], "cells": {}}
+            first = own.iloc[0]
+            told = {"experiment": first["experiment"], "supervised": bool(first["supervised"]), "seeds": len(own)}
+            matrices[title] = told | {"cells": {}}
             tables[title] = _most_probable_first(own)
     if not tables:
         return None, []
@@ -145,10 +154,11 @@ def cell_data(page: str, runs: pd.DataFrame, galaxies: Galaxies) -> tuple[dict |
         rows = np.unique(chosen["row"])
         if len(rows) <= MOST_ON_PAGE:
             break
-    chosen = chosen.assign(place=np.searchsorted(rows, chosen["row"])).reset_index("title")
+    places = {"place": np.searchsorted(rows, chosen["row"]), "mapped": chosen["row"].isin(mapped)}
+    chosen = chosen.assign(**places).reset_index("title")
     for entry in chosen.itertuples():
         cell = matrices[entry.title]["cells"].setdefault(f"{entry.y_true} {entry.y_pred}", [])
-        cell.append([entry.row, entry.place])
+        cell.append([entry.row, entry.place, entry.mapped])
     shape = {"sheet": PER_SHEET, "columns": COLUMNS, "shown": SHOWN_SIDE}
     sheets = [webp_url(sheet, QUALITY) for sheet in _sheets(galaxies, rows, SIDE)]
     return {"classes": galaxies.classes, "matrices": matrices, **shape}, sheets

@@ -26,7 +26,7 @@ def write_pdf(folder: Path) -> str:
     if not (browser := next(filter(None, map(shutil.which, BROWSERS)), None)):
         return f"{path}: was not made, as there is no Chromium here (apt install chromium)."
     (page, names), leaves = compose(folder), {}
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as scratch:  # a browser may end after its print
         source, printed = Path(scratch) / "print.html", Path(scratch) / "study.pdf"
         where = (f"--user-data-dir={scratch}/profile", f"--print-to-pdf={printed}", source.as_uri())
         for _ in range(2):  # the contents say on which page a chapter begins, which the first print tells
@@ -91,4 +91,5 @@ def find_leaves(pdf: bytes, names: list[str]) -> dict[str, str]:
     """On which page each place lies: Chromium writes what is not drawn as plain text, and pages in their order."""
     pages = re.findall(rb"(\d+) 0 obj\s*<</Type /Page\s", pdf)
     places = dict(re.findall(rb"/(\w+) \[(\d+) 0 R /XYZ", pdf))
-    return {name: str(pages.index(places[name.encode()]) + 1) for name in names if name.encode() in places}
+    known = {name: places.get(name.encode()) for name in names}
+    return {name: str(pages.index(place) + 1) for name, place in known.items() if place in pages}

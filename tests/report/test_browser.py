@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,6 +26,8 @@ from galutils.data.simulate.cutouts import write_simulated
 from galutils.models.vit import load_backbone
 from galutils.report import interactive
 from galutils.report.build import make_environment
+from galutils.report.figures.display import ImageGrid, _gallery_html
+from galutils.report.index import _duels
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.results import load_results
 from galutils.study.runs import Run
@@ -134,6 +137,44 @@ def test_every_page_is_readable_by_all(report, tab, scheme):
     assert {path.stem for path in pages(report)} - answered == UNANSWERED
 
 
+def test_nothing_of_a_table_is_lost_on_paper(report, tab):
+    """Headings that sort show their words, and tables as wide as the screen fit between the margins."""
+    fitted = 0
+    for name in ("index", "10_results"):
+        page = tab(report / f"{name}.html", viewport={"width": 680, "height": 900})
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")  # as Chromium's print does
+        page.emulate_media(media="print")
+        ends = page.locator("main table").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+        assert max(ends) <= 681, name
+        fitted += page.locator("main table").evaluate_all("all => all.filter(one => one.style.zoom < 1).length")
+        sorting = page.locator("main th button")
+        assert sorting.count() > 0
+        assert sorting.evaluate_all("all => all.every(one => getComputedStyle(one).display === 'contents')")
+        arrows = sorting.evaluate_all("all => all.map(one => getComputedStyle(one, '::after').content)")
+        assert {*arrows} == {"none"}
+        page.emulate_media(media="screen")
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        assert page.locator("main table").evaluate_all("all => all.every(one => !one.style.zoom)")
+    assert fitted > 0
+
+
+@pytest.mark.parametrize("size", [PHONE, {"width": 1100, "height": 800}])
+def test_what_a_term_means_stays_within_the_window(report, tab, size):
+    asked = set()
+    for path in pages(report):
+        page = tab(path, viewport=size)
+        for word in page.locator("abbr[data-means]:visible").all():
+            word.focus()
+            asked.add(word.inner_text())
+            tip = word.evaluate(
+                "one => { const s = getComputedStyle(one, '::after'); return [s.position, s.content]; }"
+            )
+            assert tip == ["fixed", f'"{word.get_attribute("data-means")}"']
+            assert page.evaluate("document.documentElement.scrollWidth") <= size["width"], f"{path.name}: {asked}"
+        page.context.close()
+    assert "CKA" in asked
+
+
 def test_axe_would_find_what_is_wrong(tab, tmp_path):
     page = '<html><body><h3>a</h3><img src="data:,"><p style="color: #ccc">pale</p></body></html>'
     (tmp_path / "bad.html").write_text(page)
@@ -148,6 +189,18 @@ def test_figures_are_described(report, tab):
             assert re.match(r"Figure \d+\. .{20}", caption), path.name
         assert page.locator("figure.drawing:not(:has(svg[aria-label]))").count() == 0, path.name
         page.context.close()
+
+
+@pytest.mark.parametrize("side", [48, 64, 256])
+def test_no_picture_of_a_gallery_is_blown_up_beyond_twice_its_size(tab, tmp_path, side):
+    grid = ImageGrid(np.zeros((10, side, side, 3), np.uint8), [f"cluster {k}" for k in range(10)])
+    (tmp_path / "gallery.html").write_text(f"<body style='margin: 0'>{_gallery_html(grid)}</body>")
+    for size, columns in ((DESKTOP, 5), (PHONE, 3)):
+        page = tab(tmp_path / "gallery.html", viewport=size)
+        boxes = page.locator("img").evaluate_all("all => all.map(one => one.getBoundingClientRect().toJSON())")
+        assert {round(box["x"]) for box in boxes[:columns]} == {round(box["x"]) for box in boxes}
+        assert 0 < max(box["width"] for box in boxes) <= 2 * side
+        assert max(box["right"] for box in boxes) <= size["width"]
 
 
 def test_nothing_moves_while_a_page_loads(report, tab):
@@ -192,6 +245,55 @@ def test_the_results_table_sorts(report, checkout, tab):
     assert papers == ["76%", "74%", "73%", "58%", "16%", "16%", *"–––––"]  # noqa: RUF001
 
 
+def test_any_two_approaches_are_compared_in_either_order(report, checkout, tab):
+    page, comparisons = tab(report / "index.html"), load_results(checkout / "runs" / "smoke").comparisons
+    other = {"difference": -comparisons["difference"] + 0.0, "low": -comparisons["high"], "high": -comparisons["low"]}
+    other |= {"first": comparisons["second"], "second": comparisons["first"], "only_first": comparisons["only_second"]}
+    other |= {"only_second": comparisons["only_first"]}
+    swapped = {"better": "worse", "worse": "better"}
+    other["told"] = [re.sub("better|worse", lambda word: swapped[word[0]], told) for told in comparisons["told"]]
+    pairs = [one for table in (comparisons, comparisons.assign(**other)) for one in _duels(table)]
+    assert len({tuple(one["pair"]) for one in pairs}) == 2 * len(comparisons)
+    for one in pairs:
+        page.locator("#duel-first").select_option(one["pair"][0])
+        page.locator("#duel-second").select_option(one["pair"][1])
+        assert page.locator("#duel-said").inner_text() == one["said"]
+    page.evaluate(
+        """() => {
+            window.told = turned({ pair: ["A", "B: 2, 3"], said: "B: 2, 3 less A: -12.0 (-20.5 to +0.0) points; right "
+                + "alone: 3, 12 of 1,200 galaxies. Verdict on the second: worse, of these trained networks." });
+        }"""
+    )
+    assert page.evaluate("told") == {
+        "pair": ["B: 2, 3", "A"],
+        "said": "A less B: 2, 3: +12.0 (+0.0 to +20.5) points; right alone: 12, 3 of 1,200 galaxies. Verdict on the "
+        "second: better, of these trained networks.",
+    }
+
+
+def test_a_page_has_its_contents_at_every_width(report, tab):
+    page = tab(report / "10_results.html")
+    nav, folded = page.locator("nav.toc"), page.locator("details.toc")
+    assert (nav.is_visible(), folded.is_visible()) == (True, False)
+    page.set_viewport_size(PHONE)
+    assert (nav.is_visible(), folded.is_visible()) == (False, True)
+    link = folded.locator("a").first
+    assert not link.is_visible()
+    folded.locator("summary").click()
+    link.click()
+    assert page.url.endswith(link.get_attribute("href"))
+
+
+def test_what_is_downloaded_is_named_by_its_page(report, tab):
+    page = tab(report / "10_results.html")
+    for kind in ("figure", "table"):
+        link = page.locator(f"{kind} .csv").first
+        number = link.evaluate(f"one => one.closest('{kind}').id")
+        with page.expect_download() as found:
+            link.click()
+        assert found.value.suggested_filename == f"10_results-{number}.csv"
+
+
 def test_a_confusion_matrix_shows_the_galaxies_of_a_cell(report, checkout, tab):
     page = tab(report / "05_custom_cnn.html")
     predictions = Run(checkout / "runs" / "smoke" / "custom_cnn" / "seed0").predictions
@@ -232,6 +334,70 @@ def test_every_matrix_has_its_cells(checkout, report, tab):
         full.dispatch_event("click")
         assert 0 < page.locator("dialog .thumb").count() <= max(counts)
         page.locator("dialog .close").click()
+
+
+def test_a_cell_of_several_seeds_says_which_of_them_the_explorer_shows(report, tab):
+    page = tab(report / "09_confusion_matrices.html")
+    for title, seeds in (("Custom CNN, average pooling first", 2), ("VGG11, shallow fine-tuning", 1)):
+        cells = page.locator(f'[data-matrix^="{title}"] [data-cell]')
+        counts = cells.evaluate_all("cells => cells.map(one => Number(one.dataset.cell.split(' ')[2]))")
+        cells.nth(int(np.argmax(counts))).dispatch_event("click")
+        count = page.locator("dialog .thumb").count()
+        whole = "Those with the highest probability for the predicted class come first."
+        part = f"{count} of them, those with the highest probability for the predicted class first."
+        said = part if count < max(counts) else whole
+        if seeds > 1:
+            said += " The cell sums 2 seeds; the explorer shows the first of them alone."
+        assert page.locator("dialog .note").inner_text() == said
+        page.locator("dialog .close").click()
+
+
+def test_a_galaxy_is_linked_where_the_explorer_has_it_and_opens_as_itself(report, checkout, tab):
+    """A clustering has all galaxies, the explorer those of the test."""
+    smoke = checkout / "runs" / "smoke"
+    tested = {*Run(smoke / "custom_cnn" / "seed0").predictions["row"]}
+    predictions = Run(smoke / "dino_kmeans" / "seed0").predictions
+    page, linked = tab(report / "06_dino_kmeans.html"), set()
+    for (true, predicted), own in predictions.groupby(["y_true", "y_pred"]):
+        page.locator(f'[data-cell="{true} {predicted} {len(own)}"]').dispatch_event("click")
+        thumbs = page.locator("dialog li").evaluate_all(
+            "all => all.map(one => [Number(one.querySelector('.thumb').title.slice(4)), one.querySelector('a')?.hash])"
+        )
+        for row, place in thumbs:
+            assert place == (f"#approach=dino_kmeans&row={row}" if row in tested else None)
+        rows = {row for row, _ in thumbs}
+        assert rows == {*own["row"]}
+        said = "Those that belong most clearly to the clusters of this class come first."
+        if rows - tested:
+            said += " Those without a link are not in the explorer."
+        assert page.locator("dialog .note").inner_text() == said
+        linked |= rows & tested
+        page.locator("dialog .close").click()
+    assert linked == tested
+    explorer = report / "explorer.html"
+    for row in (min(tested), min({*predictions["row"]} - tested)):
+        page.goto(f"{explorer.as_uri()}#approach=dino_kmeans&row={row}")
+        page.reload()
+        wait_for_map(page)
+        verdict = page.locator("#verdict").inner_text()
+        assert verdict.startswith(
+            f"Row {row}: " if row in tested else f"Row {row} is not among the galaxies shown here."
+        )
+        assert f"&row={row}" in page.url
+    page.locator("#gallery button").first.click()
+    assert re.match(r"Row \d+: ", page.locator("#verdict").inner_text())
+    assert f"&row={row}" not in page.url
+
+
+def test_what_no_approach_gave_as_a_probability_is_not_called_one(report, tab):
+    page = tab(report / "explorer.html")
+    wait_for_map(page)
+    for approach, said in (
+        ("custom_cnn", "Probabilities by this approach"),
+        ("dino_kmeans", "Memberships in the clusters matched with each class, which are no probabilities"),
+    ):
+        page.locator("#approach").select_option(approach)
+        assert page.locator("#probabilities caption").inner_text() == said
 
 
 def test_the_explorer_selects_and_filters(report, checkout, tab):
@@ -293,6 +459,12 @@ def test_a_box_on_the_map_shows_the_galaxies_in_it(report, tab):
     others = page.evaluate("rows.filter(i => !state.box.has(i)).map(i => data.maps[state.projection].x[i])")
     assert max(places) < min(others)
     assert len(places) == count
+    rows = page.evaluate("[...state.box].map(i => data.rows[i])")
+    page.reload()  # the address says which box
+    wait_for_map(page)
+    assert page.evaluate("[...state.box].map(i => data.rows[i])") == rows
+    assert page.locator("#gallery button").count() == count
+    assert page.locator("#map .nsewdrag").evaluate("one => getComputedStyle(one).cursor") == "crosshair"
     page.get_by_role("button", name="Start again").click()
     page.wait_for_function("document.querySelectorAll('#gallery button').length === 20")
 
@@ -384,6 +556,22 @@ def test_a_sheet_is_loaded_when_a_galaxy_on_it_is_shown_and_each_has_its_own_pic
         shown = Image.open(io.BytesIO(page.locator("#portrait").screenshot())).convert("RGB").resize((32, 32))
         differences = np.abs(images - np.asarray(shown)).mean(axis=(1, 2, 3))
         assert differences.argmin() == row
+
+
+def test_a_galaxy_of_unknown_position_has_no_place_on_the_sky(sky, tab, tmp_path):
+    galaxies, explorer, sheets = sky
+    ra, dec = np.linspace(10, 20, 300), np.linspace(0, 30, 300)
+    ra[7] = np.nan
+    known = interactive._on_sky(replace(galaxies, simulated=False, ra=ra, dec=dec), np.array([6, 7]))
+    assert known == [[10.20067, 0.60201], None]
+    shutil.copytree(galaxies.path.parent / "explorer", tmp_path / "explorer")
+    told = json.dumps(explorer | {"places": [*known, *[None] * 298]})
+    (tmp_path / "explorer" / "data.js").write_text(f"const data = {told};")
+    page = tab(write_page(tmp_path, explorer, sheets))
+    wait_for_map(page)
+    for row, said in ((0, "On the sky: 10.2007°, 0.6020°"), (1, ""), (0, "On the sky: 10.2007°, 0.6020°")):
+        page.evaluate(f"choose({row})")
+        assert page.locator("#place").inner_text() == said
 
 
 @pytest.fixture(scope="module")

@@ -13,12 +13,14 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from checkout import copy_checkout, make_report, start_report
+from conftest import CHROMIUM
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
 from galutils.data.loader import load_images
 from galutils.models.embedding import embed
 from galutils.report.build import build_report
+from galutils.report.pdf import find_leaves
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.execute import execute
 from galutils.study.pages import load_study
@@ -61,6 +63,15 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
         assert "Simulated galaxies: these numbers show that the study runs" in text, path.name
         assert "which bear on nothing but the machinery" in text, path.name
         assert not re.search(r"Traceback \(most recent|it/s\]", text), path.name
+
+
+def test_beside_the_pages_stands_their_print(checkout):
+    """Where there is no Chromium, the report is made all the same."""
+    path = checkout / "reports" / "smoke" / "study.pdf"
+    assert path.exists() == bool(CHROMIUM)
+    if CHROMIUM:
+        names = [page.slug for page in load_study(checkout, "smoke").pages]
+        assert find_leaves(path.read_bytes(), ["index", *names]).keys() == {"index", *names}
 
 
 def test_a_page_says_where_its_approach_stands_and_results_come_before_method(checkout):
@@ -144,6 +155,11 @@ def test_index_shows_the_scores_of_the_runs_beside_the_papers(checkout):
     found = results.shown["accuracy"]
     for shown, accuracy in zip(table.filter(like="Accuracy: simulated").iloc[:, 0], found, strict=True):
         assert shown.startswith(f"{accuracy:.1%} ±")
+    page = BeautifulSoup((checkout / "reports" / "smoke" / "index.html").read_text(), "html.parser")
+    doors = {
+        door.strong.get_text(): {link["href"] for link in door.select("a.number")} for door in page.select(".doors li")
+    }
+    assert doors["The hardest class"] == {"10_results.html#recall-and-precision-by-class"}
     papers = [str(value) for value in table["Accuracy: paper"]]
     assert papers == ["73%", "74%", "–", "58%", "76%", "16%", "16%", *"––––"]  # noqa: RUF001
 

@@ -123,6 +123,32 @@ def test_plain_pytorch_gives_what_the_exported_networks_give(study, bundle, simu
     assert load_backbone(clustered.with_suffix(".safetensors")).digest() == backbone.digest()
 
 
+def test_a_card_claims_what_was_found(study, bundle):
+    """The one run of each approach says nothing of other seeds, nor is a frozen transformer trained."""
+    cards = {name: (bundle / "cards" / f"{name}.md").read_text() for name in ("custom_cnn", "dino_kmeans")}
+    for card in cards.values():
+        assert "by one seed; 95% intervals over galaxies, of this seed alone.\n" in card
+        assert "other surveys, depths, sizes or fields of view are not in these numbers.\n" in card
+    (row,) = load_results(study.runs_dir).table.query("experiment == 'custom_cnn'").itertuples()
+    assert f"\nTrained in {row.train_seconds:,.1f} s per seed on cpu; predicts " in cards["custom_cnn"]
+    assert "\nNothing was trained; it ran on cpu" in cards["dino_kmeans"]
+
+
+def test_a_card_says_of_probabilities_what_their_calibration_says(study, tmp_path, monkeypatch):
+    """Here of a network that has not collapsed, and whose confidence is its accuracy within the interval."""
+    results = load_results(study.runs_dir)
+    found = {"accuracy": 0.5, "confidence": 0.52, "ece": 0.061, "chance_ece": 0.05, "p": 0.31, "gap": 0.02}
+    found |= {"gap_low": -0.04, "gap_high": 0.08}
+    told = replace(results, calibration=pd.DataFrame({CNN: found}).T)
+    monkeypatch.setattr("galutils.report.bundle.load_results", lambda _: told)
+    write_bundle(study, tmp_path / "bundle")
+    assert (
+        "- Probabilities beyond what was found of them: no departure from calibration is shown; its calibration error "
+        "is 6.1%, and true probabilities show as much in 31.0% of draws; confidence less accuracy is +2.0 points (95% "
+        "interval -4.0 to +8.0).\n"
+    ) in (tmp_path / "bundle" / "cards" / "custom_cnn.md").read_text()
+
+
 LOOK = "Look it up before you pass on what was trained from it."
 
 

@@ -100,6 +100,20 @@ def test_there_are_as_many_colours_as_classes(classes):
     assert min(map(max, colors)) > 0.3  # none is lost on a dark page
 
 
+@pytest.mark.parametrize("ground", ["#ffffff", "#10161d"])
+def test_up_to_ten_colours_of_classes_stand_out_on_both_grounds(ground):
+    """Okabe and Ito's orange and sky blue by little, on white; others by the 3 that is asked of graphics."""
+
+    def luminance(color):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(color)]
+        return np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05
+
+    for color in display.class_palette(10):
+        light, dark = sorted([luminance(color), luminance(ground)], reverse=True)
+        pale = mpl.colors.to_hex(color) in ("#e69f00", "#56b4e9")
+        assert light / dark > (2.2 if pale else 3), color
+
+
 def test_of_hundreds_of_classes_a_matrix_marks_what_occurs():
     table = np.zeros((110, 110), int)
     table[3, 100] = 7

@@ -33,13 +33,15 @@ def test_tables_and_figures_are_numbered_and_can_be_linked():
         '<figure class="drawing" role="img" aria-label="A bar &amp; a line."><svg></svg>'
         '<a class="csv" href="data:text/csv;base64,YSxi">CSV</a></figure>'
         "<h2>What's 5%?</h2>"
-        '<figure class="gallery"><img alt="Ten galaxies." src="data:image/webp;base64,AA"/></figure>'
+        '<figure class="gallery"><img alt="Ten galaxies." src="data:image/webp;base64,AA"/></figure>',
+        "05_custom_cnn",
     )
     assert sections == [("what-s-5", "What's 5%?"), ("what-s-5-2", "What's 5%?")]
     for part in (
         """<table id="table-1"><caption><a href="#table-1">Table 1.</a> What's 5%?</caption>""",
         '<figure class="drawing" id="figure-1"><svg aria-label="A bar &amp; a line." role="img"></svg><figcaption>'
-        '<a href="#figure-1">Figure 1.</a> A bar &amp; a line.<a class="csv" href="data:text/csv;base64,YSxi">CSV</a>',
+        '<a href="#figure-1">Figure 1.</a> A bar &amp; a line.<a class="csv" '
+        'download="05_custom_cnn-figure-1.csv" href="data:text/csv;base64,YSxi">CSV</a>',
         '<figcaption><a href="#figure-2">Figure 2.</a> Ten galaxies.</figcaption>',
     ):
         assert part in page
@@ -58,6 +60,16 @@ def test_a_log_is_folded_behind_its_last_line(count, folded):
     page, _ = clean(f'<div class="output_stream"><pre>{printed}</pre></div>')
     opened = f'<details class="log"><summary>epoch {count} ({count} lines)</summary><pre>{printed}</pre></details>'
     assert page == f'<div class="output_stream">{opened if folded else f"<pre>{printed}</pre>"}</div>'
+
+
+@pytest.mark.parametrize(("count", "folded"), [(4, False), (5, True)])
+def test_a_training_of_few_epochs_is_folded_too(count, folded):
+    page, _ = clean(
+        '<div class="output_stream"><pre>'
+        + "".join(f"epoch {i}/{count}: loss 2.3\n" for i in range(1, count + 1))
+        + "</pre></div>"
+    )
+    assert (f"<summary>epoch {count}/{count}: loss 2.3 ({count} lines)</summary>" in page) == folded
 
 
 def test_a_term_is_explained_once_and_never_in_code():

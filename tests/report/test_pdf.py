@@ -63,6 +63,11 @@ def test_nothing_is_cut_and_the_contents_tell_the_pages(report):
         browser.close()
 
 
+def test_a_print_that_does_not_tell_its_pages_has_contents_without_them():
+    told = b"1 0 obj <</Type /Page /Parent 9 0 R>> /index [1 0 R /XYZ 0 0 0] /one [7 0 R /XYZ 0 0 0]"
+    assert find_leaves(told, ["index", "one", "two"]) == {"index": "1"}
+
+
 def test_without_chromium_a_line_says_so_and_no_older_print_stays(report, monkeypatch):
     (report / "study.pdf").touch()
     monkeypatch.setenv("PATH", "")

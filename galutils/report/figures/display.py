@@ -15,8 +15,10 @@ from IPython.display import HTML, display
 from matplotlib.figure import Figure
 from PIL import Image
 
-#: Okabe and Ito's palette: eight colours that colour-blind readers can tell apart.
-PALETTE = sns.color_palette(["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"])
+#: Okabe and Ito's palette, which colour-blind readers can tell apart; for their yellow, lost on white, an olive.
+PALETTE = sns.color_palette(["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8A1F", "#000000"])
+#: Further ones, for classes.
+MORE = sns.color_palette(["#A3428A", "#7C8794", "#8F7BD1"])
 
 #: Marks that tell apart what colours alone do not.
 MARKERS = "osD^vPX*"
@@ -44,9 +46,9 @@ STYLE = {
 
 
 def class_palette(count: int) -> list[tuple[float, float, float]]:
-    """So many colours: Okabe and Ito's but black, which is lost on a dark page; seaborn's ten; or dark and light."""
+    """So many colours: of the palette but black, which is lost on a dark page, and further ones; or dark and light."""
     if count <= 10:
-        return sns.color_palette(PALETTE if count < len(PALETTE) else "colorblind", count)
+        return [*PALETTE[:-1], *MORE][:count]
     return sns.husl_palette(count, l=0.4)[::2] + sns.husl_palette(count, l=0.75)[1::2]
 
 
@@ -111,16 +113,17 @@ def _gallery_html(gallery: ImageGrid) -> str:
     side = gallery.images.shape[1] if len(gallery.images) else 0
     cells = []
     for image, title in zip(gallery.images, gallery.titles, strict=True):
-        size = f'width="{side}" height="{side}" style="width: 100%; height: auto"'
+        size = f'width="{side}" height="{side}" style="width: 100%; max-width: {2 * side}px; height: auto"'
         words = escape(" ".join(title.split()), quote=True)
         caption = "<br>".join(map(escape, title.splitlines()))
         cells.append(
             f'<div><img src="{webp_url(Image.fromarray(image))}" {size} alt="Galaxy: {words}">'
             f'<div style="font-size: .8em; line-height: 1.3">{caption}</div></div>'
         )
-    # Five columns, fewer where the page is narrow.
-    columns = "repeat(auto-fill, minmax(max(6.5rem, (100% - 2.4rem) / 5), 1fr))"
-    style = f"display: grid; gap: 0.6rem; grid-template-columns: {columns}"
+    # Five columns, fewer where the page is narrow, and no picture more than twice as large as it is.
+    columns = f"repeat(auto-fill, minmax(max(min(6.5rem, {2 * side}px), (100% - 2.4rem) / 5), 1fr))"
+    width = f"max-width: calc({10 * side}px + 2.4rem)"
+    style = f"display: grid; gap: 0.6rem; {width}; grid-template-columns: {columns}"
     return f'<div style="{style}">{"".join(cells)}</div>'
 
 

@@ -20,7 +20,7 @@ if (CROWDED) for (const style of [...STYLES, RIGHT, WRONG]) style[1] = "circle";
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 for (const approach of data.approaches) approach.probabilities = bytes(approach.probabilities);
 
-const state = { approach: 0, projection: Object.keys(data.maps)[0], colour: "true", outcome: "all", predicted: "", classes: new Set(data.classes.keys()), chosen: null, pages: 1, box: null };
+const state = { approach: 0, projection: Object.keys(data.maps)[0], colour: "true", outcome: "all", predicted: "", classes: new Set(data.classes.keys()), chosen: null, lacking: null, pages: 1, frame: null, box: null };
 
 const predicted = (index) => data.approaches[state.approach].predicted[index];
 const isRight = (index) => predicted(index) === data.true[index];
@@ -66,9 +66,26 @@ const thumbButton = (index, side) => {
   return item;
 };
 
+/* Where no galaxy is chosen, that; and which row was asked for where it is not here. */
+function showNothing() {
+  element("portrait").className = "thumb";
+  element("portrait").setAttribute("aria-label", "No galaxy chosen");
+  element("name").textContent = "No galaxy chosen";
+  element("verdict").textContent = state.lacking === null ? "" : `Row ${state.lacking} is not among the galaxies shown here.`;
+  element("place").textContent = "";
+  for (const cell of element("opinions").querySelectorAll("td")) cell.textContent = "";
+  for (const line of element("probabilities").querySelectorAll("tr")) {
+    line.classList.remove("truth");
+    line.querySelector("span").style.width = "0";
+    line.querySelector(".percent").textContent = "–";
+  }
+}
+
 function showDetail(index) {
-  if (index === null) return;
   const approach = data.approaches[state.approach];
+  element("probabilities").caption.textContent = approach.supervised ? "Probabilities by this approach"
+    : "Memberships in the clusters matched with each class, which are no probabilities";
+  if (index === null) return showNothing();
   setThumb(element("portrait"), index, 168);
   element("portrait").setAttribute("aria-label", describe(index));
   element("name").textContent = data.classes[data.true[index]];
@@ -90,7 +107,8 @@ function showOpinions(index) {
     cell.textContent = given[index] < 0 ? "not asked" : data.classes[given[index]] + (supervised ? `, ${share}%` : "");
     cell.classList.toggle("wrong", given[index] >= 0 && given[index] !== data.true[index]);
   });
-  if (!data.places) return;
+  element("place").textContent = "";
+  if (!data.places?.[index]) return;
   const [ra, dec] = data.places[index];
   const link = document.createElement("a");
   link.href = `https://www.legacysurvey.org/viewer?ra=${ra}&dec=${dec}&layer=ls-dr9&zoom=15`;
@@ -102,6 +120,7 @@ const neighbours = (index) => data.neighbours[index];
 
 function choose(index) {
   state.chosen = index;
+  if (index !== null) state.lacking = null;
   showDetail(index);
   writeAddress();
   const near = index === null ? [] : neighbours(index);
@@ -190,6 +209,15 @@ const readControls = () => {
   state.pages = 1;
 };
 
+/* The galaxies in a box "x,x,y,y,map", the map being that on which it was drawn; null is no box. */
+const readFrame = (frame) => {
+  const [left, right, low, high, projection] = frame?.split(",") ?? [];
+  const places = data.maps[projection];
+  const inside = (value, one, other) => (value - one) * (value - other) <= 0;
+  state.frame = places ? frame : null;
+  state.box = places ? new Set(rows.filter((index) => inside(places.x[index], left, right) && inside(places.y[index], low, high))) : null;
+};
+
 /* A link may say what to show, such as #approach=custom_cnn&true=3&predicted=5. */
 const readAddress = () => {
   const wanted = new URLSearchParams(location.hash.slice(1));
@@ -199,8 +227,11 @@ const readAddress = () => {
   const classes = wanted.get("true")?.split(",");
   if (classes) for (const input of element("classes").querySelectorAll("input")) input.checked = classes.includes(input.value);
   readControls();
-  const row = data.rows.indexOf(Number(wanted.get("row") ?? -1));
-  if (row >= 0) state.chosen = row;
+  readFrame(wanted.get("box"));
+  state.lacking = null;
+  if (!wanted.has("row")) return;
+  const index = data.rows.indexOf(Number(wanted.get("row")));
+  [state.chosen, state.lacking] = index < 0 ? [null, wanted.get("row")] : [index, null];
 };
 
 /* And the address says what is shown, for others to see the same. */
@@ -208,7 +239,8 @@ const writeAddress = () => {
   const said = new URLSearchParams();
   for (const name of ["approach", "projection", "colour", "outcome", "predicted"]) said.set(name, element(name).value);
   if (state.classes.size < data.classes.length) said.set("true", [...state.classes].join(","));
-  if (state.chosen !== null) said.set("row", data.rows[state.chosen]);
+  if (state.frame !== null) said.set("box", state.frame);
+  if (state.chosen !== null || state.lacking !== null) said.set("row", state.lacking ?? data.rows[state.chosen]);
   history.replaceState(null, "", `#${said}`);
 };
 
@@ -229,17 +261,16 @@ const nextTowards = (key) => {
 
 const map = element("map");
 readAddress();
-state.chosen ??= surestFirst()[0] ?? null;
+if (state.lacking === null) state.chosen ??= surestFirst()[0] ?? null;
 Plotly.newPlot(map, traces(), layout(), CONFIG).then(() => {
   map.on("plotly_hover", (event) => showDetail(event.points[0].customdata));
   map.on("plotly_unhover", () => showDetail(state.chosen));
   map.on("plotly_selected", (event) => {
-    if (!event) return;
-    state.box = new Set(event.points.map((point) => point.customdata));
+    if (!event?.range) return;
+    readFrame([...event.range.x, ...event.range.y].map((edge) => edge.toFixed(1)).concat(state.projection).join(","));
     draw();
   });
-  map.on("plotly_deselect", () => { state.box = null; draw(); });
-  map.on("plotly_doubleclick", () => { state.box = null; draw(); });
+  for (const end of ["plotly_deselect", "plotly_doubleclick"]) map.on(end, () => { readFrame(null); draw(); });
   map.on("plotly_click", (event) => choose(event.points[0].customdata));
   draw();
 });
@@ -252,7 +283,7 @@ const form = document.querySelector(".controls");
 form.addEventListener("change", () => { readControls(); draw(); });
 form.addEventListener("reset", () => setTimeout(() => {
   for (const input of element("classes").querySelectorAll("input")) input.checked = true;
-  state.box = null;
+  readFrame(null);
   readControls();
   state.chosen = surestFirst()[0] ?? null;
   draw();

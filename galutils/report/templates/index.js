@@ -7,9 +7,19 @@ if (advice) {
   });
 }
 
-/* Any two approaches that were compared, and what the comparison says. */
+/* Any two approaches that were compared, in either order, and what the comparison says. */
 const duels = document.getElementById("duels");
-if (duels) showDuels(JSON.parse(duels.textContent));
+if (duels) showDuels(JSON.parse(duels.textContent).flatMap((one) => [one, turned(one)]));
+
+/* The same comparison the other way round: signs, limits, who is right alone and the verdict change places. */
+function turned({ pair: [first, second], said }) {
+  const negative = (number) => /[1-9]/.test(number) ? (number.startsWith("-") ? "+" : "-") + number.slice(1) : number.replace("-", "+");
+  const rest = said.slice(`${second} less ${first}: `.length)
+    .replace(/^(\S+) \((\S+) to (\S+)\)/, (_, mean, low, high) => `${negative(mean)} (${negative(high)} to ${negative(low)})`)
+    .replace(/(right alone:) (\d+), (\d+)/, "$1 $3, $2")
+    .replace(/(the second:) (better|worse)/, (_, on, verdict) => `${on} ${verdict === "better" ? "worse" : "better"}`);
+  return { pair: [second, first], said: `${first} less ${second}: ${rest}` };
+}
 
 function showDuels(known) {
   const [first, second] = ["duel-first", "duel-second"].map((id) => document.getElementById(id));

@@ -70,10 +70,13 @@ function openCell(data, known, [row, column, count], sentence) {
   const dialog = document.getElementById("cell");
   const galaxies = known?.cells[`${row} ${column}`] ?? [];
   dialog.querySelector("h2").textContent = sentence;
-  dialog.querySelector("p").textContent = !count ? "No galaxy fell into this cell."
-    : galaxies.length < count ? `${galaxies.length} of them, those with the highest probability for the predicted class first.`
-    : "Those with the highest probability for the predicted class come first.";
-  dialog.querySelector("ul").replaceChildren(...galaxies.map(([number, index]) => {
+  const surest = known?.supervised ? "with the highest probability for the predicted class" : "that belong most clearly to the clusters of this class";
+  dialog.querySelector("p").textContent = !count ? "No galaxy fell into this cell." : [
+    galaxies.length < count ? `${galaxies.length} of them, those ${surest} first.` : `Those ${surest} come first.`,
+    known?.seeds > 1 ? `The cell sums ${known.seeds} seeds; the explorer shows the first of them alone.` : "",
+    galaxies.every((galaxy) => galaxy[2]) ? "" : "Those without a link are not in the explorer.",
+  ].filter(Boolean).join(" ");
+  dialog.querySelector("ul").replaceChildren(...galaxies.map(([number, index, mapped]) => {
     const item = document.createElement("li");
     const picture = document.createElement("span");
     picture.className = `thumb sheet${Math.floor(index / data.sheet)}`;
@@ -84,10 +87,10 @@ function openCell(data, known, [row, column, count], sentence) {
     picture.setAttribute("role", "img");
     picture.setAttribute("aria-label", `Galaxy in row ${number}`);
     picture.title = `row ${number}`;
-    const link = document.createElement("a");
-    link.href = `explorer.html#${new URLSearchParams({ approach: known.experiment, row: number })}`;
-    link.append(picture);
-    item.append(link);
+    const holder = document.createElement(mapped ? "a" : "span");
+    if (mapped) holder.href = `explorer.html#${new URLSearchParams({ approach: known.experiment, row: number })}`;
+    holder.append(picture);
+    item.append(holder);
     return item;
   }));
   const link = dialog.querySelector("p > a");

@@ -43,6 +43,7 @@ for (const table of document.querySelectorAll("table.results, .notebook table"))
 /* Every table can be taken along. */
 const asCsv = (table) => [...table.rows].map((row) => [...row.cells]
   .map((cell) => `"${cell.textContent.trim().replaceAll('"', '""')}"`).join(",")).join("\n");
+const PAGE_NAME = decodeURIComponent(location.pathname).split("/").pop().replace(/\.html$/, "");
 for (const caption of document.querySelectorAll("table > caption")) {
   const button = document.createElement("button");
   button.type = "button";
@@ -51,7 +52,7 @@ for (const caption of document.querySelectorAll("table > caption")) {
   button.addEventListener("click", () => {
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([asCsv(caption.parentElement)], { type: "text/csv" }));
-    link.download = `${caption.parentElement.id}.csv`;
+    link.download = `${PAGE_NAME}-${caption.parentElement.id}.csv`;
     link.click();
   });
   caption.append(" ", button);
@@ -71,6 +72,17 @@ const reachScrollers = () => {
 };
 addEventListener("resize", reachScrollers);
 reachScrollers();
+
+/* On paper nothing scrolls: what is wider than it is made smaller. Pixels of A4 between its margins. */
+const PAPER = 680;
+addEventListener("beforeprint", () => {
+  const main = document.querySelector("main"), tables = [...main.querySelectorAll("table")];
+  main.style.cssText = `width: ${PAPER}px; padding: 0`;
+  const widths = tables.map((table) => table.offsetWidth);
+  main.style.cssText = "";
+  tables.forEach((table, index) => { table.style.zoom = Math.min(1, PAPER / widths[index]); });
+});
+addEventListener("afterprint", () => { for (const table of document.querySelectorAll("main table")) table.style.zoom = ""; });
 
 /* A menu that was opened closes again on Escape and on a click elsewhere. */
 const menu = document.querySelector(".contents");

@@ -49,8 +49,8 @@ def show_original(network: GalaxyNet) -> None:
     arch = network.recipe["arch"]
     with torch.device("meta"):  # its hundred million numbers are of no interest
         original = vgg_finetuned(arch, "random", 0, later_layers="pretrained", head="vgg", num_classes=1000)
-    alt = f"Diagram of the original {arch.upper()}, with {original.count_parameters()[0]:,} parameters."
-    show(network_diagram(original, 224), alt)
+    named = f"{arch.upper()}, with {original.count_parameters()[0]:,} parameters"
+    show(network_diagram(original, 224), f"Diagram of the network's layers in the original {named}.")
 
 
 def show_encoder(network: GalaxyNet) -> None:

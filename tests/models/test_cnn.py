@@ -194,7 +194,7 @@ def test_figure_2_is_torchvisions_own_network(monkeypatch):
     with torch.device("meta"):
         run_page.show_original(cnn.build("vgg_finetuned", arch="vgg11", weights="random"))
     # Eight convolutions, five pools, an average and three linear layers.
-    assert shown == [(17, "Diagram of the original VGG11, with 132,863,336 parameters.")]
+    assert shown == [(17, "Diagram of the network's layers in the original VGG11, with 132,863,336 parameters.")]
 
 
 @pytest.mark.parametrize(

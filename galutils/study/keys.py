@@ -57,11 +57,23 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
 def read_key(executed: str | Path, run_dir: str | Path | None = None) -> dict | None:
     """The key of an executed notebook; None where it, or the run that it should have written, is not complete."""
     try:
-        key = json.loads(Path(executed).read_text(encoding="utf-8"))["metadata"]["galutils"]
+        key = _metadata(executed)["galutils"]
         metrics = json.loads((Path(run_dir) / "metrics.json").read_text(encoding="utf-8")) if run_dir else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return key if not run_dir or is_current(metrics) else None
+
+
+def is_executed(notebook: str | Path) -> bool:
+    """Whether a notebook has been executed by this package."""
+    try:
+        return "galutils" in _metadata(notebook)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _metadata(notebook: str | Path) -> dict:
+    return json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
 
 
 def is_current(metrics: object) -> bool:

@@ -48,6 +48,7 @@ def predict(
     from galutils.data.image_files import Reading
     from galutils.files import check_target
     from galutils.predict.classify import as_csv, as_records, as_text, classify, write_parquet
+    from galutils.predict.inputs import check_unread
     from galutils.study.collect import describe_run
 
     if score or classes:  # takes scikit-learn along, which takes a second to import
@@ -56,6 +57,7 @@ def predict(
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
     if parquet:
         check_target(parquet, ".parquet")
+        check_unread(parquet, images, image_column)
     if score and len(images) > 1:
         raise typer.BadParameter("--score takes one HDF5 file with labels.")
     reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
@@ -90,10 +92,12 @@ def features(
     from galutils.data.image_files import Reading
     from galutils.files import check_target
     from galutils.predict.classify import extract_features, write_parquet
+    from galutils.predict.inputs import check_unread
     from galutils.study.features import open_features
     from galutils.study.runs import Run
 
     check_target(to, ".parquet")
+    check_unread(to, images, image_column)
     reading = Reading(pixel_scale, field, bands, grey)
     table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
     if len(table):
@@ -171,12 +175,12 @@ def similar(
     the run's network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
     from galutils.data.image_files import Reading, read_picture
-    from galutils.files import check_target
-    from galutils.predict.similar import FORMATS, find_similar, write_sheet
+    from galutils.predict.similar import check_sheet, find_similar, write_sheet
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
-    check_target(to, *FORMATS)
+    if not json_ and not csv:
+        check_sheet(to, images)
     reading = Reading(pixel_scale, field, bands, grey)
     table, galaxies, span, failures = find_similar(run_dir, images, count, data, device, reading)
     if json_ and len(table):

@@ -253,6 +253,34 @@ def test_predictions_and_features_are_written_as_parquet(call, folder, run_dir, 
     assert np.stack(seen["features"]).shape == (120, 32)
 
 
+def test_what_is_read_is_not_written_over(call, folder, run_dir, tmp_path, monkeypatch):
+    """Nor is a picture that happens to be called as the sheet is; an earlier sheet is."""
+    monkeypatch.chdir(tmp_path)
+    (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [33])
+    pd.DataFrame({"image": [galaxy.name]}).to_parquet("cat.parquet")
+    galaxy.rename("similar.jpg")
+    shutil.copy("similar.jpg", "similar.png")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    read = "%s: is one of the files to read; choose another name for what is written."
+    for arguments, said in (
+        (["similar", run_dir, "similar.jpg", "--to", tmp_path / "similar.jpg"], read % (tmp_path / "similar.jpg")),
+        (["similar", run_dir, "."], read % "similar.png"),
+        (["predict", run_dir, "cat.parquet", "--parquet", "cat.parquet"], read % "cat.parquet"),
+        (["features", run_dir, "cat.parquet", "--to", "cat.parquet"], read % "cat.parquet"),
+        (["similar", run_dir, "similar.jpg"],
+         "similar.png: is there, and is no sheet of galutils; name another with --to, or remove it."),
+    ):  # fmt: skip
+        refused(call(*arguments), said)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert call("similar", run_dir, "similar.jpg", "--csv")[0] == 0
+    (tmp_path / "similar.png").unlink()
+    for name in ("similar.jpg", "cat.parquet"):
+        shutil.move(name, tmp_path / f"own-{name}")
+    for _ in range(2):
+        assert call("similar", run_dir, "own-similar.jpg")[0] == 0
+    refused(call("similar", run_dir, "own-similar.jpg", "similar.png"), read % "similar.png")
+
+
 def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(command, records, folder, run_dir):
     code, out, err = command("predict", run_dir, folder / "sky.h5", "--score")
     run, labels = Run(run_dir), open_galaxies(folder / "sky.h5").labels

@@ -295,6 +295,54 @@ def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(comm
     assert_said(err, f"galutils: …, {trained} (95% interval … on 20 test galaxies, 10 classes.\n")
 
 
+SIMULATED = "Learnt from simulated galaxies alone: its accuracy says nothing of real ones. "
+WARNED = {
+    "simulated": ({}, SIMULATED + "Custom CNN, average pooling first"),
+    "simulated, pretrained": (
+        {"experiment": "vgg11_shallow", "weights": {"source": "imagenet"}},
+        SIMULATED.replace(" alone", "") + "VGG11, shallow fine-tuning",
+    ),
+    "random": (
+        {"experiment": "vgg11_shallow", "weights": {"source": "random"}, "data": {"simulated": False}},
+        "Started from random weights, not from pretrained ones. VGG11, shallow fine-tuning (random weights)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WARNED.values(), ids=WARNED)
+def test_every_command_says_first_what_a_run_does_not_bear_on(
+    command, folder, run_dir, tmp_path, monkeypatch, changes, sentence
+):
+    """In one line with what it is worth."""
+    copy, (galaxy,) = tmp_path / "run", save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
+    shutil.copytree(run_dir, copy)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    metrics |= changes | {"data": metrics["data"] | changes.get("data", {})}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    monkeypatch.setattr("galutils.predict.survey.classify_survey", lambda *given, **options: "out")
+    data = ["--data", folder / "sky.h5"]
+    for arguments in (
+        ["predict", copy, galaxy, "--field", FIELD, *data],
+        ["features", copy, galaxy, "--to", tmp_path / "f.parquet"],
+        ["similar", copy, galaxy, "--csv", *data],
+        ["classify", copy, galaxy, "--to", tmp_path / "out"],
+        ["classify", copy, folder / "sky.h5", "--to", tmp_path / "out", "--dry-run"],
+    ):
+        code, _, err = command(*arguments)
+        assert code == 0
+        assert_said(err, f"galutils: {sentence}, trained on 100 of 120 … classes.\n")
+
+
+def test_a_run_that_says_one_class_of_all_is_called_collapsed(command, folder, run_dir, tmp_path):
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    known = pd.read_csv(copy / "predictions.csv")
+    known.assign(y_pred=0).to_csv(copy / "predictions.csv", index=False)
+    (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
+    _, _, err = command("features", copy, galaxy, "--to", tmp_path / "f.parquet")
+    collapsed = "Collapsed: nearly all galaxies are given one class. Custom CNN, average pooling first (collapsed)"
+    assert_said(err, f"galutils: {SIMULATED}{collapsed}, trained on 100 of … classes.\n")
+
+
 def test_runs_are_listed_with_their_scores(call, folder, run_dir):
     for place in (folder, folder.parent):
         code, out, _ = call("runs", place)

@@ -99,7 +99,7 @@ def no_vit(arch):
 
 
 FOLDER = "is a folder, not a file"
-NO_WEIGHTS = "{path}: there is no such file; give imagenet, random, auto or the path of a weights file."
+NO_WEIGHTS = "{path}: there is no such file; give the path of a weights file."
 UNREADABLE = "{path}: is no weights file, or not a whole one; get it again."
 NO_TENSORS = "{path}: holds more than tensors; save the network's state_dict()."
 NO_NET = "'ARCH' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name."

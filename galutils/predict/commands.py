@@ -97,13 +97,13 @@ def features(
     from galutils.files import check_target
     from galutils.predict.classify import extract_features, write_parquet
     from galutils.predict.inputs import check_unread
-    from galutils.study.features import open_features
     from galutils.study.runs import Run
 
     check_target(to, ".parquet")
     check_unread(to, images, image_column)
-    reading = Reading(pixel_scale, field, bands, grey)
-    run = Run(run_dir)
+    reading, run = Reading(pixel_scale, field, bands, grey), Run(run_dir)
+    from galutils.study.features import open_features  # with PyTorch, which takes seconds to load
+
     table, failures = extract_features(open_features(run, device), images, reading, image_column)
     if len(table):
         _introduce(run)

@@ -89,10 +89,9 @@ def gather(inputs: list[str | Path], image_column: str | None = None) -> list[Pa
 
 def check_unread(target: str | Path, inputs: list[str | Path], image_column: str | None = None) -> None:
     """Refuse to write over one of the files of :func:`gather`; to be asked before anything is computed."""
-    if Path(target).exists():
-        read = (one.table.path if isinstance(one, Catalogue) else one for one in gather(inputs, image_column))
-        if any(path.exists() and path.samefile(target) for path in map(Path, read)):
-            raise WriteError(f"{target}: is one of the files to read; choose another name for what is written.")
+    read = [one.table.path if isinstance(one, Catalogue) else one for one in gather(inputs, image_column)]
+    if Path(target).exists() and any(path.exists() and path.samefile(target) for path in map(Path, read)):
+        raise WriteError(f"{target}: is one of the files to read; choose another name for what is written.")
 
 
 def _is_table(path: Path) -> bool:

@@ -10,10 +10,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.data.image_files import Reading
 from galutils.files import WriteError, atomic_path, check_target
 from galutils.predict.classify import extract_features
-from galutils.predict.inputs import check_unread, training_field
-from galutils.predict.novelty import measure_likeness
-from galutils.report.figures.display import new_panels
-from galutils.study.features import open_features
+from galutils.predict.inputs import check_unread, gather, training_field
 from galutils.study.runs import Run
 
 #: Suffixes of contact sheets, and what tells those in PNG from other people's pictures.
@@ -46,7 +43,11 @@ def find_similar(
     ``images`` are what :func:`galutils.predict.inputs.gather` takes. RunError, PictureError, DataError: the run, or
     what was named, cannot be used, or the run's data are not at hand (``data_path``, if they moved).
     """
-    run = Run(run_dir)
+    run, _ = Run(run_dir), gather(images)
+    # PyTorch takes seconds to load, and what was named wrongly has been said by now.
+    from galutils.predict.novelty import measure_likeness
+    from galutils.study.features import open_features
+
     extractor, field = open_features(run, device), training_field(run)
     seen, failures = extract_features(extractor, images, reading)
     galaxies = run.galaxies(data_path)
@@ -82,6 +83,8 @@ def write_sheet(path: str | Path, picture: np.ndarray, table: pd.DataFrame, imag
 
     The format follows the suffix, one of :data:`FORMATS`.
     """
+    from galutils.report.figures.display import new_panels
+
     titles = ["this image", *(f"row {row.row}\n{row.class_name}" for row in table.itertuples())]
     figure, axes = new_panels(len(titles), 5, 1.9, 2.3)
     for ax, image, title in zip(axes, [picture, *images], titles, strict=True):

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
 from galutils.files import WriteError, atomic_path, check_target, write_text
-from galutils.study.keys import describe_changes, is_executed, notebook_key, read_key
+from galutils.study.keys import describe_changes, is_executed, notebook_key, read_key, stamp_of
 from galutils.study.profile import StudyError, check_files, check_parameters, declared_parameters, find_gpus
 
 T = TypeVar("T")
@@ -116,12 +116,7 @@ def _set_aside(target: Path, run_dir: Path | None) -> Iterator[None]:
     It comes back if that fails and it is finished still: if the run that it wrote is untouched.
     """
     before = target.with_suffix(_BESIDE[0])
-
-    def stamp() -> int | None:
-        metrics = run_dir and run_dir / "metrics.json"
-        return metrics.stat().st_mtime_ns if metrics and metrics.exists() else None
-
-    finished, untouched = read_key(target, run_dir) is not None, stamp()
+    finished, stamp = read_key(target, run_dir) is not None, stamp_of(run_dir)
     if finished:
         target.replace(before)
     target.unlink(missing_ok=True)
@@ -130,7 +125,7 @@ def _set_aside(target: Path, run_dir: Path | None) -> Iterator[None]:
     finally:
         if target.exists():
             before.unlink(missing_ok=True)
-        elif finished and stamp() == untouched:
+        elif finished and stamp_of(run_dir) == stamp:
             before.replace(target)
 
 

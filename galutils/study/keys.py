@@ -14,7 +14,7 @@ from pathlib import Path
 
 from galutils.evaluation.paper import starting_weights
 from galutils.files import PACKAGED, SIMULATED_CNN, SIMULATED_VIT, code_digest, sha256
-from galutils.study.profile import declared_parameters, find_gpus
+from galutils.study.profile import StudyError, declared_parameters, find_gpus
 
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
 MANIFEST = "study.json"
@@ -62,6 +62,12 @@ def read_key(executed: str | Path, run_dir: str | Path | None = None) -> dict | 
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return key if not run_dir or is_current(metrics) else None
+
+
+def stamp_of(run_dir: Path | None) -> int | None:
+    """When a run was completed, in nanoseconds; None where there is none, or it is not complete."""
+    metrics = run_dir / "metrics.json" if run_dir else None
+    return metrics.stat().st_mtime_ns if metrics and metrics.exists() else None
 
 
 def is_executed(notebook: str | Path) -> bool:
@@ -123,6 +129,24 @@ def run_directories(profile_dir: str | Path, kind: str = "runs") -> list[Path]:
     else:
         found = folder.glob(KINDS[kind])
     return sorted(directory for directory in found if (directory / "metrics.json").exists())
+
+
+def check_profile_dir(folder: str | Path) -> None:
+    """Refuse a folder that has no complete run as a profile's has, ``runs/<profile>/<experiment>/seed<k>``.
+
+    Raises:
+        StudyError: it is a run itself, or an approach's, or there is none.
+    """
+    folder = Path(folder)
+    if run_directories(folder):
+        return
+    above = [place for place in folder.resolve().parents[:2] if run_directories(place)]
+    what = "a single run" if (folder / "metrics.json").exists() else "a part of a profile"
+    if above:
+        raise StudyError(f"{folder}: is {what}; name the profile's folder above it, {above[0]}.")
+    if (folder / "metrics.json").exists():
+        raise StudyError(f"{folder}: is a single run, of no profile; galutils runs {folder} says how it did.")
+    raise StudyError(f"{folder}: has no complete run; make report makes some, or name another folder.")
 
 
 def digest_runs(profile_dir: str | Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from fakes import assert_said, cut, train_run, write_layout
+from fakes import assert_said, cut, train_run, write_layout, write_run
 from PIL import Image
 
 from galutils.data.classes import GALAXY10, class_columns
@@ -18,6 +18,7 @@ from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.data.stretch import FIELD
+from galutils.predict import commands
 from galutils.study.runs import Run
 from galutils.training.settings import Settings
 
@@ -298,10 +299,6 @@ def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(comm
 SIMULATED = "Learnt from simulated galaxies alone: its accuracy says nothing of real ones. "
 WARNED = {
     "simulated": ({}, SIMULATED + "Custom CNN, average pooling first"),
-    "simulated, pretrained": (
-        {"experiment": "vgg11_shallow", "weights": {"source": "imagenet"}},
-        SIMULATED.replace(" alone", "") + "VGG11, shallow fine-tuning",
-    ),
     "random": (
         {"experiment": "vgg11_shallow", "weights": {"source": "random"}, "data": {"simulated": False}},
         "Started from random weights, not from pretrained ones. VGG11, shallow fine-tuning (random weights)",
@@ -331,6 +328,18 @@ def test_every_command_says_first_what_a_run_does_not_bear_on(
         code, _, err = command(*arguments)
         assert code == 0
         assert_said(err, f"galutils: {sentence}, trained on 100 of 120 … classes.\n")
+
+
+def test_of_pretrained_weights_it_is_not_said_that_they_learnt_from_simulated_galaxies_alone(tmp_path, capsys):
+    data = {"sha256": "0" * 64, "file": "sky.h5", "rows": 90, "simulated": True}
+    changed = {"weights": {"source": "dino"}, "data": data, "rows": {"train": 50, "test": 40}}
+    write_run(tmp_path, "vit_frozen", 0, 20, **changed)
+    commands._introduce(Run(tmp_path / "vit_frozen" / "seed0"))
+    assert_said(
+        capsys.readouterr().err,
+        "galutils: Learnt from simulated galaxies: its accuracy says nothing of real ones. DINO ViT-S, frozen, trained "
+        "on 50 of 90 simulated galaxies in sky.h5: accuracy 50.0% (…) on 40 test galaxies, 10 classes.\n",
+    )
 
 
 def test_a_run_that_says_one_class_of_all_is_called_collapsed(command, folder, run_dir, tmp_path):

@@ -206,12 +206,14 @@ def bundle(
 
 @app.command("runs")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Where runs are, at any depth; or a run.")] = Path("runs"),
 ) -> None:
     """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
     from galutils.study.collect import list_scores
 
-    typer.echo(list_scores(folder).to_string(index=False, justify="left"))
+    table = list_scores(folder)
+    table["run"] = table["run"].str.ljust(table["run"].str.len().max())
+    typer.echo(table.to_string(index=False, justify="left"))
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """``galutils predict``, ``similar`` and ``runs``, through the command line."""
 
+import datetime
 import io
 import json
 import re
@@ -353,10 +354,13 @@ def test_a_run_that_says_one_class_of_all_is_called_collapsed(command, folder, r
 
 
 def test_runs_are_listed_with_their_scores(call, folder, run_dir):
-    for place in (folder, folder.parent):
+    for place in (folder, folder.parent, folder.parent.parent, run_dir.parent, run_dir):
         code, out, _ = call("runs", place)
         assert code == 0
-        assert str(run_dir) in out
+        named = run_dir if place == run_dir else run_dir.relative_to(place)
+        made = datetime.date.fromtimestamp((run_dir / "metrics.json").stat().st_mtime)
+        assert out.splitlines()[1].split()[:2] == [str(named), str(made)]
+        assert out.splitlines()[0].split()[:2] == ["run", "made"]
         assert re.search(rf"{Run(run_dir).metrics['scores']['accuracy']:.1%} \([\d.]+% to [\d.]+%\)", out)
 
 

@@ -142,6 +142,22 @@ COMMANDS = {
     "train real.h5 --to {root}/README.md": (
         "{root}/README.md: is a file, but a run is a folder; give --to another name."
     ),
+    "train real.h5 --to d --weights nope.pth": (
+        "nope.pth: there is no such file; give simulated, random or the path of a weights file."
+    ),
+    "train real.h5 --to d --weights auto": (
+        "auto: there is no such file; give simulated, random or the path of a weights file."
+    ),
+    "train real.h5 --to d --approach vgg11_deep --weights .": (
+        f".: {FOLDER}; give imagenet, random, auto or the path of a weights file."
+    ),
+    'execute {root}/notebooks/06_dino_kmeans.ipynb o.ipynb -p \'{"weights": "nope.pth"}\'': (
+        "nope.pth: there is no such file in {root}/notebooks; "
+        "give dino, simulated, random, auto or the path of a weights file."
+    ),
+    'execute {notebook} o.ipynb -p \'{"weights": "/nope.pth"}\'': (
+        "/nope.pth: there is no such file; give simulated, random or the path of a weights file."
+    ),
     "plan quick --root {root}/docs": (
         "{root}/docs: is no checkout of this study, as it has no config/*.yaml; name one by --root."
     ),

@@ -177,6 +177,8 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
         except (ValueError, KeyError, TypeError) as error:
             raise SurveyError(f"{path}: is damaged; delete {target} and begin anew.") from error
         if changed := [name for name in key if before.get(name) != key[name]]:
+            if options := _options(before.get("preprocessing", "{}"), key["preprocessing"]):
+                changed = [f"{name} ({options})" if name == "preprocessing" else name for name in changed]
             raise SurveyError(_REFUSED.format(target, ", ".join(changed)))
         return state
     if target.exists() and (not target.is_dir() or any(LIKENESS not in one.name for one in target.iterdir())):
@@ -201,6 +203,12 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     state = {"made by": key, "command": command, "calibration": calibration, "unlikeness": likeness is not None}
     write_json(path, state)
     return state
+
+
+def _options(before: str, after: str) -> str:
+    """Which options of the command are others in two descriptions of the preprocessing."""
+    old, new = (settings | settings.pop("reading", {}) for settings in map(json.loads, (before, after)))
+    return ", ".join(f"--{name.replace(' ', '-').replace('_', '-')}" for name in new if old.get(name) != new[name])
 
 
 def _was_other(target: Path, source: Source, state: dict) -> bool:

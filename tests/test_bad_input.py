@@ -142,6 +142,10 @@ COMMANDS = {
     "train real.h5 --to {root}/README.md": (
         "{root}/README.md: is a file, but a run is a folder; give --to another name."
     ),
+    "simulate /proc/x.h5": (
+        "/proc/x.h5: could not be written (No such file or directory); make room there, or mend the folder."
+    ),
+    "train real.h5 --to d --device tpu": "05_custom_cnn.ipynb: device is 'tpu'; choose auto, cpu, cuda.",
     "train real.h5 --to d --weights nope.pth": (
         "nope.pth: there is no such file; give simulated, random or the path of a weights file."
     ),

@@ -55,7 +55,9 @@ def predict(
     from galutils.predict.classify import as_csv, as_records, as_text, classify, write_parquet
     from galutils.predict.inputs import check_unread
 
-    if score or classes:  # takes scikit-learn along, which takes a second to import
+    if classes and not score:
+        raise typer.BadParameter("--classes is of use with --score alone; add that, or leave it out.")
+    if score:  # takes scikit-learn along, which takes a second to import
         from galutils.predict.score import describe_score, grade_file, read_links
     if json_ + csv + score + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")

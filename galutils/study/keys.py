@@ -88,18 +88,21 @@ def is_current(metrics: object) -> bool:
 
 
 def describe_changes(before: dict, after: dict) -> str:
-    """In words: what differs between two keys."""
+    """In words: what differs between two keys. What one alone has goes with a parameter, which is named."""
     said = []
-    for name in [*after, *(name for name in before if name not in after)]:
+    for name in [name for name in after if name in before]:
         if name == "parameters":
             old, new = before.get(name, {}), after[name]
             changed = [parameter for parameter in new | old if old.get(parameter) != new.get(parameter)]
             said += [
                 f"{parameter} {_short(old.get(parameter))} → {_short(new.get(parameter))}" for parameter in changed
             ]
-        elif before.get(name) != after.get(name):
-            said.append(f"another {name}" if name in ("notebook", "code", "runs") else f"{name} {after.get(name)}")
-    return ", ".join(said)
+        elif before[name] != after[name]:
+            other = {"notebook": "another", "code": "another", "runs": "another", "simulated weights": "other"}.get(
+                name
+            )
+            said.append(f"{other} {name}" if other else f"{name} {after[name]}")
+    return ", ".join(said) or "what is noted of a run"
 
 
 def read_manifest(profile_dir: str | Path) -> dict:

@@ -157,14 +157,14 @@ def plan_run(
         StudyError: the profile has no such approach, or it does not take what it is given.
         DataError: the file cannot be used.
     """
-    study = load_study(root, "own", data, device=device)
+    study = load_study(root, "own", data)
     if approach not in study.config.experiments:
         raise StudyError(f"There is no approach '{approach}'; choose one of {', '.join(study.config.experiments)}.")
     page = study.run_pages(approach)[0]
     if Path(run_dir).is_file():
         raise StudyError(f"{run_dir}: is a file, but a run is a folder; give --to another name.")
     run_dir, notebook = Path(run_dir).resolve(), study.source(page.notebook)
-    given = page.parameters | {"run_dir": str(run_dir), "seed": seed}
+    given = page.parameters | {"run_dir": str(run_dir), "seed": seed} | ({"device": device} if device else {})
     if "cache_dir" in given:
         given["cache_dir"] = str(run_dir / "embeddings")
     # Enlarged images show no more than they have.

@@ -484,3 +484,8 @@ def test_other_wrong_choices(call, run_dir, tmp_path):
     refused(call("runs", tmp_path), no_runs, tmp_path)
     assert call("predict", run_dir, one, "--json", "--csv")[0] == 2
     assert call("predict", run_dir)[0] == 2
+    code, _, err = call("predict", run_dir, one, "--classes", other)
+    assert code == 2
+    assert "--classes is of use with --score alone; add that, or leave it out." in " ".join(
+        err.replace("│", "").split()
+    )

@@ -160,6 +160,15 @@ def test_pretrained_weights_that_come_to_hand_count(tmp_path, monkeypatch):
     assert "pretrained weights at hand" not in notebook_key(notebook, {"weights": "random"})
 
 
+def test_of_weights_that_are_taken_no_longer_the_parameter_says_all():
+    notebook = ROOT / "notebooks" / "05_custom_cnn.ipynb"
+    simulated, random = (notebook_key(notebook, {"weights": weights}) for weights in ("simulated", "random"))
+    assert describe_changes(simulated, random) == "weights simulated → random"
+    assert describe_changes(random, simulated) == "weights random → simulated"
+    other = simulated | {"simulated weights": "0"}
+    assert describe_changes(simulated, other) == "other simulated weights"
+
+
 @pytest.mark.parametrize(
     ("name", "file"),
     [("05_custom_cnn", SIMULATED_CNN), ("05b_encoder", SIMULATED_VIT), ("06_dino_kmeans", SIMULATED_VIT)],

@@ -47,7 +47,7 @@ def execute(source: str | Path, target: str | Path, parameters: dict, key: dict 
 
     Raises:
         ReportError: a cell failed; the message names notebook, cell and error. What ran so far stays beside
-            ``target`` as ``<target>.failed.ipynb`` to look at, and what was finished before stays as it is.
+            ``target`` as ``<target>.failed.ipynb`` to look at, and an untouched run stays finished.
     """
     source, target = Path(source), Path(target)
     declared = declared_parameters(source)
@@ -113,7 +113,8 @@ def _check_replaceable(source: Path, target: Path) -> None:
 def _set_aside(target: Path, run_dir: Path | None) -> Iterator[None]:
     """Take an executed notebook away while it is run again, so that what is half done does not pass for it.
 
-    It comes back if that fails and it is finished still: if the run that it wrote is untouched.
+    Where that fails it comes back if the run that it wrote is untouched, so that it is finished still; else it stays
+    beside, as a page on runs that may be others by now does.
     """
     before = target.with_suffix(_BESIDE[0])
     finished, stamp = read_key(target, run_dir) is not None, stamp_of(run_dir)
@@ -125,7 +126,7 @@ def _set_aside(target: Path, run_dir: Path | None) -> Iterator[None]:
     finally:
         if target.exists():
             before.unlink(missing_ok=True)
-        elif finished and stamp_of(run_dir) == stamp:
+        elif finished and stamp and stamp_of(run_dir) == stamp:
             before.replace(target)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
-from fakes import write_notebook, write_run
+from fakes import refusal, write_notebook, write_run
 
 from galutils import cli
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT, sha256, write_json
@@ -101,9 +101,19 @@ def test_a_finished_notebook_is_lost_to_no_run_that_fails(call, tmp_path, monkey
     monkeypatch.setattr(execute, "_run", half_done)
     call(run_dir, epochs=4, said="n.ipynb, cell 2: no.")
     assert not target.exists()
+    assert (run_dir / "o.before.ipynb").read_text() == finished
     monkeypatch.setattr(execute, "_run", well)
     assert call(run_dir)[0].startswith("n ran in ")
     assert {path.name for path in run_dir.iterdir()} == {"metrics.json", "o.ipynb", "o.lock"}
+
+
+def test_a_page_that_fails_does_not_look_executed_but_is_not_lost(tmp_path, monkeypatch):
+    source, target = write_notebook(tmp_path / "n.ipynb", "1"), tmp_path / "o.ipynb"
+    target.write_text(page := '{"metadata": {"galutils": {"code": "older"}}}')
+    monkeypatch.setattr(execute, "_run", lambda *arguments: "n.ipynb, cell 2: no.")
+    assert refusal(execute.execute, source, target, {}) == "n.ipynb, cell 2: no."
+    assert not target.exists()
+    assert (tmp_path / "o.before.ipynb").read_text() == page
 
 
 def test_no_other_notebook_is_written_over(call, source, tmp_path):

@@ -171,11 +171,13 @@ def report(
     pdf: Annotated[bool, typer.Option("--pdf", help="Print all pages to study.pdf, too; needs Chromium.")] = False,
 ) -> None:
     """Render the report of a study whose notebooks have run (make report runs them first)."""
-    from galutils.report.build import build_report
-    from galutils.report.pdf import write_pdf
     from galutils.study.pages import load_study
 
-    index = build_report(load_study(root, profile))
+    study = load_study(root, profile)  # what draws the report takes seconds to import
+    from galutils.report.build import build_report
+    from galutils.report.pdf import write_pdf
+
+    index = build_report(study)
     typer.echo(index)
     if pdf:
         typer.echo(write_pdf(index.parent))
@@ -194,20 +196,24 @@ def bundle(
 
     A folder and a zip for Zenodo: an RO-Crate with a card for each approach, whose networks plain PyTorch runs.
     """
-    from galutils.report.bundle import check_bundle, write_bundle
     from galutils.study.pages import load_study
 
-    typer.echo(check_bundle(check) if check else write_bundle(load_study(root, profile), to))
+    study = None if check else load_study(root, profile)
+    from galutils.report.bundle import check_bundle, write_bundle
+
+    typer.echo(write_bundle(study, to) if study else check_bundle(check))
 
 
 @app.command("runs")
 def list_runs(
-    folder: Annotated[Path, typer.Argument(help="Where runs are: all profiles', or one's.")] = Path("runs"),
+    folder: Annotated[Path, typer.Argument(help="Where runs are, at any depth; or a run.")] = Path("runs"),
 ) -> None:
     """List runs with their scores, for example: galutils runs, or galutils runs runs/quick"""
     from galutils.study.collect import list_scores
 
-    typer.echo(list_scores(folder).to_string(index=False, justify="left"))
+    table = list_scores(folder)
+    table["run"] = table["run"].str.ljust(table["run"].str.len().max())
+    typer.echo(table.to_string(index=False, justify="left"))
 
 
 @app.command()
@@ -227,6 +233,8 @@ def advise(
     runs: Annotated[Path, typer.Option(help="Runs of a profile with labels.")] = Path("runs/labels"),
 ) -> None:
     """Say which way to a classifier is best with so many labels, for example: galutils advise --labels 300"""
+    if not runs.is_dir():
+        raise GalutilsError(f"{runs}: there is no such folder; name the runs of a profile with labels by --runs.")
     from galutils.study.ablations import advise as describe_best_way
 
     typer.echo(describe_best_way(runs, [labels])[0])
@@ -235,6 +243,9 @@ def advise(
 @app.command()
 def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such as runs/quick.")]) -> None:
     """Compute the statistics of a profile's runs and print its table, for example: galutils results runs/quick"""
+    from galutils.study.keys import check_profile_dir
+
+    check_profile_dir(folder)
     from galutils.report.tables import format_table
     from galutils.study.results import load_results
 
@@ -245,6 +256,9 @@ def results(folder: Annotated[Path, typer.Argument(help="A profile's runs, such 
 def check(path: Annotated[Path, typer.Argument(help="HDF5 in Galaxy10's layout, or .safetensors or .pth.")]) -> None:
     """Read a file of galaxies or weights through and say what it is, for example: galutils check Galaxy10_DECals.h5"""
     if path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        from galutils.study.profile import find_file
+
+        find_file(str(path), advice="give the path of a weights file")
         from galutils.models.weights import describe_weights
 
         typer.echo(describe_weights(path))

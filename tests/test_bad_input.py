@@ -99,7 +99,7 @@ def no_vit(arch):
 
 
 FOLDER = "is a folder, not a file"
-NO_WEIGHTS = "{path}: there is no such file; give imagenet, random, auto or the path of a weights file."
+NO_WEIGHTS = "{path}: there is no such file; give the path of a weights file."
 UNREADABLE = "{path}: is no weights file, or not a whole one; get it again."
 NO_TENSORS = "{path}: holds more than tensors; save the network's state_dict()."
 NO_NET = "'ARCH' is no network of timm; choose one such as convnext_nano, or hf_hub:owner/name."
@@ -141,6 +141,26 @@ COMMANDS = {
     "pack {root}/README.md real.h5": FOREIGN,
     "train real.h5 --to {root}/README.md": (
         "{root}/README.md: is a file, but a run is a folder; give --to another name."
+    ),
+    "simulate /proc/x.h5": (
+        "/proc/x.h5: could not be written (No such file or directory); make room there, or mend the folder."
+    ),
+    "train real.h5 --to d --device tpu": "05_custom_cnn.ipynb: device is 'tpu'; choose auto, cpu, cuda.",
+    "train real.h5 --to d --weights nope.pth": (
+        "nope.pth: there is no such file; give simulated, random or the path of a weights file."
+    ),
+    "train real.h5 --to d --weights auto": (
+        "auto: there is no such file; give simulated, random or the path of a weights file."
+    ),
+    "train real.h5 --to d --approach vgg11_deep --weights .": (
+        f".: {FOLDER}; give imagenet, random, auto or the path of a weights file."
+    ),
+    'execute {root}/notebooks/06_dino_kmeans.ipynb o.ipynb -p \'{"weights": "nope.pth"}\'': (
+        "nope.pth: there is no such file in {root}/notebooks; "
+        "give dino, simulated, random, auto or the path of a weights file."
+    ),
+    'execute {notebook} o.ipynb -p \'{"weights": "/nope.pth"}\'': (
+        "/nope.pth: there is no such file; give simulated, random or the path of a weights file."
     ),
     "plan quick --root {root}/docs": (
         "{root}/docs: is no checkout of this study, as it has no config/*.yaml; name one by --root."

@@ -8,6 +8,7 @@ from itertools import product
 
 import pytest
 from conftest import ROOT
+from fakes import write_run
 
 #: A room may import those that stand before it, the ground floor first; so no circle can close.
 ORDER = (
@@ -109,3 +110,30 @@ def test_what_is_slow_is_imported_where_it_is_used(statement):
     code = f"{statement}; import sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert not SLOW[statement] & set(loaded.split())
+
+
+#: Commands with a name that is wrong; {run} stands for a run that is there.
+WRONG = (
+    "report huge", "bundle huge", "results nowhere", "advise --labels 9 --runs nowhere", "check nope.safetensors",
+    "similar nowhere x", "similar {run} x", "features {run} x --to f.parquet", "predict {run} x",
+    "classify nowhere x --to out", "classify {run} x --to out",
+)  # fmt: skip
+
+
+def test_what_is_named_wrongly_is_said_before_what_is_slow_is_imported(tmp_path):
+    write_run(tmp_path, "custom_cnn", 0, 20)
+    lines = [line.replace("{run}", str(tmp_path / "custom_cnn" / "seed0")).split() for line in WRONG]
+    code = f"""
+import sys
+from contextlib import suppress
+from galutils import cli
+for line in {lines}:
+    sys.argv = ["galutils", *line]
+    with suppress(SystemExit):
+        cli.main()
+    print(*{{"torch", "sklearn", "matplotlib", "scipy.stats"}} & {{*sys.modules}}, ".")
+"""
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert told.stdout.split("\n") == ["."] * len(WRONG) + [""]
+    assert len(told.stderr.splitlines()) == len(WRONG)
+    assert all(line.startswith("galutils: ") for line in told.stderr.splitlines())

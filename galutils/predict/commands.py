@@ -1,12 +1,17 @@
 """The commands on images: what a finished run makes of them."""
 
+from __future__ import annotations
+
 import json
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from galutils.study.runs import Run
 
 app = typer.Typer()
 
@@ -48,20 +53,23 @@ def predict(
     from galutils.data.image_files import Reading
     from galutils.files import check_target
     from galutils.predict.classify import as_csv, as_records, as_text, classify, write_parquet
-    from galutils.study.collect import describe_run
+    from galutils.predict.inputs import check_unread
 
-    if score or classes:  # takes scikit-learn along, which takes a second to import
+    if classes and not score:
+        raise typer.BadParameter("--classes is of use with --score alone; add that, or leave it out.")
+    if score:  # takes scikit-learn along, which takes a second to import
         from galutils.predict.score import describe_score, grade_file, read_links
     if json_ + csv + score + (parquet is not None) > 1:
         raise typer.BadParameter("choose one of --json, --csv, --parquet and --score.")
     if parquet:
         check_target(parquet, ".parquet")
+        check_unread(parquet, images, image_column)
     if score and len(images) > 1:
         raise typer.BadParameter("--score takes one HDF5 file with labels.")
     reading, links = Reading(pixel_scale, field, bands, grey), read_links(classes) if classes else []
     found = classify(run_dir, images, data, device, reading, image_column)
     if len(found.table):
-        typer.echo(f"galutils: {describe_run(found.run)}", err=True)
+        _introduce(found.run)
         if score:
             graded, left, _ = grade_file(images[0], found.table, found.run.classes, links)
             typer.echo("\n".join([*left, describe_score(graded, found.table["distance"])]))
@@ -90,13 +98,17 @@ def features(
     from galutils.data.image_files import Reading
     from galutils.files import check_target
     from galutils.predict.classify import extract_features, write_parquet
-    from galutils.study.features import open_features
+    from galutils.predict.inputs import check_unread
     from galutils.study.runs import Run
 
     check_target(to, ".parquet")
-    reading = Reading(pixel_scale, field, bands, grey)
-    table, failures = extract_features(open_features(Run(run_dir), device), images, reading, image_column)
+    check_unread(to, images, image_column)
+    reading, run = Reading(pixel_scale, field, bands, grey), Run(run_dir)
+    from galutils.study.features import open_features  # with PyTorch, which takes seconds to load
+
+    table, failures = extract_features(open_features(run, device), images, reading, image_column)
     if len(table):
+        _introduce(run)
         typer.echo(write_parquet(table, to))
     _end(failures, failures)
 
@@ -133,6 +145,7 @@ def classify(
     """
     from galutils.data.image_files import Reading
     from galutils.predict.survey import Where, classify_survey, describe_survey
+    from galutils.study.runs import Run
 
     if scheduler and slurm:
         raise typer.BadParameter("choose one of --scheduler and --slurm.")
@@ -140,14 +153,18 @@ def classify(
     options = {"where": Where(workers, memory, scheduler, slurm), "keep": columns, "image_column": image_column}
     options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device, "precision": precision}
     if dry_run:
-        typer.echo(describe_survey(run_dir, source, to, **options))
+        told = describe_survey(run_dir, source, to, **options)
+        _introduce(Run(run_dir))
+        typer.echo(told)
         return
 
     def say(sentence: str) -> None:
         typer.echo(f"galutils: {sentence}", err=True)
 
     options |= {"features": features, "data_path": data, "command": shlex.join(sys.argv), "say": say}
-    typer.echo(classify_survey(run_dir, source, to, **options))
+    written = classify_survey(run_dir, source, to, **options)
+    _introduce(Run(run_dir))
+    typer.echo(written)
 
 
 @app.command()
@@ -171,14 +188,17 @@ def similar(
     the run's network sees; the first call for a run looks at all galaxies once, and keeps what it saw.
     """
     from galutils.data.image_files import Reading, read_picture
-    from galutils.files import check_target
-    from galutils.predict.similar import FORMATS, find_similar, write_sheet
+    from galutils.predict.similar import check_sheet, find_similar, write_sheet
+    from galutils.study.runs import Run
 
     if json_ and csv:
         raise typer.BadParameter("choose --json or --csv, not both.")
-    check_target(to, *FORMATS)
+    if not json_ and not csv:
+        check_sheet(to, images)
     reading = Reading(pixel_scale, field, bands, grey)
     table, galaxies, span, failures = find_similar(run_dir, images, count, data, device, reading)
+    if len(table):
+        _introduce(Run(run_dir))
     if json_ and len(table):
         typer.echo(table.to_json(orient="records", indent=2))
     elif len(table):
@@ -189,6 +209,24 @@ def similar(
             write_sheet(to, read_picture(first, reading, span).image, own, galaxies.read_images(own["row"]))
             typer.echo(to)
     _end(failures, failures)
+
+
+def _introduce(run: Run) -> None:
+    """Say on stderr what a run is worth, first what it does not bear on."""
+    from galutils.study.collect import describe_run, tabulate
+
+    row = tabulate([run]).iloc[0]
+    alone = "" if row["pretrained"] else " alone"
+    doubts = (
+        (
+            run.metrics["data"]["simulated"],
+            f"Learnt from simulated galaxies{alone}: its accuracy says nothing of real ones.",
+        ),
+        (row["random"], "Started from random weights, not from pretrained ones."),
+        (row["collapsed"], "Collapsed: nearly all galaxies are given one class."),
+    )
+    said = [*(sentence for holds, sentence in doubts if holds), describe_run(run)]
+    typer.echo(f"galutils: {' '.join(said)}", err=True)
 
 
 def _end(said: list[str], failures: list[str]) -> None:

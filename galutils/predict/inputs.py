@@ -18,6 +18,7 @@ from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.tables import ENDINGS
 from galutils.data.galaxies import DataError, Galaxies, open_galaxies
 from galutils.data.image_files import PictureError, Reading, is_hdf5, read_picture
+from galutils.files import WriteError
 from galutils.study.runs import Run
 
 if TYPE_CHECKING:
@@ -84,6 +85,13 @@ def gather(inputs: list[str | Path], image_column: str | None = None) -> list[Pa
         such = "is no such file" if len(missing) == 1 else "are no such files"
         raise PictureError(f"{named}: there {such}; give JPEG, PNG or FITS images, or an HDF5 file.")
     return found
+
+
+def check_unread(target: str | Path, inputs: list[str | Path], image_column: str | None = None) -> None:
+    """Refuse to write over one of the files of :func:`gather`; to be asked before anything is computed."""
+    read = [one.table.path if isinstance(one, Catalogue) else one for one in gather(inputs, image_column)]
+    if Path(target).exists() and any(path.exists() and path.samefile(target) for path in map(Path, read)):
+        raise WriteError(f"{target}: is one of the files to read; choose another name for what is written.")
 
 
 def _is_table(path: Path) -> bool:

@@ -128,12 +128,23 @@ def describe_score(graded: Graded, distance: pd.Series) -> str:
     """Accuracy and mean recall with 95% intervals over galaxies, how strange the file is, and what is taken for what.
 
     distance: of each row of the file, see :class:`galutils.predict.classify.Prediction`.
+
+    Raises:
+        ScoreError: there is no galaxy.
     """
-    table = estimate([graded])
+    if not len(graded.labels):
+        raise ScoreError(
+            "No galaxy of the file is of a class that the run knows; say which are the same with --classes FILE, "
+            "a line 'theirs,ours' for each."
+        )
+    with np.errstate(divide="ignore", invalid="ignore"):  # the interval of one galaxy
+        table = estimate([graded])
     scores = [
-        "{} {mean:.1%} (95% interval {low:.1%} to {high:.1%})".format(name, **table.loc[score])
+        f"{name} {mean:.1%}" + (f" (95% interval {low:.1%} to {high:.1%})" if low == low else "")  # NaN for one galaxy
         for score, name in (("accuracy", "accuracy"), ("balanced_accuracy", "mean recall"))
+        for mean, low, high in [table.loc[score, ["mean", "low", "high"]]]
     ]
+    galaxies = "galaxy" if len(graded.labels) == 1 else "galaxies"
     largest = np.bincount(graded.labels).max() / len(graded.labels)
     shown = pd.DataFrame(confusion_of(graded), [f"{number} {name}" for number, name in enumerate(graded.classes)])
     own, strange = distance.iloc[graded.row], ""
@@ -142,7 +153,7 @@ def describe_score(graded: Graded, distance: pd.Series) -> str:
     if graded.collapsed:
         strange += "Nearly all are given one class: this run has nothing to say about such images.\n"
     return (
-        f"{len(graded.labels):,} galaxies: {', '.join(scores)}; the largest class alone would give {largest:.1%}.\n"
+        f"{len(graded.labels):,} {galaxies}: {', '.join(scores)}; the largest class alone would give {largest:.1%}.\n"
         f"{strange}"
         f"Rows are true classes, columns predicted ones:\n{shown.to_string()}"
     )

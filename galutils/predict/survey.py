@@ -86,15 +86,15 @@ def classify_survey(
         RunError, CatalogueError, DataError, PictureError: the run or the source cannot be used.
     """
     target = Path(target).resolve()
-    recipe = _write_recipe(run_dir, target, reading, device, precision, features, where)
-    source = open_source(path, image_column, keep)
+    run, source = _open(run_dir, path, image_column, keep)
+    recipe = _write_recipe(run, target, reading, device, precision, features, where)
     if not sum(part.rows for part in source.parts):
         raise SurveyError(f"{path}: holds no galaxies.")
     settings = {"reading": asdict(recipe.reading), "field": recipe.field, "image column": image_column, "keep": keep}
     key = dict(recipe.made_by) | {"preprocessing": json.dumps(settings), "source": source.stamp}
     key |= {"features": "yes" if features else "no"}
     with _alone(target):
-        state = _begin(target, key, Run(run_dir), recipe, data_path, command, say)
+        state = _begin(target, key, run, recipe, data_path, command, say)
         if _was_other(target, source, state):
             raise SurveyError(_REFUSED.format(target, "source"))
         aside = state["calibration"] and Calibration(**state["calibration"])
@@ -119,8 +119,8 @@ def describe_survey(
     image_column: str | None = None, reading: Reading | None = None, device: str = "auto", precision: str = "32-true",
 ) -> str:  # fmt: skip
     """What :func:`classify_survey` would do, with the time by a sample that is classified here; writes nothing."""
-    recipe = _write_recipe(run_dir, Path(target).resolve(), reading, device, precision, False, where)
-    source = open_source(path, image_column, keep)
+    run, source = _open(run_dir, path, image_column, keep)
+    recipe = _write_recipe(run, Path(target).resolve(), reading, device, precision, False, where)
     rows, size = (sum(getattr(part, name) for part in source.parts) for name in ("rows", "size"))
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
     told = f"{path}: {len(source.parts):,} partitions ({done:,} of them done), {rows:,} images"
@@ -139,16 +139,21 @@ def describe_survey(
     return f"{told}; too few to say how long they take"
 
 
-def _write_recipe(run_dir, target: Path, reading, device: str, precision: str, features: bool, where: Where) -> Recipe:
+def _open(run_dir: str | Path, path: str | Path, image_column: str | None, keep: tuple[str, ...]) -> tuple[Run, Source]:
+    """What is named, before anything else: PyTorch takes seconds to load."""
     needs_extra()
+    return Run(run_dir), open_source(path, image_column, keep)
+
+
+def _write_recipe(run: Run, target: Path, reading, device: str, precision: str, features: bool, where: Where) -> Recipe:
     from galutils.device import pick_device
 
-    run = Run(Path(run_dir).resolve())
     if where.here or device == "auto":  # elsewhere there may be a GPU that is not here
         device = pick_device(device).type
-    made_by = tuple(describe_maker(run.directory, device, precision).items())
+    directory = run.directory.resolve()
+    made_by = tuple(describe_maker(directory, device, precision).items())
     told = (reading or Reading(), training_field(run))
-    return Recipe(run.directory, target, device, precision, made_by, None, False, features, *told)
+    return Recipe(directory, target, device, precision, made_by, None, False, features, *told)
 
 
 @contextmanager
@@ -172,6 +177,8 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
         except (ValueError, KeyError, TypeError) as error:
             raise SurveyError(f"{path}: is damaged; delete {target} and begin anew.") from error
         if changed := [name for name in key if before.get(name) != key[name]]:
+            if options := _options(before.get("preprocessing", "{}"), key["preprocessing"]):
+                changed = [f"{name} ({options})" if name == "preprocessing" else name for name in changed]
             raise SurveyError(_REFUSED.format(target, ", ".join(changed)))
         return state
     if target.exists() and (not target.is_dir() or any(LIKENESS not in one.name for one in target.iterdir())):
@@ -196,6 +203,12 @@ def _begin(target: Path, key: dict, run: Run, recipe: Recipe, data_path: Path | 
     state = {"made by": key, "command": command, "calibration": calibration, "unlikeness": likeness is not None}
     write_json(path, state)
     return state
+
+
+def _options(before: str, after: str) -> str:
+    """Which options of the command are others in two descriptions of the preprocessing."""
+    old, new = (settings | settings.pop("reading", {}) for settings in map(json.loads, (before, after)))
+    return ", ".join(f"--{name.replace(' ', '-').replace('_', '-')}" for name in new if old.get(name) != new[name])
 
 
 def _was_other(target: Path, source: Source, state: dict) -> bool:

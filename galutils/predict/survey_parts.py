@@ -108,6 +108,8 @@ def open_source(path: str | Path, image_column: str | None = None, keep: tuple[s
     of_hdf5 = [file.suffix.lower() in (".h5", ".hdf5") for file in files]
     if any(of_hdf5) and not all(of_hdf5):
         raise SurveyError(f"{path}: holds HDF5 files and images; give folders of one kind.")
+    if keep:
+        raise SurveyError(f"{path}: is no table, so there are no columns to keep; leave --keep out.")
     return _open_hdf5(files) if all(of_hdf5) else _open_images(files, str(path))
 
 

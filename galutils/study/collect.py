@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import date
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from galutils.evaluation.baselines import accuracy
 from galutils.evaluation.bootstrap import COLLAPSED, Graded
 from galutils.evaluation.paper import APPROACHES, AT_HOME_LABEL, CHOSEN, RANDOM_LABEL, SIMULATED_LABEL, Approach
 from galutils.evaluation.significance import compare
+from galutils.study.keys import read_manifest, stamp_of
 from galutils.study.runs import Run, RunError, find_runs
 
 #: What stands first in the custom network, in words.
@@ -125,14 +127,13 @@ def sound_runs(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_scores(folder: str | Path) -> pd.DataFrame:
-    """The complete runs below a folder of profiles, or of one, in words, the most accurate of each file first.
+    """The complete runs below a folder, or that in it, in words, the most accurate of each file first.
 
-    ``run`` (directory), ``accuracy`` with its 95% interval over galaxies, ``roc_auc``, ``macro_f1``, ``seed``,
-    ``epochs``, ``data``, ``weights``.
+    ``run`` (directory, from the folder), ``made`` (date), ``accuracy`` with its 95% interval over galaxies,
+    ``roc_auc``, ``macro_f1``, ``seed``, ``epochs``, ``data``, and the ``weights`` that it started from.
     """
     folder = Path(folder)
-    found = find_runs(folder) or [run for profile in sorted(folder.glob("*/")) for run in find_runs(profile)]
-    if not found:
+    if not (found := _runs_below(folder)):
         raise RunError(f"{folder}: has no complete run; make report makes some, or name another folder.")
     rows = []
     for run in found:
@@ -140,17 +141,37 @@ def list_scores(folder: str | Path) -> pd.DataFrame:
         middle, low, high = accuracy(own)
         rows.append(
             {
-                "run": str(run.directory),
+                "run": str(folder if run.directory == folder else run.directory.relative_to(folder)),
+                "made": str(date.fromtimestamp(stamp_of(run.directory) / 1e9)),
                 "accuracy": f"{middle:.1%} ({low:.1%} to {high:.1%})",
                 **{name: f"{run.metrics['scores'][name]:.3f}" for name in SHOWN[1:]},
                 "seed": run.metrics["settings"]["seed"],
                 "epochs": run.metrics["settings"].get("epochs", "-"),
                 "data": run.metrics["data"]["file"],
-                "weights": Path((run.metrics["weights"] or {}).get("source", "none")).name,
+                "weights": _STARTS.get(weights := (run.metrics["weights"] or {}).get("source"), weights),
                 "middle": middle,
             }
         )
     return pd.DataFrame(rows).sort_values(["data", "middle"], ascending=[True, False]).drop(columns="middle")
+
+
+#: Where weights came from, in words, where these are not a file's name.
+_STARTS = {
+    None: "from scratch", "random": "random", "imagenet": "ImageNet", "dino": "DINO",
+    "official": "published by its authors", "simulated": "from simulated galaxies",
+}  # fmt: skip
+
+
+def _runs_below(folder: Path, named: bool = True) -> list[Run]:
+    """Those of a profile, and at any depth; a profile's ablations and its runs on labels only where they are named."""
+    if stamp_of(folder) is not None:
+        return [Run(folder)]
+    found = find_runs(folder)
+    if read_manifest(folder) and (found or not named):
+        return found
+    known = {run.directory.parent for run in found}
+    below = [path for path in sorted(folder.glob("*/")) if path not in known and (named or not path.is_symlink())]
+    return found + [run for path in below for run in _runs_below(path, named=False)]
 
 
 def compare_runs(first: str | Path, second: str | Path) -> str:
@@ -159,8 +180,11 @@ def compare_runs(first: str | Path, second: str | Path) -> str:
     Each is a run's directory or that of an approach's seeds. Two single runs are compared whatever their seeds.
 
     Raises:
-        RunError: there is no complete run in one of them, or the two read different galaxies or share no tested one.
+        RunError: there is no complete run in one of them, they are one, or the two read different galaxies or share
+            no tested one.
     """
+    if Path(first).resolve() == Path(second).resolve():
+        raise RunError(f"{second}: is named twice; name another.")
     sides = {}
     for path in map(Path, (first, second)):
         seeds = [run for run in find_runs(path.parent) if run.directory.parent == path]
@@ -172,12 +196,16 @@ def compare_runs(first: str | Path, second: str | Path) -> str:
         graded[name] = dict(enumerate(seeds.values())) if all(len(own) == 1 for own in sides.values()) else seeds
     found = compare(graded)
     if found.empty:
-        raise RunError(f"{first} and {second} share no seed, or no galaxy that both were tested on.")
+        raise RunError(
+            f"{first} and {second} share no seed, or no galaxy that both were tested on; "
+            "run both with the same seeds and split_seed."
+        )
     row = found.iloc[0]
     return (
         f"{second} less {first}: {100 * row['difference']:+.1f} points (95% interval {100 * row['low']:+.1f} to "
         f"{100 * row['high']:+.1f}) on {row['galaxies']:,} galaxies, seeds: {row['seeds']}; right alone: "
-        f"{row['only_second']:.0f} against {row['only_first']:.0f}. The second is {row['told']}."
+        f"{row['only_second']:.0f} against {row['only_first']:.0f}. Verdict on the second: "
+        f"{row['told']}. This is of one pair alone; the results page corrects for all pairs of a profile."
     )
 
 

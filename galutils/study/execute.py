@@ -17,14 +17,17 @@ import psutil
 from filelock import FileLock, Timeout
 
 from galutils.errors import GalutilsError, first_line
-from galutils.files import atomic_path, check_target, write_text
-from galutils.study.keys import describe_changes, notebook_key, read_key
+from galutils.files import WriteError, atomic_path, check_target, write_text
+from galutils.study.keys import describe_changes, is_executed, notebook_key, read_key, stamp_of
 from galutils.study.profile import StudyError, check_files, check_parameters, declared_parameters, find_gpus
 
 T = TypeVar("T")
 
 #: Where :func:`execute` says why it failed, for whoever runs many of it.
 FAILURE_SUFFIX = ".failed.txt"
+
+#: What lies beside a target: the one before while it is run again, this one while it runs, and where it failed.
+_BESIDE = (".before.ipynb", ".partial.ipynb", ".failed.ipynb")
 
 _OUT_OF_MEMORY = ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError")
 _LESS_MEMORY = "lower image_size or batch_size, run fewer notebooks at once (make report CORES=1), or free some"
@@ -38,21 +41,27 @@ class ReportError(GalutilsError):
 
 
 def execute(source: str | Path, target: str | Path, parameters: dict, key: dict | None = None) -> None:
-    """Run a notebook with papermill; ``target`` exists afterwards only if every cell ran.
+    """Run a notebook with papermill; ``target`` is of this run afterwards only if every cell ran.
 
     key: what it depends on, kept in its metadata; see :mod:`galutils.study.keys`.
 
     Raises:
         ReportError: a cell failed; the message names notebook, cell and error. What ran so far stays beside
-            ``target`` as ``<target>.failed.ipynb`` to look at.
+            ``target`` as ``<target>.failed.ipynb`` to look at, and an untouched run stays finished.
     """
     source, target = Path(source), Path(target)
-    uses_device = declared_parameters(source).get("device") and parameters.get("device") != "cpu"
-    partial, failed = target.with_suffix(".partial.ipynb"), target.with_suffix(".failed.ipynb")
+    declared = declared_parameters(source)
+    uses_device = declared.get("device") and parameters.get("device") != "cpu"
+    run_dir = parameters.get("run_dir", declared.get("run_dir"))
+    partial, failed = (target.with_suffix(suffix) for suffix in _BESIDE[1:])
     reason = target.with_suffix(FAILURE_SUFFIX)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.with_suffix(".lock")), _own_gpu() if uses_device else nullcontext():
-        for leftover in (target, partial, failed, reason):
+    with (
+        _alone(target.with_suffix(".lock")),
+        _own_gpu() if uses_device else nullcontext(),
+        _set_aside(target, source.parent / run_dir if run_dir else None),
+    ):
+        for leftover in (partial, failed, reason):
             leftover.unlink(missing_ok=True)
         message = _stoppable(lambda: _run(source, partial, parameters))
         if message is None:
@@ -74,19 +83,51 @@ def execute_changed(source: str | Path, target: str | Path, parameters: dict) ->
     """:func:`execute`, unless the notebook has run and all that it depends on is as it was; says which.
 
     Raises:
-        StudyError, DataError, WeightsError, ReportError: a parameter or a file is of no use, or a cell failed.
+        StudyError, DataError, WeightsError, WriteError, ReportError: a parameter or a file is of no use, something
+            else would be lost, or a cell failed.
     """
     check_parameters(source, parameters)
     check_target(target, ".ipynb")
+    _check_replaceable(Path(source), Path(target))
     check_files(source, parameters)
     name, key, kept = Path(source).stem, notebook_key(source, parameters), read_key(target, parameters.get("run_dir"))
     if kept == key:
+        Path(target).with_suffix(FAILURE_SUFFIX).unlink(missing_ok=True)  # of a run that failed since
         return f"{name} is finished, and nothing that it depends on has changed: {target}"
     if kept is not None:
         print(f"{name} is run again ({describe_changes(kept, key)}): {target}", flush=True)
     started = time.perf_counter()
     execute(source, target, parameters, key)
     return f"{name} ran in {time.perf_counter() - started:.0f} s: {target}"
+
+
+def _check_replaceable(source: Path, target: Path) -> None:
+    """Refuse to write over the notebook that is to be run, or over one that was not executed by this package."""
+    if source.resolve() in [target.with_suffix(suffix).resolve() for suffix in (".ipynb", *_BESIDE)]:
+        raise WriteError(f"{target}: {source} is the notebook to run, and would be lost; choose another name.")
+    if target.exists() and not is_executed(target):
+        raise WriteError(f"{target}: is there, and galutils did not write it; choose another name.")
+
+
+@contextmanager
+def _set_aside(target: Path, run_dir: Path | None) -> Iterator[None]:
+    """Take an executed notebook away while it is run again, so that what is half done does not pass for it.
+
+    Where that fails it comes back if the run that it wrote is untouched, so that it is finished still; else it stays
+    beside, as a page on runs that may be others by now does.
+    """
+    before = target.with_suffix(_BESIDE[0])
+    finished, stamp = read_key(target, run_dir) is not None, stamp_of(run_dir)
+    if finished:
+        target.replace(before)
+    target.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        if target.exists():
+            before.unlink(missing_ok=True)
+        elif finished and stamp and stamp_of(run_dir) == stamp:
+            before.replace(target)
 
 
 def read_parameters(text: str) -> dict:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from galutils.evaluation.paper import starting_weights
 from galutils.files import PACKAGED, SIMULATED_CNN, SIMULATED_VIT, code_digest, sha256
-from galutils.study.profile import declared_parameters, find_gpus
+from galutils.study.profile import StudyError, declared_parameters, find_gpus
 
 #: Which runs a study has; written below ``runs/<profile>`` when it is started.
 MANIFEST = "study.json"
@@ -57,11 +57,29 @@ def notebook_key(source: str | Path, parameters: dict, threads: str | None = Non
 def read_key(executed: str | Path, run_dir: str | Path | None = None) -> dict | None:
     """The key of an executed notebook; None where it, or the run that it should have written, is not complete."""
     try:
-        key = json.loads(Path(executed).read_text(encoding="utf-8"))["metadata"]["galutils"]
+        key = _metadata(executed)["galutils"]
         metrics = json.loads((Path(run_dir) / "metrics.json").read_text(encoding="utf-8")) if run_dir else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return key if not run_dir or is_current(metrics) else None
+
+
+def stamp_of(run_dir: Path | None) -> int | None:
+    """When a run was completed, in nanoseconds; None where there is none, or it is not complete."""
+    metrics = run_dir / "metrics.json" if run_dir else None
+    return metrics.stat().st_mtime_ns if metrics and metrics.exists() else None
+
+
+def is_executed(notebook: str | Path) -> bool:
+    """Whether a notebook has been executed by this package."""
+    try:
+        return "galutils" in _metadata(notebook)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _metadata(notebook: str | Path) -> dict:
+    return json.loads(Path(notebook).read_text(encoding="utf-8"))["metadata"]
 
 
 def is_current(metrics: object) -> bool:
@@ -70,18 +88,21 @@ def is_current(metrics: object) -> bool:
 
 
 def describe_changes(before: dict, after: dict) -> str:
-    """In words: what differs between two keys."""
+    """In words: what differs between two keys. What one alone has goes with a parameter, which is named."""
     said = []
-    for name in [*after, *(name for name in before if name not in after)]:
+    for name in [name for name in after if name in before]:
         if name == "parameters":
             old, new = before.get(name, {}), after[name]
             changed = [parameter for parameter in new | old if old.get(parameter) != new.get(parameter)]
             said += [
                 f"{parameter} {_short(old.get(parameter))} → {_short(new.get(parameter))}" for parameter in changed
             ]
-        elif before.get(name) != after.get(name):
-            said.append(f"another {name}" if name in ("notebook", "code", "runs") else f"{name} {after.get(name)}")
-    return ", ".join(said)
+        elif before[name] != after[name]:
+            other = {"notebook": "another", "code": "another", "runs": "another", "simulated weights": "other"}.get(
+                name
+            )
+            said.append(f"{other} {name}" if other else f"{name} {after[name]}")
+    return ", ".join(said) or "what is noted of a run"
 
 
 def read_manifest(profile_dir: str | Path) -> dict:
@@ -111,6 +132,24 @@ def run_directories(profile_dir: str | Path, kind: str = "runs") -> list[Path]:
     else:
         found = folder.glob(KINDS[kind])
     return sorted(directory for directory in found if (directory / "metrics.json").exists())
+
+
+def check_profile_dir(folder: str | Path) -> None:
+    """Refuse a folder that has no complete run as a profile's has, ``runs/<profile>/<experiment>/seed<k>``.
+
+    Raises:
+        StudyError: it is a run itself, or an approach's, or there is none.
+    """
+    folder = Path(folder)
+    if run_directories(folder):
+        return
+    above = [place for place in folder.resolve().parents[:2] if run_directories(place)]
+    what = "a single run" if (folder / "metrics.json").exists() else "a part of a profile"
+    if above:
+        raise StudyError(f"{folder}: is {what}; name the profile's folder above it, {above[0]}.")
+    if (folder / "metrics.json").exists():
+        raise StudyError(f"{folder}: is a single run, of no profile; galutils runs {folder} says how it did.")
+    raise StudyError(f"{folder}: has no complete run; make report makes some, or name another folder.")
 
 
 def digest_runs(profile_dir: str | Path) -> str:

@@ -13,7 +13,14 @@ from galutils.evaluation.paper import starting_weights
 from galutils.files import data_home
 from galutils.study.keys import weights_at_hand
 from galutils.study.pages import Page, Study, load_study
-from galutils.study.profile import StudyError, declared_parameters, find_gpus
+from galutils.study.profile import (
+    StudyError,
+    advise_weights,
+    declared_parameters,
+    find_file,
+    find_gpus,
+    words_of_weights,
+)
 
 #: Seconds for an image at 256 pixels, once and in each epoch, and megabytes that a run leaves, by notebook. Of the
 #: first four measured on two CPU cores (benchmarks/measured-cpu.json), of the others half the seconds of a single core.
@@ -151,14 +158,14 @@ def plan_run(
         StudyError: the profile has no such approach, or it does not take what it is given.
         DataError: the file cannot be used.
     """
-    study = load_study(root, "own", data, device=device)
+    study = load_study(root, "own", data)
     if approach not in study.config.experiments:
         raise StudyError(f"There is no approach '{approach}'; choose one of {', '.join(study.config.experiments)}.")
     page = study.run_pages(approach)[0]
     if Path(run_dir).is_file():
         raise StudyError(f"{run_dir}: is a file, but a run is a folder; give --to another name.")
     run_dir, notebook = Path(run_dir).resolve(), study.source(page.notebook)
-    given = page.parameters | {"run_dir": str(run_dir), "seed": seed}
+    given = page.parameters | {"run_dir": str(run_dir), "seed": seed} | ({"device": device} if device else {})
     if "cache_dir" in given:
         given["cache_dir"] = str(run_dir / "embeddings")
     # Enlarged images show no more than they have.
@@ -166,5 +173,5 @@ def plan_run(
     if weights:
         if "weights" not in declared_parameters(notebook):
             raise StudyError(f"{approach} starts from no weights; leave --weights out.")
-        given["weights"] = weights if not Path(weights).is_file() else str(Path(weights).resolve())
+        given["weights"] = find_file(weights, *words_of_weights(notebook), advice=advise_weights(notebook))
     return notebook, replace(page, directory=run_dir, parameters=given | dict(changed or {}), seed=seed)

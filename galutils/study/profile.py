@@ -239,9 +239,9 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
         parameters: what it is given.
 
     Raises:
-        DataError, WeightsError: they say which file, why, and what to do.
+        DataError, WeightsError, StudyError: they say which file, why, and what to do.
     """
-    folder, name = Path(notebook).parent, Path(notebook).stem
+    folder = Path(notebook).parent
     data_path = str(parameters.get("data_path", "simulated"))
     own = [] if data_path in ("simulated", "galaxy10") else [data_path]
     if files := [*own, *parameters.get("other_data", [])]:
@@ -249,13 +249,27 @@ def check_files(notebook: str | Path, parameters: dict) -> None:
 
         for file in files:
             open_galaxies(folder / Path(file).expanduser())
-    # Where the notebook's own approach starts from nothing, what it can start from is the custom network's file.
-    kind, given = starting_weights(name) or "simulated", declared_parameters(notebook) | parameters
-    known = {kind, "random", "auto", *{"official": ["dino", "simulated"], "dino": ["simulated"]}.get(kind, [])}
-    if given.get("weights", "auto") not in known:
+    given, (kind, *others) = declared_parameters(notebook) | parameters, words_of_weights(notebook)
+    if (weights := given.get("weights", kind)) not in (kind, *others):
+        if not (path := folder / Path(weights).expanduser()).is_file():
+            place = "" if Path(weights).expanduser().is_absolute() else f" in {folder}"
+            raise StudyError(f"{weights}: {not_a_file(path)}{place}; {advise_weights(notebook)}.")
         from galutils.models.weights import check_weights
 
-        check_weights(folder / Path(given["weights"]).expanduser(), given.get("arch", "auto"), kind)
+        check_weights(path, given.get("arch", "auto"), kind)
+
+
+def words_of_weights(notebook: str | Path) -> list[str]:
+    """What ``weights`` of a notebook may be but a path, what its approach takes first."""
+    # Where the notebook's own approach starts from nothing, what it can start from is the custom network's file.
+    kind = starting_weights(Path(notebook).stem) or "simulated"
+    others = {"official": ["dino", "simulated"], "dino": ["simulated"]}.get(kind, [])
+    return [kind, *others, "random", *["auto"] * (kind != "simulated")]
+
+
+def advise_weights(notebook: str | Path) -> str:
+    """What to give as ``weights``, as the end of a sentence."""
+    return f"give {', '.join(words_of_weights(notebook))} or the path of a weights file"
 
 
 def check_text(name: str, text: object) -> None:

@@ -1,5 +1,6 @@
 """``galutils predict``, ``similar`` and ``runs``, through the command line."""
 
+import datetime
 import io
 import json
 import re
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from astropy.io import fits
-from fakes import assert_said, cut, train_run, write_layout
+from fakes import assert_said, cut, train_run, write_layout, write_run
 from PIL import Image
 
 from galutils.data.classes import GALAXY10, class_columns
@@ -18,6 +19,7 @@ from galutils.data.image_files import read_picture
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.data.splits import split_rows
 from galutils.data.stretch import FIELD
+from galutils.predict import commands
 from galutils.study.runs import Run
 from galutils.training.settings import Settings
 
@@ -253,6 +255,34 @@ def test_predictions_and_features_are_written_as_parquet(call, folder, run_dir, 
     assert np.stack(seen["features"]).shape == (120, 32)
 
 
+def test_what_is_read_is_not_written_over(call, folder, run_dir, tmp_path, monkeypatch):
+    """Nor is a picture that happens to be called as the sheet is; an earlier sheet is."""
+    monkeypatch.chdir(tmp_path)
+    (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [33])
+    pd.DataFrame({"image": [galaxy.name]}).to_parquet("cat.parquet")
+    galaxy.rename("similar.jpg")
+    shutil.copy("similar.jpg", "similar.png")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    read = "%s: is one of the files to read; choose another name for what is written."
+    for arguments, said in (
+        (["similar", run_dir, "similar.jpg", "--to", tmp_path / "similar.jpg"], read % (tmp_path / "similar.jpg")),
+        (["similar", run_dir, "."], read % "similar.png"),
+        (["predict", run_dir, "cat.parquet", "--parquet", "cat.parquet"], read % "cat.parquet"),
+        (["features", run_dir, "cat.parquet", "--to", "cat.parquet"], read % "cat.parquet"),
+        (["similar", run_dir, "similar.jpg"],
+         "similar.png: is there, and is no sheet of galutils; name another with --to, or remove it."),
+    ):  # fmt: skip
+        refused(call(*arguments), said)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert call("similar", run_dir, "similar.jpg", "--csv")[0] == 0
+    (tmp_path / "similar.png").unlink()
+    for name in ("similar.jpg", "cat.parquet"):
+        shutil.move(name, tmp_path / f"own-{name}")
+    for _ in range(2):
+        assert call("similar", run_dir, "own-similar.jpg")[0] == 0
+    refused(call("similar", run_dir, "own-similar.jpg", "similar.png"), read % "similar.png")
+
+
 def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(command, records, folder, run_dir):
     code, out, err = command("predict", run_dir, folder / "sky.h5", "--score")
     run, labels = Run(run_dir), open_galaxies(folder / "sky.h5").labels
@@ -267,11 +297,70 @@ def test_a_labelled_file_is_scored_and_what_the_run_is_worth_is_said_before(comm
     assert_said(err, f"galutils: …, {trained} (95% interval … on 20 test galaxies, 10 classes.\n")
 
 
+SIMULATED = "Learnt from simulated galaxies alone: its accuracy says nothing of real ones. "
+WARNED = {
+    "simulated": ({}, SIMULATED + "Custom CNN, average pooling first"),
+    "random": (
+        {"experiment": "vgg11_shallow", "weights": {"source": "random"}, "data": {"simulated": False}},
+        "Started from random weights, not from pretrained ones. VGG11, shallow fine-tuning (random weights)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WARNED.values(), ids=WARNED)
+def test_every_command_says_first_what_a_run_does_not_bear_on(
+    command, folder, run_dir, tmp_path, monkeypatch, changes, sentence
+):
+    """In one line with what it is worth."""
+    copy, (galaxy,) = tmp_path / "run", save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
+    shutil.copytree(run_dir, copy)
+    metrics = json.loads((copy / "metrics.json").read_text())
+    metrics |= changes | {"data": metrics["data"] | changes.get("data", {})}
+    (copy / "metrics.json").write_text(json.dumps(metrics))
+    monkeypatch.setattr("galutils.predict.survey.classify_survey", lambda *given, **options: "out")
+    data = ["--data", folder / "sky.h5"]
+    for arguments in (
+        ["predict", copy, galaxy, "--field", FIELD, *data],
+        ["features", copy, galaxy, "--to", tmp_path / "f.parquet"],
+        ["similar", copy, galaxy, "--csv", *data],
+        ["classify", copy, galaxy, "--to", tmp_path / "out"],
+        ["classify", copy, folder / "sky.h5", "--to", tmp_path / "out", "--dry-run"],
+    ):
+        code, _, err = command(*arguments)
+        assert code == 0
+        assert_said(err, f"galutils: {sentence}, trained on 100 of 120 … classes.\n")
+
+
+def test_of_pretrained_weights_it_is_not_said_that_they_learnt_from_simulated_galaxies_alone(tmp_path, capsys):
+    data = {"sha256": "0" * 64, "file": "sky.h5", "rows": 90, "simulated": True}
+    changed = {"weights": {"source": "dino"}, "data": data, "rows": {"train": 50, "test": 40}}
+    write_run(tmp_path, "vit_frozen", 0, 20, **changed)
+    commands._introduce(Run(tmp_path / "vit_frozen" / "seed0"))
+    assert_said(
+        capsys.readouterr().err,
+        "galutils: Learnt from simulated galaxies: its accuracy says nothing of real ones. DINO ViT-S, frozen, trained "
+        "on 50 of 90 simulated galaxies in sky.h5: accuracy 50.0% (…) on 40 test galaxies, 10 classes.\n",
+    )
+
+
+def test_a_run_that_says_one_class_of_all_is_called_collapsed(command, folder, run_dir, tmp_path):
+    copy = shutil.copytree(run_dir, tmp_path / "run")
+    known = pd.read_csv(copy / "predictions.csv")
+    known.assign(y_pred=0).to_csv(copy / "predictions.csv", index=False)
+    (galaxy,) = save_rows(tmp_path, open_galaxies(folder / "sky.h5"), [5])
+    _, _, err = command("features", copy, galaxy, "--to", tmp_path / "f.parquet")
+    collapsed = "Collapsed: nearly all galaxies are given one class. Custom CNN, average pooling first (collapsed)"
+    assert_said(err, f"galutils: {SIMULATED}{collapsed}, trained on 100 of … classes.\n")
+
+
 def test_runs_are_listed_with_their_scores(call, folder, run_dir):
-    for place in (folder, folder.parent):
+    for place in (folder, folder.parent, folder.parent.parent, run_dir.parent, run_dir):
         code, out, _ = call("runs", place)
         assert code == 0
-        assert str(run_dir) in out
+        named = run_dir if place == run_dir else run_dir.relative_to(place)
+        made = datetime.date.fromtimestamp((run_dir / "metrics.json").stat().st_mtime)
+        assert out.splitlines()[1].split()[:2] == [str(named), str(made)]
+        assert out.splitlines()[0].split()[:2] == ["run", "made"]
         assert re.search(rf"{Run(run_dir).metrics['scores']['accuracy']:.1%} \([\d.]+% to [\d.]+%\)", out)
 
 
@@ -395,3 +484,8 @@ def test_other_wrong_choices(call, run_dir, tmp_path):
     refused(call("runs", tmp_path), no_runs, tmp_path)
     assert call("predict", run_dir, one, "--json", "--csv")[0] == 2
     assert call("predict", run_dir)[0] == 2
+    code, _, err = call("predict", run_dir, one, "--classes", other)
+    assert code == 2
+    assert "--classes is of use with --score alone; add that, or leave it out." in " ".join(
+        err.replace("│", "").split()
+    )

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from fakes import assert_said, refusal, write_layout
 
+from galutils.evaluation.bootstrap import Graded
 from galutils.predict.score import describe_score, grade_file, match_classes, read_links
 
 SMOOTH = [("smooth", "Round"), ("smooth", "Cigar")]
@@ -46,6 +47,20 @@ def test_links_are_read_with_and_without_a_heading(tmp_path):
     ):
         path.write_text(content)
         assert_said(refusal(read_links, path), f"{path}: {said}")
+
+
+def test_one_galaxy_has_no_interval_and_none_no_score():
+    one = Graded(*(np.zeros(1, int) for _ in range(4)), np.eye(2)[:1], ("A", "B"))
+    assert describe_score(one, pd.Series([0.5])) == (
+        "1 galaxy: accuracy 100.0%, mean recall 100.0%; the largest class alone would give 100.0%.\n"
+        "0% of them are unlike the training galaxies.\n"
+        "Rows are true classes, columns predicted ones:\n     0  1\n0 A  1  0\n1 B  0  0"
+    )
+    none = Graded(*(np.zeros(0, int) for _ in range(4)), np.zeros((0, 2)), ("A", "B"))
+    assert refusal(describe_score, none, pd.Series(dtype=float)) == (
+        "No galaxy of the file is of a class that the run knows; say which are the same with --classes FILE, "
+        "a line 'theirs,ours' for each."
+    )
 
 
 def test_a_labelled_file_is_scored_by_the_classes_that_it_shares(tmp_path, layout):

@@ -386,6 +386,14 @@ def test_what_cannot_be_is_said(run, sky, tmp_path, spoil, options, sentence):
     assert_said(refusal(run, sky, **options), sentence)
 
 
+def test_columns_are_kept_of_tables_alone(run, folder, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.jpg").touch()
+    for source in (folder / "sky.h5", tmp_path / "images"):
+        told = f"{source}: is no table, so there are no columns to keep; leave --keep out."
+        assert refusal(run, source, keep=("ra",)) == told
+
+
 def test_an_empty_partition_and_null_images_cost_nothing_else(run, folder, sky, tmp_path):
     largest, second, *_ = files = partitions(sky)
     parquet.write_table(parquet.ParquetFile(second).read().slice(0, 0), second)
@@ -421,7 +429,10 @@ def test_another_command_does_not_go_on(run, folder, sky, tmp_path):
     begun = f"{out}: was begun by a command that differs in"
     assert refusal(run, sky, run="calibrated") == f"{begun} network, weights{told}"
     other = {"reading": Reading(pixel_scale=0.3), "features": True, "precision": "bf16-mixed"}
-    assert refusal(run, sky, **other) == f"{begun} precision, preprocessing, features{told}"
+    assert refusal(run, sky, **other) == f"{begun} precision, preprocessing (--pixel-scale), features{told}"
+    for option, value in {"keep": ("ra",), "image_column": "image"}.items():
+        named = f"preprocessing (--{option.replace('_', '-')})"
+        assert refusal(run, sky, **{option: value}) == f"{begun} {named}{told}"
     change(partitions(sky)[0], lambda number, cell: cell | {"bytes": cell["bytes"] + b" "})
     assert refusal(run, sky) == f"{begun} source{told}"
     with FileLock(tmp_path / ".out.lock"):

@@ -283,6 +283,9 @@ def test_a_class_that_was_not_trained_is_told_of(tmp_path):
     assert "Left out for want of galaxies: Edge-on without bulge; Edge-on with bulge." in said
 
 
+ALONE = r"This is of one pair alone; the results page corrects for all pairs of a profile\."
+
+
 def test_two_approaches_or_two_runs_are_compared_by_the_rule_of_the_study(tmp_path):
     for seed, right in enumerate((4, 5, 4)):
         write_run(tmp_path, "vgg_scratch", seed, right)
@@ -290,16 +293,22 @@ def test_two_approaches_or_two_runs_are_compared_by_the_rule_of_the_study(tmp_pa
     first, second = tmp_path / "vgg_scratch", tmp_path / "custom_cnn"
     said = rf"{second} less {first}: \+75\.0 points \(95% interval \+[\d.]+ to \+[\d.]+\) on 40 galaxies, seeds: 3; "
     assert re.fullmatch(
-        said + r"right alone: 30 against 0\. The second is better\.", collect.compare_runs(first, second)
+        said + rf"right alone: 30 against 0\. Verdict on the second: better\. {ALONE}",
+        collect.compare_runs(first, second),
     )
     single = collect.compare_runs(first / "seed0", second / "seed1")
-    assert re.fullmatch(r".*: \+77\.5 points .* seeds: 1; .* The second is better, of these trained networks\.", single)
+    of_these = rf"Verdict on the second: better, of these trained networks\. {ALONE}"
+    assert re.fullmatch(rf".*: \+77\.5 points .* seeds: 1; .* {of_these}", single)
+    (tmp_path / "same").symlink_to(first)
+    for again in (first, tmp_path / "same"):
+        assert refusal(collect.compare_runs, first, again) == f"{again}: is named twice; name another."
     assert refusal(collect.compare_runs, first, tmp_path / "absent") == (
         f"{tmp_path}/absent: has no complete run; run its notebook first."
     )
     write_run(tmp_path, "other", 7, 20)
     assert refusal(collect.compare_runs, first, tmp_path / "other") == (
-        f"{first} and {tmp_path}/other share no seed, or no galaxy that both were tested on."
+        f"{first} and {tmp_path}/other share no seed, or no galaxy that both were tested on; "
+        "run both with the same seeds and split_seed."
     )
 
 
@@ -321,3 +330,45 @@ def test_where_they_fail_is_told_of_what_has_not_collapsed_and_was_tested_on(tmp
     told = dict(_failures(load_results(tmp_path)))
     assert told["The rarest class"] == f"{GALAXY10[8]}: 1 test galaxy; 100% are found, here."
     assert told["The hardest classes"] == f"{names}: 50% of their galaxies are found, here."
+
+
+def test_runs_are_listed_at_any_depth(tmp_path):
+    """Of a study's folder what it compares, unless more is asked for by name."""
+    data = {"data": {"sha256": "0" * 64, "file": "sky.h5"}}
+    for folder, experiment, weights in (
+        ("quick", "custom_cnn", None), ("quick/ablations/custom_cnn", "size=64", None),
+        ("quick", "gone", None), ("deep/er", "dino_kmeans", {"source": "official"}), ("", "own", {"source": "a.pth"}),
+    ):  # fmt: skip
+        write_run(tmp_path / folder, experiment, 0, 20, weights, **data)
+    (tmp_path / "own" / "seed0").rename(tmp_path / "moved")
+    write_run(tmp_path, "own", 3, 10)
+    write_json(tmp_path / "quick" / MANIFEST, {"runs": ["custom_cnn/seed0"]})
+
+    def listed(folder):
+        return dict(collect.list_scores(folder)[["run", "weights"]].to_numpy().tolist())
+
+    assert listed(tmp_path) == {
+        "quick/custom_cnn/seed0": "from scratch", "deep/er/dino_kmeans/seed0": "published by its authors",
+        "moved": "a.pth", "own/seed3": "from scratch",
+    }  # fmt: skip
+    assert [*listed(tmp_path / "quick")] == ["custom_cnn/seed0"]
+    assert [*listed(tmp_path / "quick" / "ablations")] == ["custom_cnn/size=64/seed0"]
+    assert [*listed(tmp_path / "quick" / "custom_cnn")] == ["seed0"]
+    assert [*listed(tmp_path / "moved")] == [str(tmp_path / "moved")]
+    (tmp_path / "none").mkdir()
+    assert refusal(collect.list_scores, tmp_path / "none") == (
+        f"{tmp_path}/none: has no complete run; make report makes some, or name another folder."
+    )
+
+
+def test_results_are_a_profiles(tmp_path, command):
+    write_run(tmp_path / "quick", "custom_cnn", 0, 20)
+    write_run(tmp_path, "own", 0, 20)
+    (tmp_path / "own" / "seed0").rename(tmp_path / "alone")
+    for folder, said in (
+        ("quick/custom_cnn/seed0", f"is a single run; name the profile's folder above it, {tmp_path}/quick."),
+        ("quick/custom_cnn", f"is a part of a profile; name the profile's folder above it, {tmp_path}/quick."),
+        ("alone", f"is a single run, of no profile; galutils runs {tmp_path}/alone says how it did."),
+        ("own", "has no complete run; make report makes some, or name another folder."),
+    ):
+        assert command("results", tmp_path / folder) == (1, "", f"galutils: {tmp_path / folder}: {said}\n")

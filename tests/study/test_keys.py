@@ -8,7 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from conftest import ROOT
-from fakes import write_notebook, write_run
+from fakes import refusal, write_notebook, write_run
 
 from galutils import cli
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT, sha256, write_json
@@ -27,7 +27,9 @@ def source(tmp_path):
 
 @pytest.fixture
 def call(source, monkeypatch, capsys):
-    """Execute the notebook with some parameters; what the command says, and how often it has run by then.
+    """Execute the notebook with some parameters; what the command says, and how often it has run well by then.
+
+    said: the sentence that it is refused with.
 
     No kernel is started: what a kernel does is of no matter here.
     """
@@ -40,15 +42,16 @@ def call(source, monkeypatch, capsys):
 
     monkeypatch.setattr(execute, "_run", run)
 
-    def call(run_dir, **given):
+    def call(run_dir, said="", **given):
         run_dir.mkdir(exist_ok=True)
         parameters = json.dumps(given | {"run_dir": str(run_dir)})
         command = ["galutils", "execute", str(source), str(run_dir / "o.ipynb"), "-p", parameters]
         monkeypatch.setattr(sys, "argv", command)
         with pytest.raises(SystemExit) as stopped:
             cli.main()
-        assert stopped.value.code == 0
-        return capsys.readouterr().out, len(ran)
+        told = capsys.readouterr()
+        assert (stopped.value.code, told.err) == ((1, f"galutils: {said}\n") if said else (0, ""))
+        return told.out, len(ran)
 
     return call
 
@@ -77,6 +80,59 @@ def test_what_changes_is_said_and_run_again(call, source, tmp_path, monkeypatch)
     (run_dir / "metrics.json").unlink()
     said, times = call(run_dir, epochs=4)
     assert ("again" in said, times) == (False, 5)  # there is nothing finished to speak of
+
+
+def test_a_finished_notebook_is_lost_to_no_run_that_fails(call, tmp_path, monkeypatch):
+    """Where the failing one has begun to write the run, it is finished no longer."""
+    run_dir, target = tmp_path / "run", tmp_path / "run" / "o.ipynb"
+    call(run_dir)
+    finished, well = target.read_text(), execute._run
+    monkeypatch.setattr(execute, "_run", lambda *arguments: "n.ipynb, cell 2: no.")
+    assert call(run_dir, epochs=0, said="n.ipynb, cell 2: no.")[1] == 1
+    assert target.read_text() == finished
+    assert (run_dir / "o.failed.txt").exists()
+    assert call(run_dir)[0].startswith("n is finished")
+    assert not (run_dir / "o.failed.txt").exists()
+
+    def half_done(*arguments):
+        well(*arguments)
+        return "n.ipynb, cell 2: no."
+
+    monkeypatch.setattr(execute, "_run", half_done)
+    call(run_dir, epochs=4, said="n.ipynb, cell 2: no.")
+    assert not target.exists()
+    assert (run_dir / "o.before.ipynb").read_text() == finished
+    monkeypatch.setattr(execute, "_run", well)
+    assert call(run_dir)[0].startswith("n ran in ")
+    assert {path.name for path in run_dir.iterdir()} == {"metrics.json", "o.ipynb", "o.lock"}
+
+
+def test_a_page_that_fails_does_not_look_executed_but_is_not_lost(tmp_path, monkeypatch):
+    source, target = write_notebook(tmp_path / "n.ipynb", "1"), tmp_path / "o.ipynb"
+    target.write_text(page := '{"metadata": {"galutils": {"code": "older"}}}')
+    monkeypatch.setattr(execute, "_run", lambda *arguments: "n.ipynb, cell 2: no.")
+    assert refusal(execute.execute, source, target, {}) == "n.ipynb, cell 2: no."
+    assert not target.exists()
+    assert (tmp_path / "o.before.ipynb").read_text() == page
+
+
+def test_no_other_notebook_is_written_over(call, source, tmp_path):
+    run_dir = tmp_path / "run"
+    run_dir.mkdir()
+    shutil.copy(source, run_dir / "o.ipynb")
+    said = f"{run_dir}/o.ipynb: is there, and galutils did not write it; choose another name."
+    assert call(run_dir, said=said)[1] == 0
+    assert (run_dir / "o.ipynb").read_text() == source.read_text()
+
+
+@pytest.mark.parametrize("name", ["n.ipynb", "n.failed.ipynb"])
+def test_the_notebook_to_run_is_not_written_over(command, source, monkeypatch, name):
+    monkeypatch.chdir(source.parent)
+    source.rename(name)
+    content = Path(name).read_text()
+    said = f"galutils: n.ipynb: {name} is the notebook to run, and would be lost; choose another name.\n"
+    assert command("execute", name, "n.ipynb") == (1, "", said)
+    assert Path(name).read_text() == content
 
 
 def test_files_count_by_their_content(source, tmp_path, monkeypatch):
@@ -112,6 +168,15 @@ def test_pretrained_weights_that_come_to_hand_count(tmp_path, monkeypatch):
     after = notebook_key(notebook, {"weights": "auto"})
     assert describe_changes(before, after) == "pretrained weights at hand ['vgg11-8a719046.pth']"
     assert "pretrained weights at hand" not in notebook_key(notebook, {"weights": "random"})
+
+
+def test_of_weights_that_are_taken_no_longer_the_parameter_says_all():
+    notebook = ROOT / "notebooks" / "05_custom_cnn.ipynb"
+    simulated, random = (notebook_key(notebook, {"weights": weights}) for weights in ("simulated", "random"))
+    assert describe_changes(simulated, random) == "weights simulated → random"
+    assert describe_changes(random, simulated) == "weights random → simulated"
+    other = simulated | {"simulated weights": "0"}
+    assert describe_changes(simulated, other) == "other simulated weights"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from dataclasses import replace
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import h5py
@@ -24,7 +25,7 @@ from galutils.data.simulate.populations import find_version
 from galutils.data.simulate.recipes import RECIPES
 from galutils.data.stretch import BAND_SCALES, FIELD, NATIVE_PIXEL, combine
 from galutils.errors import GalutilsError
-from galutils.files import atomic_path
+from galutils.files import atomic_path, writing
 from galutils.progress import tracked
 
 #: What cutouts may be without, to see what it teaches: all structure, so that each galaxy keeps radius, brightness and
@@ -211,6 +212,9 @@ def write_simulated(
     if block < 1:
         raise GalutilsError(f"block is {block}; simulate one image or more at a time.")
     check_new(path)
+    with writing(path):  # before anything is simulated
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        TemporaryFile(dir=Path(path).parent).close()
     setup = Setup(size, seed, **setup)
     ans, within = _rows(count, proportions, setup)
     with atomic_path(path) as partial, h5py.File(partial, "w") as file:

@@ -3,6 +3,8 @@
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -80,7 +82,9 @@ def teach(
         path = made[title][seed] = Path(folder) / f"{name[:16]}.safetensors"
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            pretrain(path, **arguments, processes=processes)
+            with redirect_stdout(StringIO()):  # hundreds of epochs, of which the last counts
+                reached = pretrain(path, **arguments, processes=processes)
+            print(f"{title}, seed {seed}: {reached}")
     return made
 
 

@@ -1,5 +1,6 @@
 """What simulated galaxies teach: from the plan of lessons to the page, on simulated galaxies."""
 
+import re
 from pathlib import Path
 from typing import get_args
 
@@ -99,13 +100,17 @@ def test_plans_that_cannot_be_are_refused(arguments, sentence):
     assert refusal(plan_lessons, *arguments) == sentence
 
 
-def test_lessons_are_learnt_once_in_as_many_steps_each(tmp_path, monkeypatch):
+def test_lessons_are_learnt_once_in_as_many_steps_each(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GALUTILS_DATA", str(tmp_path))
     told = {"wide": {"count": 130, "channels": 8}, "few": {"count": 20}}
     made = teach(tmp_path / "made", told, updates=6, seeds=[100, 101])
     assert {title: [*own] for title, own in made.items()} == {"wide": [100, 101], "few": [100, 101]}
     files = sorted((tmp_path / "made").iterdir())
     assert files == sorted(path for own in made.values() for path in own.values())
+    said = capsys.readouterr().out.splitlines()
+    reached = r"\d+\.\d% of simulated galaxies that were held out are classified correctly"
+    patterns = [f"{title}, seed {seed}: {reached}" for title in told for seed in (100, 101)]
+    assert all(re.fullmatch(pattern, line) for pattern, line in zip(patterns, said, strict=True))
     recipe = describe_weights(made["wide"][101]).splitlines()[3]
     # Of 130 galaxies some are held out: two batches, three times; 20 are one batch, six times.
     assert '"count": 130, "control": "none", "version": "U", "epochs": 3' in recipe

@@ -89,14 +89,14 @@ def describe_beaten(against: pd.DataFrame) -> str:
     return f"Held against a random forest on five measured numbers. {' '.join(said)}"
 
 
-def describe_lessons(estimates: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame) -> list[str]:
+def describe_lessons(estimates: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, whole: int) -> list[str]:
     """What lessons of simulated galaxies were worth without a label: each against the one that it is compared with.
 
-    estimates: by lesson, of :func:`galutils.evaluation.bootstrap.estimate`.
+    estimates: by lesson, of :func:`galutils.evaluation.bootstrap.estimate`; the first ``whole`` of them lack nothing.
     """
     scores = [
         f"{title}: {found['mean']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
-        for title, found in ((title, table.loc["accuracy"]) for title, table in estimates.items())
+        for title, found in ((title, estimates[title].loc["accuracy"]) for title in list(estimates)[:whole])
     ]
     groups = comparisons.assign(
         said=[

@@ -153,13 +153,13 @@ def test_lessons_are_told_as_the_comparisons_have_them():
             "told": ["better, of these trained networks", "open, and equivalence cannot be shown here"],
         }
     )
-    assert describe_lessons(scores, compared) == [
+    assert describe_lessons(scores, compared, 2) == [
         "Right without a label, with 95% intervals, after 20 galaxies: 30.0% (20.0% to 40.0%); 600 galaxies: 50.0% "
-        "(40.0% to 60.0%); 600 galaxies without arms: 49.0% (39.0% to 59.0%).",
+        "(40.0% to 60.0%).",
         "Better, of these trained networks: 600 galaxies against 20 galaxies, +20.0 points.",
         "Open, and equivalence cannot be shown here: 600 galaxies without arms against 600 galaxies, -1.0 points.",
     ]
-    assert describe_lessons({"20 galaxies": scores["20 galaxies"]}, compared.iloc[:0]) == [
+    assert describe_lessons({"20 galaxies": scores["20 galaxies"]}, compared.iloc[:0], 1) == [
         "Right without a label, with 95% intervals, after 20 galaxies: 30.0% (20.0% to 40.0%)."
     ]
 

@@ -23,6 +23,6 @@ def test_it_links_the_paper_and_what_is_linked_is_there():
     links = dict(re.findall(r"\[([^]]+)\]\(([^)]+)\)", README.replace("\n", " ")))
     assert links[f"*{paper['title']}*"] == "CITATION.cff"
     assert f"({', '.join(one['family-names'] for one in paper['authors'][:3])} & Forzo, {paper['year']}" in README
-    assert links["MIT licence"] == "LICENSE"
+    assert links["MIT"] == "LICENSE"
     for place in links.values():
         assert place.startswith("https://") or (ROOT / place).is_file()

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 CSV_URL = "data:text/csv;base64,"
 
 #: Lines that a cell may print before they are a log, and a training, whose lines begin so.
-LOG, TRAINING, EPOCH = 12, 4, re.compile(r"^epoch \d+/\d+: ", re.MULTILINE)
+LOG, TRAINING, EPOCH = 40, 4, re.compile(r"^epoch \d+/\d+: ", re.MULTILINE)
 
 #: What a sentence's numbers look like that were computed: shares, and differences with their sign.
 COMPUTED = re.compile(r"(?<![\w.])(?:\d+(?:\.\d+)?%(?! interval)|[-+]\d+(?:\.\d+)?)")

@@ -54,7 +54,7 @@ def test_what_stands_in_brackets_behind_a_name_is_a_badge():
     )
 
 
-@pytest.mark.parametrize(("count", "folded"), [(12, False), (13, True)])
+@pytest.mark.parametrize(("count", "folded"), [(40, False), (41, True)])
 def test_a_log_is_folded_behind_its_last_line(count, folded):
     printed = "".join(f"epoch {i}\n" for i in range(1, count + 1))
     page, _ = clean(f'<div class="output_stream"><pre>{printed}</pre></div>')

@@ -359,7 +359,9 @@ def test_runs_are_listed_with_their_scores(call, folder, run_dir):
         assert code == 0
         named = run_dir if place == run_dir else run_dir.relative_to(place)
         made = datetime.date.fromtimestamp((run_dir / "metrics.json").stat().st_mtime)
-        assert out.splitlines()[1].split()[:2] == [str(named), str(made)]
+        listed = [line.split()[:2] for line in out.splitlines()[1:]]
+        assert [str(named), str(made)] in listed
+        assert len(listed) == 1 or place == folder.parent.parent  # where other tests have runs of their own
         assert out.splitlines()[0].split()[:2] == ["run", "made"]
         assert re.search(rf"{Run(run_dir).metrics['scores']['accuracy']:.1%} \([\d.]+% to [\d.]+%\)", out)
 

@@ -137,7 +137,7 @@ def test_a_card_claims_what_was_found(study, bundle):
 def test_a_card_says_of_probabilities_what_their_calibration_says(study, tmp_path, monkeypatch):
     """Here of a network that has not collapsed, and whose confidence is its accuracy within the interval."""
     results = load_results(study.runs_dir)
-    found = {"accuracy": 0.5, "confidence": 0.52, "ece": 0.061, "chance_ece": 0.05, "p": 0.31, "gap": 0.02}
+    found = {"seeds": 1, "accuracy": 0.5, "confidence": 0.52, "ece": 0.061, "chance_ece": 0.05, "p": 0.31, "gap": 0.02}
     found |= {"gap_low": -0.04, "gap_high": 0.08}
     told = replace(results, calibration=pd.DataFrame({CNN: found}).T)
     monkeypatch.setattr("galutils.report.bundle.load_results", lambda _: told)

@@ -1,5 +1,6 @@
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from galutils.evaluation.baselines import FIVE, LARGEST, POSITION, baselines_onc
 from galutils.evaluation.conclusion import conclude, describe_beaten
 from galutils.report import tables
 from galutils.study import results
-from galutils.study.results import load_results
+from galutils.study.results import load_results, temperature_table
 
 
 def test_seeds_are_averaged_and_the_table_says_how_sure_it_is(tmp_path):
@@ -142,3 +143,15 @@ def test_statistics_of_other_runs_are_computed_anew(tmp_path, monkeypatch, chang
     assert (kept.read_text() == before) == (change == "damage")
     if change == "predictions":
         assert found.table["accuracy"].tolist() == [1.0]
+
+
+def test_no_temperature_is_told_of_a_run_that_has_collapsed_or_set_nothing_aside():
+    rng, columns = np.random.default_rng(0), ["p_a", "p_b"]
+    first = rng.uniform(0.1, 0.9, 60)
+    table = pd.DataFrame({"y_true": rng.integers(0, 2, 60), "p_a": first, "p_b": 1 - first})
+    runs = [SimpleNamespace(calibration=own, predictions=table, columns=columns) for own in (table, table, None)]
+    found = temperature_table(
+        pd.DataFrame({"approach": list("ABC"), "seed": 0, "run": runs, "collapsed": [False, True, False]})
+    )
+    assert found["approach"].tolist() == ["A"]
+    assert found["set_aside"].tolist() == [60]

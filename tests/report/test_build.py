@@ -173,7 +173,7 @@ def test_ablations_are_shown_on_their_pages_and_nowhere_among_the_results(checko
     fitted = load_results(checkout / "runs" / "smoke").temperatures
     assert (
         ("Galaxies set aside" in text["12_calibration"])
-        == ("One number" in text["12_calibration"])
+        == ("One number to mend it" in text["12_calibration"])
         == (len(fitted) > 0)
     )
     assert not any("calibration_fraction" in text[name] for name in ("index", "10_results"))

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from scipy import stats
 
-from galutils.evaluation import baselines, bootstrap, calibration, confusion, label_noise, power
+from galutils.evaluation import (
+    baselines,
+    bootstrap,
+    calibration,
+    conclusion,
+    confusion,
+    label_noise,
+    labels,
+    power,
+    significance,
+)
 from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
 from galutils.report import tables
@@ -263,3 +273,61 @@ def test_what_was_carried_over_is_told_best_first():
     assert tables.describe_transfer("sky.h5", table) == (
         "Right on sky.h5: B 20.0% (18.0% to 22.0%; at home 50.0%); A 17.5% (15.0% to 20.0%; at home 67.0%)."
     )
+
+
+ENDS = st.tuples(st.floats(-0.3, 0.3), st.floats(0, 0.2)).map(lambda own: (own[0] - own[1], own[0] + own[1]))
+
+
+@TRIED
+@given(st.lists(ENDS, min_size=1, max_size=6), st.sampled_from([0.01, 0.05]))
+def test_differences_by_number_of_labels_are_told_as_their_bands_lie(ends, margin):
+    numbers = [40 * 2**i for i in range(len(ends))]
+    table = pd.DataFrame(ends, columns=["low", "high"]).assign(n=numbers, first="A", second="B")
+    table["verdict"] = [significance.verdict(low, high, 6, margin) for low, high in ends]
+    told, meant = labels.describe_differences(table, numbers, margin)
+    assert meant.startswith(f"Equivalent means within {'1 point;' if margin == 0.01 else '5 points;'}")
+    found = dict(re.findall(r"(\w+) with ([\d,and ]+) labels", told))
+    for n, (low, high) in zip(numbers, ends, strict=True):
+        sign = "better" if low > 0 else "worse" if high < 0 else None
+        word = sign or ("equivalent" if max(abs(low), abs(high)) < margin else "open")
+        assert f"{n:,}" in re.split(r", | and ", found[word])
+    assert sum(len(re.split(r", | and ", text)) for text in found.values()) == len(numbers)
+
+
+@TRIED
+@given(st.lists(ENDS, min_size=1, max_size=8))
+def test_curves_are_said_to_cross_where_a_band_holds_zero_or_jumps_over_it(ends):
+    table = pd.DataFrame(ends, columns=["low", "high"]).assign(first="A", second="B", n=range(40, 40 + len(ends)))
+    (told,) = labels.describe_crossings(table)
+    sides = [0 if low <= 0 <= high else np.sign(low) for low, high in ends]
+    apart = all(side == sides[0] != 0 for side in sides)
+    assert ("the curves do not cross there" in told) == apart
+    if apart:
+        assert (" lies above " in told) == (sides[0] > 0)
+    else:
+        named = [int(n) for n in re.findall(r"\d+", told)]
+        assert 40 <= min(named) <= max(named) <= 39 + len(ends)
+        # Between two neighbours on different sides, the earlier and the later are named.
+        first = next(i for i, side in enumerate(sides) if side == 0 or (i and side != sides[i - 1]))
+        assert named[0] == 40 + first - (sides[first] != 0)
+
+
+@TRIED
+@given(st.lists(st.tuples(st.floats(0.1, 0.9), st.floats(0, 0.1)), min_size=1, max_size=5), st.data())
+def test_lessons_are_told_with_their_scores_and_every_pair_once(scores, data):
+    titles = [f"{20 * 2**i} galaxies" for i in range(len(scores))]
+    estimates = {
+        title: pd.DataFrame({"mean": [mean], "low": [mean - half], "high": [mean + half]}, index=["accuracy"])
+        for title, (mean, half) in zip(titles, scores, strict=True)
+    }
+    words = [data.draw(st.sampled_from(["better", "worse", "open"])) for _ in titles[1:]]
+    pairs = pd.DataFrame({"first": titles[:-1], "second": titles[1:], "told": words}, dtype=object)
+    pairs["difference"] = 0.1 * np.arange(len(pairs))
+    first, *groups = conclusion.describe_lessons(estimates, pairs, len(titles))
+    for title, (mean, _) in zip(titles, scores, strict=True):
+        assert f" {title}: {mean:.1%} (" in first
+    assert len(groups) == len(set(words))
+    for row in pairs.itertuples():
+        said = f"{row.second} against {row.first}, {100 * row.difference:+.1f} points"
+        (own,) = (text for text in groups if said in text)
+        assert own.startswith(row.told.capitalize())

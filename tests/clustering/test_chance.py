@@ -1,8 +1,13 @@
 """Each sentence as a whole, on tables of which every number can be worked out."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import proportion_confint
 
 from galutils.clustering import chance
 from galutils.clustering.null import chance_plane
@@ -186,3 +191,28 @@ def test_random_weights_are_said_first_and_the_papers_numbers_go_with_its_classe
     without = chance.conclude(*other)
     assert not any("paper's two rows" in s or "paper's sixth" in s or "full set" in s for s in without)
     assert len(chance.conclude(*plain)) > len(without) + 4
+
+
+@given(st.lists(st.tuples(st.floats(0.1, 0.3), st.floats(0.5, 0.6)), min_size=1, max_size=6))
+def test_whatever_cases_get_those_in_the_papers_box_are_counted(scores):
+    cases = pd.DataFrame(scores, columns=["accuracy_full", "roc_auc_full"])
+    cases = cases.assign(case=[f"case {i}" for i in range(len(scores))], cause="reference")
+    (told,) = chance.describe_cases(cases, plane_of(equal=(TOUCHES, BELOW)))
+    met = [i for i, (share, area) in enumerate(scores) if 0.155 <= share <= 0.165 and 0.5205 <= area <= 0.5225]
+    start, named = told.split(" the paper's pair")
+    assert start == f"{TAKEN}{len(met)} of {len(scores)} cases {'has' if len(met) == 1 else 'have'}"
+    numbers = [int(number) for number in re.findall(r"case (\d)", named)]
+    assert numbers == met if met else len(numbers) == 1
+
+
+@given(st.lists(st.floats(0.3, 0.99), min_size=1, max_size=4, unique=True))
+def test_whatever_clusterers_get_the_best_is_named_on_its_side_of_the_interval(accuracies):
+    names = [f"{name}, 2 clusters, one-to-one" for name in ("ward", "gmm", "spectral", "spherical")]
+    cases = pd.DataFrame({"case": names[: len(accuracies)], "accuracy": accuracies, "cause": "clusterer"})
+    (told,) = chance.describe_clusterers(cases, COUNTS)
+    best = max(accuracies)
+    assert f", {names[accuracies.index(best)].split(',')[0]}, gets {best:.1%}, which is " in told
+    # Of k-means' 70 of 100, by Wilson: 60.4% to 78.1%.
+    low, high = proportion_confint(70, 100, method="wilson")
+    place = "above" if best > high else "below" if best < low else "within"
+    assert f"which is {place} the 95% interval of k-means' 70.0% (60.4% to 78.1%)." in told

@@ -31,24 +31,24 @@ CASES = [(0, 0, 0), (0.02, 0.02, 0.02), (0.04, 0, 0.02), (0, 0.04, 0.04), (0.1, 
 ROUND = 10  # experiments of a case at a time
 
 
-def draw_experiment(rng, common: float, own: float, seed: float) -> tuple[Crossed, np.ndarray]:
-    """An experiment, and the accuracies (3, 3) that its ways have on all galaxies, draws and seeds."""
+def draw_experiment(rng, common: float, own: float, seed: float) -> Crossed:
+    """An experiment whose ways have the accuracies :data:`TRUE` on all galaxies, draws and seeds."""
     ease = rng.normal(0, EASE, GALAXIES)
     shape = (len(WAYS), len(N), DRAWS, SEEDS)
     moved = rng.normal(0, 1, (1, 1, DRAWS, 1)) * common + rng.normal(0, 1, (len(WAYS), 1, DRAWS, 1)) * own
     moved = np.clip(TRUE[..., None, None] + moved + rng.normal(0, 1, shape) * seed, 0.02, 0.98)
     level = stats.norm.ppf(moved) * np.hypot(EASE, LUCK)
     right = level[..., None] + ease + rng.normal(0, LUCK, (*shape, GALAXIES)) > 0
-    return Crossed(WAYS, N, right, np.zeros(GALAXIES, int), np.arange(GALAXIES)), TRUE
+    return Crossed(WAYS, N, right, np.zeros(GALAXIES, int), np.arange(GALAXIES))
 
 
 def bands_hold(case: tuple[float, float, float], study: int) -> tuple[bool, bool]:
     """Whether all bands of the curves, and all of the differences, hold what is true."""
-    crossed, true = draw_experiment(np.random.default_rng([*(round(1000 * sd) for sd in case), study]), *case)
+    crossed = draw_experiment(np.random.default_rng([*(round(1000 * sd) for sd in case), study]), *case)
     shown = curves(crossed)
-    of_curves = ((shown["low"] <= true.ravel()) & (true.ravel() <= shown["high"])).all()
+    of_curves = ((shown["low"] <= TRUE.ravel()) & (TRUE.ravel() <= shown["high"])).all()
     shown = differences(crossed, PAIRS, n=N)
-    gaps = np.concatenate([true[WAYS.index(second)] - true[WAYS.index(first)] for first, second in PAIRS])
+    gaps = np.concatenate([TRUE[WAYS.index(second)] - TRUE[WAYS.index(first)] for first, second in PAIRS])
     return bool(of_curves), bool(((shown["low"] <= gaps) & (gaps <= shown["high"])).all())
 
 

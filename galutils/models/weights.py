@@ -147,7 +147,7 @@ def start_from(network: nn.Module, weights: str, start: str = "whole") -> Weight
     if start == "statistics":
         drawn = (name for name, tensor in state.items() if tensor.ndim > 1)
         state |= {name: state[name].mean() + state[name].std() * torch.randn_like(state[name]) for name in drawn}
-    if (width := channels_of(path)) != (asked := len(next(t for t in own.values() if t.ndim == 4))):
+    if (width := _width(state)) != (asked := _width(own)):
         raise WeightsError(f"{path}: is of convolutions with {width} channels, not {asked}; set channels to {width}.")
     load_strictly(network, state, path, "custom_cnn")
     source = weights if weights == "simulated" else path.name
@@ -172,7 +172,12 @@ def check_weights(path: Path, arch: str, kind: str) -> None:
 
 def channels_of(path: Path) -> int:
     """How wide the custom network in a file of ``galutils pretrain`` is."""
-    return next((len(tensor) for tensor in read_state(path)[0].values() if tensor.ndim == 4), 32)
+    return _width(read_state(path)[0])
+
+
+def _width(state: State) -> int:
+    """Channels of the first convolution; 32, the study's own, where there is none, as loading will say."""
+    return next((len(tensor) for tensor in state.values() if tensor.ndim == 4), 32)
 
 
 def describe_weights(path: Path) -> str:

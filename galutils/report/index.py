@@ -9,12 +9,11 @@ import nbformat
 import pandas as pd
 
 from galutils.evaluation import conclusion
-from galutils.evaluation.bootstrap import estimate
 from galutils.evaluation.confusion import describe_shared
 from galutils.evaluation.paper import starting_weights
 from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
 from galutils.study.ablations import advise
-from galutils.study.collect import grade_runs, sound_runs, sum_confusions
+from galutils.study.collect import sound_runs, sum_confusions
 from galutils.study.pages import LABELS, WEIGHTS, Study
 from galutils.study.results import Results
 
@@ -106,12 +105,12 @@ def _failures(results: Results) -> list[tuple[str, str]]:
     if sound.empty:
         return []
     classes = sound["run"].iloc[0].classes
-    shared = describe_shared(sum_confusions(sound), classes)
-    estimates = {title: estimate(list(seeds.values())) for title, seeds in grade_runs(sound).items()}
-    recall = pd.DataFrame({title: own["mean"] for title, own in estimates.items()}).mean(axis=1)
-    recall = recall.reindex([f"recall {name}" for name in classes]).set_axis(classes).dropna()  # of those tested on
+    confusions = sum_confusions(sound)
+    shared = describe_shared(confusions, classes)
+    recalls = {title: pd.Series(own.diagonal(), classes) / own.sum(axis=1) for title, own in confusions.items()}
+    recall = pd.DataFrame(recalls).mean(axis=1).dropna()  # of those tested on
     counts = sound["run"].iloc[0].predictions["y_true"].map(dict(enumerate(classes))).value_counts()
-    mean = f"in the mean of {len(estimates)} approaches" if len(estimates) > 1 else "here"
+    mean = f"in the mean of {len(recalls)} approaches" if len(recalls) > 1 else "here"
     hardest, rarest = recall.index[recall == recall.min()], counts.index[counts == counts.min()]
     many = len(hardest) > 1
     share = f"{recall.min():.0%} of {'their' if many else 'its'} galaxies are found, {mean}"

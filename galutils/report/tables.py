@@ -201,11 +201,8 @@ def curve_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def lesson_curve(estimates: dict[str, pd.DataFrame], counts: Sequence[int]) -> pd.DataFrame:
     """The accuracy of the first lessons, those of plain numbers of galaxies, as a curve ``x``."""
-    rows = [table.loc["accuracy"] for table in list(estimates.values())[: len(counts)]]
-    return pd.DataFrame(
-        {"x": counts, "accuracy": [row["mean"] for row in rows]}
-        | {end: [row[end] for row in rows] for end in ("low", "high")}
-    )
+    rows = [table.loc["accuracy", ["mean", "low", "high"]] for table in estimates.values()][: len(counts)]
+    return pd.DataFrame(rows).rename(columns={"mean": "accuracy"}).assign(x=counts).reset_index(drop=True)
 
 
 def worth_table(table: pd.DataFrame) -> pd.DataFrame:

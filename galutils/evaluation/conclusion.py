@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
+from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, MARGIN, OPEN, TOO_FEW, WORSE
 
 #: So many open pairs are named one by one; more are counted.
 NAMED = 3
@@ -199,8 +199,8 @@ def _scope(table: pd.DataFrame) -> str:
     return f"The intervals account for the galaxies {tested} and {seeds}, not for other training galaxies."
 
 
-#: What the paper says, for :func:`claims`: where it is seen, and which experiments, or which change of one, would show
-#: it, with the verdicts of the second on the first that agree with it.
+#: What the paper says, for :func:`claims`: where it is seen, and which experiments, which change of one, or which one
+#: beside chance, would show it, with the verdicts of the second on the first, or on chance, that agree with it.
 _CLAIMS = (
     (
         "The custom network outperforms all VGGs (76% against 73, 74 and 58%).",
@@ -216,6 +216,18 @@ _CLAIMS = (
         {WORSE, EQUIVALENT},
     ),
     ("Averaging pixels first helps.", "14_ablations", [("custom_cnn", "average_pool", "1")], {WORSE}),
+    (
+        "Clusters of DINO's embedding are near chance (16%, ROC AUC 0.521).",
+        "11_why_chance",
+        [("dino_kmeans",)],
+        {EQUIVALENT},
+    ),
+    (
+        "Fine-tuning DINO does not improve its clusters (16% before and after).",
+        "10_results",
+        [("dino_kmeans", "dino_lora_kmeans")],
+        {WORSE, EQUIVALENT},
+    ),
 )
 
 HOLDS, FAILS, UNTESTED = "holds here", "does not hold here", "not tested here"
@@ -224,23 +236,29 @@ HOLDS, FAILS, UNTESTED = "holds here", "does not hold here", "not tested here"
 def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame) -> pd.DataFrame:
     """The paper's claims beside what these runs say of them: ``claim``, ``found`` (words), ``verdict``, ``page``.
 
-    A claim is about approaches: what one or two seeds show is open, and what rows show that cannot be judged, see
-    :func:`_ways`, or that have random weights, is not told. One that speaks of several pairs holds if all do,
-    and does not if any does not. For changes see :func:`galutils.study.ablations.compare_with_base`.
+    And ``experiments``, the set of those that it is about. A claim is about approaches: what one or two seeds of what
+    was trained show is open, and what rows show that cannot be judged, see :func:`_ways`, or that have random weights,
+    is not told. One that speaks of several pairs holds if all do, and does not if any does not. For changes see
+    :func:`galutils.study.ablations.compare_with_base`; comparisons are those of classifiers and of clusterings.
     """
-    titles = dict(zip(table["experiment"], table["approach"], strict=True))
+    known = table.set_index("experiment")
     unfair = table["wholly_collapsed"] | table["may_know"] | (~table["built"] & ~table["pretrained"])
     unfair = set(table.loc[unfair, "experiment"])
     rows = []
     for claim, page, pairs, agreeing in _CLAIMS:
         told = []
         for pair in pairs:
+            if not unfair.isdisjoint(pair):
+                continue
+            if len(pair) == 1:
+                told += [_beside_chance(known.loc[name]) for name in pair if name in known.index]
+                continue
             if len(pair) == 3:
                 name, row = f"with {pair[1]} = {pair[2]}", _changed(*pair, changes)
             else:
-                first, second = (titles.get(experiment) for experiment in pair)
+                first, second = (known["approach"].get(experiment) for experiment in pair)
                 name, row = f"{second} against {first}", _paired(first, second, comparisons)
-            if row is not None and unfair.isdisjoint(pair):
+            if row is not None:
                 told.append(_evidence(name, row))
         verdicts = [verdict for verdict, _ in told]
         if not told:
@@ -249,8 +267,23 @@ def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame
             verdict = FAILS
         else:
             verdict = HOLDS if len(told) == len(pairs) and set(verdicts) <= agreeing else OPEN
-        rows.append({"claim": claim, "found": "; ".join(words for _, words in told), "verdict": verdict, "page": page})
+        found = "; ".join(words for _, words in told)
+        # A change is named by three: the experiment, the parameter, its value.
+        experiments = {name for pair in pairs for name in (pair[:1] if len(pair) == 3 else pair)}
+        rows.append({"claim": claim, "found": found, "verdict": verdict, "page": page, "experiments": experiments})
     return pd.DataFrame(rows)
+
+
+def _beside_chance(row: pd.Series) -> tuple[str, str]:
+    """The verdict on a clustering's accuracy beside what permuted labels get, and both in words."""
+    if row["seeds"] < 3 and row["trained_parameters"]:
+        verdict = OPEN
+    elif row["low"] > row["chance"] + MARGIN:
+        verdict = BETTER
+    else:
+        verdict = EQUIVALENT if row["high"] < row["chance"] + MARGIN else OPEN
+    interval = f"{row['low']:.1%} to {row['high']:.1%}"
+    return verdict, f"{row['approach']}: {row['accuracy']:.1%} ({interval}); with permuted labels {row['chance']:.1%}"
 
 
 def _changed(base: str, parameter: str, value: str, changes: pd.DataFrame) -> dict | None:

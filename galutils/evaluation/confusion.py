@@ -1,4 +1,4 @@
-"""What is taken for what, and the most confident mistakes."""
+"""What is taken for what, and galaxies that are telling."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,9 +19,17 @@ def confusion_of(graded: Graded) -> np.ndarray:
     return confusion_matrix(graded.labels, graded.predicted, labels=np.arange(len(graded.classes)))
 
 
-def mistake_titles(mistakes: pd.DataFrame, classes: Sequence[str]) -> list[str]:
-    """ "true → predicted (confidence)" for each row of :func:`confident_mistakes`; classes: their names."""
-    return [f"{classes[row.y_true]}\n→ {classes[row.y_pred]} ({row.confidence:.0%})" for row in mistakes.itertuples()]
+def answer_titles(rows: pd.DataFrame, classes: Sequence[str]) -> list[str]:
+    """ "true → predicted (confidence)" for each row of :func:`telling_galaxies`, or "true (confidence)" if it is right.
+
+    classes: their names.
+    """
+    return [
+        f"{classes[row.y_true]}"
+        + f"\n→ {classes[row.y_pred]}" * (row.y_true != row.y_pred)
+        + f" ({row.confidence:.0%})"
+        for row in rows.itertuples()
+    ]
 
 
 def most_confused(counts: np.ndarray, top: int = 3, normalise: bool = True) -> list[tuple[int, int, float]]:
@@ -62,8 +70,18 @@ def describe_shared(confusions: Mapping[str, np.ndarray], classes: Sequence[str]
     ]
 
 
-def confident_mistakes(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The ten wrongly classified test rows with the highest probability for the wrong class, and ``confidence``."""
-    probabilities = predictions.filter(regex="^p_").max(axis=1)
-    wrong = predictions.assign(confidence=probabilities)[predictions["y_true"] != predictions["y_pred"]]
-    return wrong.nlargest(10, "confidence")
+def telling_galaxies(predictions: pd.DataFrame, count: int = 5) -> dict[str, pd.DataFrame]:
+    """Test rows, ``count`` at most of each kind, that are right or wrong with the highest probability, or undecided.
+
+    Undecided are those whose two highest probabilities differ least. Each table has the columns of predictions, see
+    :attr:`galutils.study.runs.Run.predictions`, and ``confidence``, the probability of the predicted class.
+    """
+    ordered = np.sort(predictions.filter(regex="^p_").to_numpy(), axis=1)
+    table = predictions.assign(confidence=ordered[:, -1], lead=ordered[:, -1] - ordered[:, -2])
+    right = table["y_true"] == table["y_pred"]
+    kinds = {
+        "right": table[right].nlargest(count, "confidence"),
+        "wrong": table[~right].nlargest(count, "confidence"),
+        "undecided": table.nsmallest(count, "lead"),
+    }
+    return {kind: own.drop(columns="lead") for kind, own in kinds.items()}

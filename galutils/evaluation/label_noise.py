@@ -21,7 +21,7 @@ from statsmodels.stats.proportion import proportion_confint
 from galutils.data.splits import contradicting_groups
 from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import Graded, estimate_mean
-from galutils.evaluation.confusion import mistake_titles
+from galutils.evaluation.confusion import answer_titles
 
 
 def contradictions(labels: np.ndarray, group: np.ndarray) -> pd.DataFrame:
@@ -156,4 +156,4 @@ def describe_votes(votes: np.ndarray | None) -> str:
 
 def suspect_titles(suspects: pd.DataFrame, classes: Sequence[str]) -> list[str]:
     """ "label → suggested class (confidence)" for each row of :func:`find_suspects`; classes: their names."""
-    return mistake_titles(suspects.rename(columns={"label": "y_true", "suggested": "y_pred"}), classes)
+    return answer_titles(suspects.rename(columns={"label": "y_true", "suggested": "y_pred"}), classes)

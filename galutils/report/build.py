@@ -3,11 +3,10 @@
 nbconvert renders the cells; the pages around them, their style and their scripts are in ``templates/``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 from jinja2 import Environment, PackageLoader
 
 from galutils.data.classes import GALAXY10
@@ -18,10 +17,11 @@ from galutils.progress import tracked
 from galutils.report.html import clean, code_style, link_numbers
 from galutils.report.index import index_content
 from galutils.report.interactive import cell_data, mapped_rows, write_explorer
+from galutils.report.standing import command, standing, write_predictions
 from galutils.study.collect import describe_sources, tabulate
 from galutils.study.execute import ReportError
 from galutils.study.pages import Page, Study
-from galutils.study.results import Results, load_results
+from galutils.study.results import load_results
 from galutils.study.runs import Run
 
 #: What stands where an answer was given that now stands first.
@@ -53,10 +53,13 @@ def build_report(study: Study) -> Path:
 
     beside = zip(study.pages, navigation, [None, *navigation[:-1]], [*navigation[1:], None], strict=True)
     for page, (_, title), previous, following in tracked(beside, len(study.pages), "page"):
-        body, sections = _render(page, title, warnings, _standing(page, results))
+        body, sections = _render(page, title, warnings, standing(page, results, environment), set(mapped))
         own = runs if page.experiment is None else tabulate([Run(page.directory)])
         cells, sheets = cell_data(body, own, galaxies, mapped)
         shown = {"title": title, "body": body, "sections": sections, "cells": cells, "sheets": sheets}
+        if page.experiment:
+            predictions = write_predictions(page, results, study.report_dir / "predictions")
+            shown |= {"predictions": predictions, "command": command(page, study)}
         write(page.slug, "page.html", **shown, previous=previous, following=following)
     folder = study.report_dir / "explorer"
     explorer, sheets = write_explorer(runs, galaxies, study.runs_dir / "embeddings", folder)
@@ -93,26 +96,9 @@ def _title(page: Page) -> str:
     return heading
 
 
-def _standing(page: Page, results: Results) -> str:
-    """Where an approach stands among its like, and what its other runs got; nothing where the page is of none."""
-    if page.experiment is None:
-        return ""
-    table, runs = results.table, results.runs[results.runs["experiment"] == page.experiment]
-    own = table[table["experiment"] == page.experiment].iloc[0]
-    like = table.loc[table["supervised"] == own["supervised"], "accuracy"]
-    kind = "learns from labels" if own["supervised"] else "knows no labels"
-    seeds = f", {len(runs)} seeds" if len(runs) > 1 else ""
-    said = [f"**{own['accuracy']:.1%}** (95% interval {own['low']:.1%} to {own['high']:.1%}{seeds})"]
-    if len(like) > 1:
-        said.append(f"number {1 + (like > own['accuracy']).sum()} of {len(like)} by accuracy of what {kind}")
-    if pd.notna(own["paper_accuracy"]):
-        said.append(f"the paper, on Galaxy10: {own['paper_accuracy']:.0%}")
-    others = [f"{row.seed}: {row.accuracy:.1%}" for row in runs.itertuples() if row.seed != page.seed]
-    shown = f" This page shows seed {page.seed}; seed {', seed '.join(others)}." if others else ""
-    return f"{'; '.join(said)}.{shown} [Which differences are shown](10_results.html)."
-
-
-def _render(page: Page, title: str, known: Sequence[str], standing: str) -> tuple[str, list[tuple[str, str]]]:
+def _render(
+    page: Page, title: str, known: Sequence[str], standing: str, mapped: Collection[int]
+) -> tuple[str, list[tuple[str, str]]]:
     """The cells of an executed notebook as HTML, and its sections, without papermill's and debugging noise.
 
     First comes where its approach stands, then what cells tagged "answer" say. Those tagged "setup" say where the
@@ -139,7 +125,7 @@ def _render(page: Page, title: str, known: Sequence[str], standing: str) -> tupl
     # Lines that were printed one by one are one log.
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)
     body, _ = exporter.from_notebook_node(notebook)
-    return clean(body, page.slug)
+    return clean(body, page.slug, mapped, page.experiment)
 
 
 def _ordered(cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections.abc import Collection
 from importlib.resources import files
+from urllib.parse import urlencode
 
 from bs4 import BeautifulSoup, NavigableString, Tag
 from markupsafe import Markup, escape
@@ -37,9 +39,12 @@ PLAIN = (
 )
 
 
-def clean(body: str, page: str = "page") -> tuple[str, list[tuple[str, str]]]:
+def clean(
+    body: str, page: str = "page", mapped: Collection[int] = (), experiment: str | None = None
+) -> tuple[str, list[tuple[str, str]]]:
     """A page's body without scripts, and the anchors and titles of its sections. page: its name, for downloads.
 
+    A picture of one of the ``mapped`` galaxies, rows of the file, is a link to it in the explorer, by ``experiment``.
     Nothing in the study's notebooks needs a script: a script there could only have come from the data.
     """
     soup = BeautifulSoup(body, "html.parser")
@@ -56,6 +61,11 @@ def clean(body: str, page: str = "page") -> tuple[str, list[tuple[str, str]]]:
     for head in soup.select("th"):
         if not head.get_text(strip=True):
             head.name = "td"  # an empty heading announces nothing
+    for picture in soup.select("figure.gallery img[data-row]"):
+        if int(picture["data-row"]) in mapped:
+            wanted = {"approach": experiment, "row": picture["data-row"]}
+            address = urlencode({name: value for name, value in wanted.items() if value})
+            picture.wrap(soup.new_tag("a", href=f"explorer.html#{address}"))
     for table in soup.select("table"):
         _align(table)
     for printed in soup.select(".output_stream pre"):

@@ -11,6 +11,7 @@ import pandas as pd
 from galutils.evaluation import conclusion
 from galutils.evaluation.confusion import describe_shared
 from galutils.evaluation.paper import starting_weights
+from galutils.report.standing import kind_of
 from galutils.report.tables import COMPARISONS, TIMES, format_table, in_columns
 from galutils.study.ablations import advise
 from galutils.study.collect import sound_runs, sum_confusions
@@ -26,23 +27,22 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
     table = results.table
     metrics = [run.metrics for run in results.runs["run"]]
     simulated, commit = metrics[0]["data"]["simulated"], metrics[0]["environment"]["git_commit"]
-    bars = results.shown.assign(has_paper=results.shown["paper_accuracy"].notna())
-    rows = bars.sort_values("accuracy", ascending=False).to_dict("records")
-    found = conclusion.claims(table, results.comparisons, results.changes)
+    rows = results.shown.sort_values("accuracy", ascending=False).to_dict("records")
+    published = bool(table["paper_accuracy"].notna().any())
     return {
         "label": label,
         "headline": conclusion.headline(table, results.comparisons, simulated),
         "answer": conclusion.conclude(table, results.comparisons),
-        "bars": [row | {"page": pages.get(row["experiment"]), "kind": _kind(row)} for row in rows],
+        "bars": [row | {"page": pages.get(row["experiment"]), "kind": kind_of(row)} for row in rows],
         "approaches": f"{len(table)} approach{'es' * (len(table) > 1)}",
         "beaten": conclusion.describe_beaten(results.against),
-        "chance": table.loc[table["supervised"], "largest"].max(),
-        "claims": found.to_dict("records") if bars["has_paper"].any() else [],
+        "published": published,
+        "claims": results.claims.to_dict("records") if published else [],
         "results": format_table(results.shown, label).drop(columns=ELSEWHERE, errors="ignore"),
         "pages": pages,
         "advice": _advice(study),
         "curves": _curves(study),
-        "duels": _duels(results.comparisons),
+        "duels": _duels(pd.concat([results.comparisons, results.clusterings], ignore_index=True)),
         "failures": _failures(results),
         "times": in_columns(table, TIMES),
         "environment": metrics[0]["environment"],
@@ -51,19 +51,6 @@ def index_content(study: Study, results: Results, label: str, pages: dict[str, s
         "command": _commands(study, commit),
         "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
     }
-
-
-def _kind(row: dict) -> str:
-    """Whether a row of the results is a baseline, or an approach that is built, adapted or unlabelled.
-
-    "simulated" is one that learnt from simulated galaxies first, "random" one that was to be adapted, without weights.
-    """
-    if row["approach"].startswith("Baseline"):
-        return "baseline"
-    if not row["supervised"]:
-        return "unlabelled"
-    kinds = {"simulated": "from_simulations", "built": "built", "adapted": "pretrained"}
-    return next((kind for kind, column in kinds.items() if row[column]), "random")
 
 
 def _advice(study: Study) -> list[tuple[int, str]]:

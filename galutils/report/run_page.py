@@ -11,7 +11,7 @@ from galutils.clustering.scores import CLUSTER_SCORES
 from galutils.data.galaxies import Galaxies
 from galutils.evaluation.baselines import baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap, estimate
-from galutils.evaluation.confusion import confident_mistakes, confusion_table, describe_confusions, mistake_titles
+from galutils.evaluation.confusion import answer_titles, confusion_table, describe_confusions, telling_galaxies
 from galutils.evaluation.paper import RANDOM_LABEL
 from galutils.models.attention import (
     attention_changes,
@@ -87,6 +87,12 @@ def show_curves(run: Run) -> None:
     """Loss and accuracy by epoch."""
     last = run.history.iloc[-1]
     reached = f"accuracy in the last epoch {last.train_accuracy:.0%} training, {last.test_accuracy:.0%} test"
+    if quarter := len(run.history) // 4:
+        late, before = run.history["test_accuracy"].iloc[-quarter:], run.history["test_accuracy"].iloc[:-quarter]
+        gained = 100 * (late.mean() - before.iloc[-quarter:].mean())
+        reached += (
+            f"; the test accuracy of the last quarter of the epochs less that of the one before: {gained:+.1f} points"
+        )
     largest = run.predictions["y_true"].value_counts(normalize=True).max()
     show(learning_curves(run.history, largest), f"Learning curves: {reached}.", data=run.history)
     _tell_next(run, "predict", "classifies another image")
@@ -107,7 +113,7 @@ def _tell_next(run: Run, command: str, does: str) -> None:
 
 
 def show_scores(run: Run) -> None:
-    """Accuracy, ROC AUC, macro-F1 and the recall of each class; and whether the run has collapsed."""
+    """Accuracy, ROC AUC, macro-F1, the recall of each class, and what is taken for what; whether it has collapsed."""
     graded = grade(run, run.split.group)
     found = estimate([graded])
     display(score_table(found))
@@ -119,6 +125,7 @@ def show_scores(run: Run) -> None:
         usual = np.bincount(graded.predicted).argmax()
         share = np.mean(graded.predicted == usual)
         print(f"Collapsed: {run.classes[usual]} is the answer for {share:.0%} of the galaxies, whatever they are.")
+    show_confusion(run)
 
 
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
@@ -142,14 +149,19 @@ def show_confusion(run: Run) -> None:
         print(f"Clusters and their classes: {', '.join(named)}")
 
 
-def show_mistakes(run: Run, galaxies: Galaxies) -> None:
-    """The test galaxies that were misclassified with the highest confidence."""
-    mistakes = confident_mistakes(run.predictions)
-    if mistakes.empty:
-        print("There are no mistakes on the test rows.")
-        return
-    alt = "The test images that were misclassified with the highest confidence, with true and predicted class."
-    show(ImageGrid(galaxies.read_images(mistakes["row"]), mistake_titles(mistakes, run.classes)), alt)
+def show_examples(run: Run, galaxies: Galaxies) -> None:
+    """Test galaxies that are classified rightly, or wrongly, with the highest probability, and undecided ones."""
+    words = {
+        "right": "rightly classified with the highest probability",
+        "wrong": "wrongly classified with the highest probability",
+        "undecided": "undecided",
+    }
+    for kind, rows in telling_galaxies(run.predictions).items():
+        if rows.empty:
+            print(f"No test galaxy was {words[kind].split(' with')[0]}.")
+            continue
+        grid = ImageGrid(galaxies.read_images(rows["row"]), answer_titles(rows, run.classes), rows["row"])
+        show(grid, f"Test galaxies {words[kind]}.")
 
 
 def show_clustering(run: Run) -> None:
@@ -182,11 +194,17 @@ def show_seeds(run: Run) -> None:
     _tell_next(run, "similar", "finds galaxies like another")
 
 
-def show_typical(rows: list[np.ndarray], galaxies: Galaxies) -> None:
+def show_typical(run: Run, rows: list[np.ndarray], galaxies: Galaxies) -> None:
     """Galaxies of each cluster. rows: for each cluster the row numbers of those that belong to it most clearly."""
-    titles = [f"cluster {k}" for k, own in enumerate(rows) for _ in own]
-    figure = ImageGrid(galaxies.read_images(np.concatenate(rows)), titles)
-    show(figure, f"The {max(map(len, rows))} most typical galaxies of each cluster.")
+    table, titles = run.predictions, []
+    for cluster, own in enumerate(rows):
+        labels = table.loc[table["cluster"] == cluster, "y_true"]
+        label = run.metrics["scores"]["matched"][cluster]
+        matched = f"{run.classes[label]} ({(labels == label).mean():.0%})" if label >= 0 else "no class"
+        titles += [f"cluster {cluster}: {matched}"] * len(own)
+    every = np.concatenate(rows)
+    alt = f"The {max(map(len, rows))} most typical galaxies of each cluster, its class, and that class's share of it."
+    show(ImageGrid(galaxies.read_images(every), titles, every), alt)
 
 
 def show_attention_changes(clusterings: pd.DataFrame, images: torch.Tensor) -> None:

@@ -21,6 +21,7 @@ from galutils.evaluation.calibration import (
     scale,
     squared_errors,
 )
+from galutils.evaluation.conclusion import claims
 from galutils.evaluation.significance import ALPHA, MARGIN, compare
 from galutils.files import code_digest, write_json
 from galutils.study.ablations import (
@@ -57,8 +58,8 @@ class Results:
         estimates: for each approach (title) all its scores with intervals, see
             :func:`galutils.evaluation.bootstrap.estimate`.
         comparisons: the study's pairs of approaches that learn from labels, by default all, in one family with each
-            ablation and what it varies, see :func:`galutils.evaluation.significance.compare`. Clusterings are scored
-            on other galaxies.
+            ablation and what it varies, see :func:`galutils.evaluation.significance.compare`.
+        clusterings: all pairs of clusterings, which are scored on other galaxies, in a family of their own.
         baselines: the same of what needs no network, see :func:`galutils.evaluation.baselines.baselines`, on the test
             galaxies of the approaches that learn from labels; empty where the file of galaxies is not at hand.
         against: of the family each of these approaches against the baseline of five measured numbers.
@@ -74,6 +75,7 @@ class Results:
     ablations: pd.DataFrame
     estimates: dict[str, pd.DataFrame]
     comparisons: pd.DataFrame
+    clusterings: pd.DataFrame
     baselines: dict[str, pd.DataFrame]
     against: pd.DataFrame
     calibration: pd.DataFrame
@@ -90,7 +92,7 @@ class Results:
         accuracy ``sd`` between seeds, ``standard_error``, and ``low`` and ``high``, the 95% interval over seeds and
         galaxies, see :mod:`galutils.evaluation.bootstrap`. ``picked_low`` and ``picked_high`` hold for all approaches
         that learn from labels at once, and so for the best of them, too. ``largest`` is the share of the largest class
-        among the galaxies that were scored.
+        among the galaxies that were scored; ``chance`` is the same or, of a clustering, what permuted labels get.
         """
         grouped = self.runs.groupby([*_KIND], sort=False)
         table = grouped[[*_AVERAGED]].mean().assign(seeds=grouped.size()).reset_index()
@@ -104,7 +106,14 @@ class Results:
         table["picked_low"], table["picked_high"] = ends
         first = self.runs.drop_duplicates("approach")["run"]
         table["largest"] = [run.predictions["y_true"].value_counts(normalize=True).max() for run in first]
+        permuted = [run.metrics.get("chance", {}).get("mean") for run in first]
+        table["chance"] = pd.Series(permuted, dtype=float).fillna(table["largest"])
         return table
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """What these runs say of the paper's claims, see :func:`galutils.evaluation.conclusion.claims`."""
+        return claims(self.table, pd.concat([self.comparisons, self.clusterings]), self.changes)
 
     @cached_property
     def shown(self) -> pd.DataFrame:
@@ -117,7 +126,8 @@ class Results:
             }
             for title, own in self.baselines.items()
         ]
-        return pd.concat([self.table, pd.DataFrame(rows)], ignore_index=True)
+        own = pd.DataFrame(rows).assign(chance=self.table.loc[self.table["supervised"], "chance"].max())
+        return pd.concat([self.table, own], ignore_index=True)
 
 
 def load_results(runs_dir: str | Path) -> Results:
@@ -148,6 +158,7 @@ def load_results(runs_dir: str | Path) -> Results:
     computed = {
         "estimates": {title: estimate(list(seeds.values())) for title, seeds in graded.items()},
         "comparisons": family[family[["first", "second"]].isin([*supervised]).all(axis=1)].reset_index(drop=True),
+        "clusterings": compare(grade_runs(runs[~runs["supervised"]])),
         "baselines": {title: estimate([own]) for title, own in baselines.items()},
         "against": family[family["first"] == FIVE].reset_index(drop=True),
         "calibration": calibration_table(supervised),

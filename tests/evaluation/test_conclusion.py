@@ -164,10 +164,39 @@ def test_a_claim_is_not_tested_by_random_weights_and_a_change_by_its_parameter()
         "Deep fine-tuning beats shallow (74% against 58%).": "not tested here",
         "Galaxies need no more than 32 channels.": "not tested here",
         "Averaging pixels first helps.": "holds here",
+        "Clusters of DINO's embedding are near chance (16%, ROC AUC 0.521).": "not tested here",
+        "Fine-tuning DINO does not improve its clusters (16% before and after).": "not tested here",
     }
     assert found.loc["Averaging pixels first helps.", "found"] == (
         "with average_pool = 1: -10.0 points (-15.0 to -5.0; 3 seeds)"
     )
+
+
+@pytest.mark.parametrize(
+    ("ends", "gain", "pretrained", "verdicts"),
+    [
+        ((0.15, 0.19), 0.1, True, ["open", "does not hold here"]),
+        ((0.17, 0.19), 0.02, True, ["does not hold here", "open"]),
+        ((0.14, 0.155), -0.1, True, ["holds here", "holds here"]),
+        ((0.17, 0.19), 0.1, False, ["not tested here", "not tested here"]),
+    ],
+)
+def test_claims_on_clusterings(ends, gain, pretrained, verdicts):
+    """Chance is 15%; the frozen network was not trained, so that seeds do not matter to it."""
+    rows = table(*((name, False, pretrained, sum(ends) / 2) for name in ("dino_kmeans", "dino_lora_kmeans")), seeds=1)
+    rows = rows.assign(supervised=False, low=ends[0], high=ends[1], chance=0.15, trained_parameters=[0, 1000])
+    found = claims(rows, pd.DataFrame([comparison("dino_kmeans", "dino_lora_kmeans", gain)]), pd.DataFrame())[-2:]
+    assert found["verdict"].tolist() == verdicts
+    if pretrained:
+        own = f"{sum(ends) / 2:.1%} ({ends[0]:.1%} to {ends[1]:.1%})"
+        pair = f"{100 * gain:+.1f} points ({100 * gain - 5:+.1f} to {100 * gain + 5:+.1f}; 3 seeds)"
+        assert found["found"].tolist() == [
+            f"dino_kmeans: {own}; with permuted labels 15.0%",
+            f"dino_lora_kmeans against dino_kmeans: {pair}",
+        ]
+    trained = claims(rows.assign(trained_parameters=1), pd.DataFrame(), pd.DataFrame())["verdict"].iloc[-2]
+    assert trained == ("open" if pretrained else "not tested here")
+    assert found["experiments"].tolist() == [{"dino_kmeans"}, {"dino_kmeans", "dino_lora_kmeans"}]
 
 
 @pytest.mark.parametrize(
@@ -283,7 +312,7 @@ def test_what_cannot_be_judged_bears_on_no_claim(flag):
     others = ("vgg_scratch", "vgg11_deep", "vgg11_shallow")
     pairs = pd.DataFrame([comparison(other, "custom_cnn", 0.3) for other in others])
     found = claims(rows, pairs, pd.DataFrame([change])).set_index("claim")
-    assert found["verdict"].tolist() == ["open", "not tested here", "not tested here", "not tested here"]
+    assert found["verdict"].tolist() == ["open", *["not tested here"] * 5]
     assert "vgg_scratch" not in found["found"].iloc[0]
 
 

@@ -86,7 +86,8 @@ def test_a_page_says_where_its_approach_stands_and_results_come_before_method(ch
         f"seed 1: {runs[1]:.1%}. Which differences are shown."
     )
     assert [heading.get_text() for heading in page("h2")][:5] == [
-        "Scores on the test rows", "The most confident mistakes", "The network", "Training", "What to take along",
+        "Scores on the test rows", "Sure and right, sure and wrong, undecided", "The network", "Training",
+        "What to take along",
     ]  # fmt: skip
 
 

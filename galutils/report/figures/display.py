@@ -58,6 +58,7 @@ class ImageGrid:
 
     images: np.ndarray  # (n, H, W, 3) uint8
     titles: Sequence[str]
+    rows: Sequence[int] | None = None  # of the file, for the report to link each to the explorer
 
 
 def show(
@@ -112,12 +113,14 @@ def _csv_link(data: pd.DataFrame | dict[str, pd.DataFrame]) -> str:
 def _gallery_html(gallery: ImageGrid) -> str:
     side = gallery.images.shape[1] if len(gallery.images) else 0
     cells = []
-    for image, title in zip(gallery.images, gallery.titles, strict=True):
+    rows = [None] * len(gallery.images) if gallery.rows is None else gallery.rows
+    for image, title, row in zip(gallery.images, gallery.titles, rows, strict=True):
+        known = "" if row is None else f' data-row="{row}"'
         size = f'width="{side}" height="{side}" style="width: 100%; max-width: {2 * side}px; height: auto"'
         words = escape(" ".join(title.split()), quote=True)
         caption = "<br>".join(map(escape, title.splitlines()))
         cells.append(
-            f'<div><img src="{webp_url(Image.fromarray(image))}" {size} alt="Galaxy: {words}">'
+            f'<div><img src="{webp_url(Image.fromarray(image))}" {size} alt="Galaxy: {words}"{known}>'
             f'<div style="font-size: .8em; line-height: 1.3">{caption}</div></div>'
         )
     # Five columns, fewer where the page is narrow, and no picture more than twice as large as it is.

@@ -3,8 +3,22 @@ const advice = document.getElementById("advice");
 if (advice) {
   const known = JSON.parse(advice.textContent), number = document.getElementById("advice-number");
   number.addEventListener("input", () => {
-    [number.ariaValueText, document.getElementById("advice-said").textContent] = known[number.value];
+    const [labels, said] = known[number.value];
+    number.ariaValueText = labels;
+    tell("advice-said", said);
   });
+  number.dispatchEvent(new Event("input"));
+}
+
+/* A sentence whose numbers are links to where they come from. */
+function tell(place, said) {
+  const element = document.getElementById(place);
+  element.replaceChildren(...said.split(/((?<![\w.])(?:[-+]?\d+(?:\.\d+)?%|[-+]\d+(?:\.\d+)?))/).map((part, i) => {
+    if (i % 2 === 0) return part;
+    const link = Object.assign(document.createElement("a"), { className: "number", textContent: part });
+    link.href = element.dataset.evidence;
+    return link;
+  }));
 }
 
 /* Any two approaches that were compared, in either order, and what the comparison says. */
@@ -26,7 +40,7 @@ function showDuels(known) {
   const fill = (select, names) => select.replaceChildren(...names.map((name) => new Option(name)));
   const show = () => {
     const found = known.find(({ pair }) => pair[0] === first.value && pair[1] === second.value);
-    document.getElementById("duel-said").textContent = found.said;
+    tell("duel-said", found.said);
   };
   const offer = () => {
     fill(second, known.filter(({ pair }) => pair[0] === first.value).map(({ pair }) => pair[1]));

@@ -60,7 +60,7 @@ def gather(inputs: list[str | Path], image_column: str | None = None) -> list[Pa
 
     Folders are searched for images and HDF5 files at any depth. A list has a name on each line, relative to its own
     folder or to the current one. A table (CSV, Parquet, FITS) is a catalogue, with a column of images that is guessed
-    if None. A name on its own that is nothing, or an empty folder, is a PictureError; a table without images is a
+    if None. Names of which none is anything, or an empty folder, are a PictureError; a table without images is a
     CatalogueError.
     """
     found, missing = [], []
@@ -80,7 +80,8 @@ def gather(inputs: list[str | Path], image_column: str | None = None) -> list[Pa
             found += map(Path, matches)
         else:
             missing.append(given)
-    if missing:
+            found.append(path)  # among others it costs only itself, when it is read
+    if missing and len(missing) == len(found):
         named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         such = "is no such file" if len(missing) == 1 else "are no such files"
         raise PictureError(f"{named}: there {such}; give JPEG, PNG or FITS images, or an HDF5 file.")

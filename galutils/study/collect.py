@@ -300,7 +300,8 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         page: simulated galaxies, a file other than the full set, stand-in or random weights, collapsed runs.
     """
     data, stand_in, random, knowing, small = set(), set(), set(), set(), {}
-    for run in runs["run"]:
+    titles = runs["approach"].str.split(" (", regex=False).str[0]
+    for title, run in zip(titles, runs["run"], strict=True):
         source, weights = run.metrics["data"], run.metrics["weights"] or {}
         if run.supervised:
             counted = zip(run.classes, run.metrics["trained_classes"], strict=True)
@@ -313,11 +314,11 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
             data.add(f"{source['rows']:,} galaxies of {source['file']}")
         if weights.get("source") == "random":
             if not weights.get("on_purpose"):
-                random.add(run.experiment)
+                random.add(title)
         elif weights.get("stand_in"):
-            stand_in.add(run.experiment)
+            stand_in.add(title)
         elif weights.get("may_know"):
-            knowing.add(f"{run.experiment} ({weights['may_know']})")
+            knowing.add(f"{title} ({weights['may_know']})")
     label, warnings = " and ".join(sorted(data)), []
     if any(run.metrics.get("split_by") == "sky" for run in runs["run"]):
         warnings.append("Tested on other cells of the sky (HEALPix, nside 8) than trained on.")
@@ -330,20 +331,20 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
     if small:
         warnings.append(f"Left out for want of galaxies: {'; '.join(small)}.")
     if stand_in:
-        warnings.append(f"Stand-in weights, not the paper's, in {', '.join(sorted(stand_in))}.")
+        warnings.append(f"Stand-in weights, not the paper's, in {'; '.join(sorted(stand_in))}.")
     if knowing:
         warnings.append(
-            f"Learnt from volunteers' labels, perhaps of the very galaxies tested on: {', '.join(sorted(knowing))}; "
-            "what such an encoder gives on galaxies new to it, its score does not say."
+            f"Learnt from volunteers' labels, perhaps of the very galaxies tested on: {'; '.join(sorted(knowing))}. "
+            "What such an encoder gives on galaxies new to it, its score does not say."
         )
     if random:
         warnings.append(
-            f"No pretrained weights were at hand: {', '.join(sorted(random))} started from random ones, "
+            f"No pretrained weights were at hand: {'; '.join(sorted(random))} started from random ones, "
             "which bear on nothing but the machinery."
         )
-    if fallen := [f"{row.experiment} (seed {row.seed})" for row in runs[runs["collapsed"]].itertuples()]:
+    if fallen := [f"{titles[row.Index]} (seed {row.seed})" for row in runs[runs["collapsed"]].itertuples()]:
         warnings.append(
-            f"Collapsed, one class for {COLLAPSED:.0%} of the galaxies or more: {', '.join(fallen)}; "
-            "these count in scores, and are left out of calibration, of suspects and of what all confuse."
+            f"Collapsed, one class for {COLLAPSED:.0%} of the galaxies or more: {'; '.join(fallen)}. "
+            "They count in scores, and are left out of calibration, of suspects and of what all confuse."
         )
     return label, warnings

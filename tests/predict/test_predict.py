@@ -157,13 +157,14 @@ def test_inputs_are_named_in_every_way_and_bad_ones_cost_only_themselves(call, f
         (["**/*.png"], inside, ""),
         (["@list.txt", "all/deep/5.png"], inside[:3], ""),
         (["@none/list.txt"], inside[:1], gone),
+        (["all/gone.png", "all/a.png"], inside[:1], gone),
     ):
         code, out, err = call("predict", run_dir, *named, "--json", "--field", FIELD)
         assert (code, [one["path"] for one in json.loads(out)]) == (1 if said else 0, found)
         assert_said(err, said)
     (tmp_path / "none" / "list.txt").unlink()
     for named, said in (
-        (["x.png", "list.txt", "y.png"],
+        (["x.png", "y.png"],
          "x.png, y.png: there are no such files; give JPEG, PNG or FITS images, or an HDF5 file."),
         (["none"], "none: is a folder without images; name one that holds some, at any depth."),
         (["@list"], "@list: there is no such list; give a file with the name of an image on each line."),

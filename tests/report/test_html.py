@@ -47,6 +47,15 @@ def test_tables_and_figures_are_numbered_and_can_be_linked():
         assert part in page
 
 
+def test_a_picture_of_a_galaxy_that_the_explorer_shows_is_a_link_to_it():
+    pictures = "".join(f'<img alt="x" data-row="{row}" src="data:image/webp;base64,AA">' for row in (3, 4))
+    page = f'<figure class="gallery" aria-label="Two.">{pictures}</figure>'
+    for experiment, said in (("dino_kmeans", "approach=dino_kmeans&amp;row=4"), (None, "row=4")):
+        found, _ = clean(page, mapped={4}, experiment=experiment)
+        linked = f'<a href="explorer.html#{said}"><img alt="x" data-row="4" src="data:image/webp;base64,AA"/></a>'
+        assert f'<img alt="x" data-row="3" src="data:image/webp;base64,AA"/>{linked}<figcaption>' in found
+
+
 def test_what_stands_in_brackets_behind_a_name_is_a_badge():
     page, _ = clean("<table><tbody><tr><th>A, b (random) (fallen)</th><td>1 (0 to 2)</td></tr></tbody></table>")
     assert (

@@ -64,9 +64,9 @@ def test_controls_and_stand_ins_are_marked_and_warned_of(tmp_path):
         "1,000 galaxies of own.h5",
         [
             "Not the full Galaxy10 DECaLS but 1,000 galaxies of own.h5: do not compare with the paper's numbers.",
-            "Stand-in weights, not the paper's, in vgg11_shallow.",
-            "No pretrained weights were at hand: vgg11_deep started from random ones, "
-            "which bear on nothing but the machinery.",
+            "Stand-in weights, not the paper's, in VGG16, shallow fine-tuning.",
+            "No pretrained weights were at hand: VGG16, deep fine-tuning, new later layers started from random "
+            "ones, which bear on nothing but the machinery.",
         ],
     )
 
@@ -172,8 +172,8 @@ def test_collapsed_runs_are_marked_warned_of_and_left_out(tmp_path):
     for run in table["run"]:
         run.metrics["data"] = data
     assert collect.describe_sources(table)[1][-1] == (
-        "Collapsed, one class for 95% of the galaxies or more: vgg_scratch (seed 0), custom_cnn (seed 0); "
-        "these count in scores, and are left out of calibration, of suspects and of what all confuse."
+        "Collapsed, one class for 95% of the galaxies or more: VGG, 32 channels, from scratch (seed 0); "
+        "Custom CNN, average pooling first (seed 0). They count in scores, and are left out of calibration, of suspects and of what all confuse."
     )
 
 

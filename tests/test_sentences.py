@@ -13,7 +13,6 @@ from galutils.evaluation import (
     baselines,
     bootstrap,
     calibration,
-    conclusion,
     confusion,
     label_noise,
     labels,
@@ -24,6 +23,7 @@ from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, OPEN, TOO_FEW, WORSE
 from galutils.report import tables
 from galutils.study.ablations import ONE_SEED
+from galutils.training import lessons
 
 CLASSES = ("A", "B", "C")
 TRIED = settings(max_examples=40)
@@ -195,13 +195,13 @@ def test_a_baseline_is_beaten_only_where_galaxies_and_test_say_so(run, seed):
     rng = np.random.default_rng(seed)
     predicted = np.where(rng.random(len(run.row)) < rng.random(), run.labels, rng.integers(0, 3, len(run.row)))
     other = Graded(run.row, run.group, run.labels, predicted, None, CLASSES)
-    (text,) = baselines.describe_against(run, {"luck": other})
+    text = baselines.describe_against(run, {"luck": other})
     _, first = np.unique(run.group, return_index=True)  # one row a galaxy
     won, lost = (int(np.sum(a.correct[first] & ~b.correct[first])) for a, b in ((run, other), (other, run)))
     p = stats.binomtest(won, won + lost).pvalue if won + lost else 1
     gap = run.correct.mean() - other.correct.mean()
     told = re.fullmatch(
-        r"Less luck \((.+)%\): (.+) points \(95% interval of this pair alone (.+) to (.+)\)\.", text
+        r"In points, with 95% intervals of each pair alone: less luck \((.+)%\) (.+) \((.+) to (.+)\)\.", text
     ).groups()
     share, shown, low, high = map(float, told)
     assert abs(share - 100 * other.correct.mean()) < 0.051
@@ -323,7 +323,7 @@ def test_lessons_are_told_with_their_scores_and_every_pair_once(scores, data):
     words = [data.draw(st.sampled_from(["better", "worse", "open"])) for _ in titles[1:]]
     pairs = pd.DataFrame({"first": titles[:-1], "second": titles[1:], "told": words}, dtype=object)
     pairs["difference"] = 0.1 * np.arange(len(pairs))
-    first, *groups = conclusion.describe_lessons(estimates, pairs, len(titles))
+    first, *groups = lessons.describe_lessons(estimates, pairs, len(titles))
     for title, (mean, _) in zip(titles, scores, strict=True):
         assert f" {title}: {mean:.1%} (" in first
     assert len(groups) == len(set(words))

@@ -113,14 +113,15 @@ def describe_baselines(found: Mapping[str, Graded]) -> list[str]:
     return sentences
 
 
-def describe_against(graded: Graded, found: Mapping[str, Graded]) -> list[str]:
+def describe_against(graded: Graded, found: Mapping[str, Graded]) -> str:
     """In words: how a run differs from each of the :func:`baselines`; a verdict is for the whole family to give."""
     pairs = ((title, own, compare({"first": {0: own}, "second": {0: graded}}).iloc[0]) for title, own in found.items())
-    return [
-        f"Less {title} ({accuracy(own)[0]:.1%}): {row['difference'] * 100:+z.1f} points (95% interval of this pair "
-        f"alone {row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f})."
+    said = [
+        f"less {title} ({accuracy(own)[0]:.1%}) {row['difference'] * 100:+z.1f} "
+        f"({row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f})"
         for title, own, row in pairs
     ]
+    return f"In points, with 95% intervals of each pair alone: {'; '.join(said)}."
 
 
 def _compare(first: Graded, second: Graded) -> tuple[int, str]:

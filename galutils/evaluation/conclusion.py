@@ -1,7 +1,5 @@
 """The study's answer in words: build or adapt? Every word follows from the table and the family of comparisons."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from galutils.evaluation.significance import BETTER, DECIDED, EQUIVALENT, MARGIN, OPEN, TOO_FEW, WORSE
@@ -89,26 +87,6 @@ def describe_beaten(against: pd.DataFrame) -> str:
     return f"Held against a random forest on five measured numbers. {' '.join(said)}"
 
 
-def describe_lessons(estimates: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, whole: int) -> list[str]:
-    """What lessons of simulated galaxies were worth without a label: each against the one that it is compared with.
-
-    estimates: by lesson, of :func:`galutils.evaluation.bootstrap.estimate`; the first ``whole`` of them lack nothing.
-    """
-    scores = [
-        f"{title}: {found['mean']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
-        for title, found in ((title, estimates[title].loc["accuracy"]) for title in list(estimates)[:whole])
-    ]
-    groups = comparisons.assign(
-        said=[
-            f"{row.second} against {row.first}, {100 * row.difference:+.1f} points" for row in comparisons.itertuples()
-        ]
-    ).groupby("told", sort=False)["said"]
-    return [
-        f"Right without a label, with 95% intervals, after {'; '.join(scores)}.",
-        *(f"{told[0].upper()}{told[1:]}: {'; '.join(said)}." for told, said in groups),
-    ]
-
-
 def _first(rows: pd.DataFrame) -> pd.Series:
     """The most accurate of them."""
     return rows.loc[rows["accuracy"].idxmax()]
@@ -131,22 +109,29 @@ def _third(simulated: pd.DataFrame, built: pd.Series, adapted: pd.Series, compar
     best, words = _first(simulated).approach, "one first trained on simulations"
     return [
         f"{_best(simulated, 'first trained on simulated galaxies')}.",
-        _decision(built.approach, best, comparisons, words),
-        _decision(adapted.approach, best, comparisons, words, "adapted one"),
+        _decision(built.approach, best, comparisons, words, interval=""),
+        _decision(adapted.approach, best, comparisons, words, "adapted one", interval=""),
     ]
 
 
 def _decision(
-    first: str, other: str, comparisons: pd.DataFrame, words: str = "adapted one", known: str = "built one"
+    first: str,
+    other: str,
+    comparisons: pd.DataFrame,
+    words: str = "adapted one",
+    known: str = "built one",
+    interval: str = "95% interval, simultaneous with the study's other comparisons, ",
 ) -> str:
-    """What the family of comparisons says of two: ``other``, in ``words``, against ``first``, the ``known``."""
+    """What the family of comparisons says of two: ``other``, in ``words``, against ``first``, the ``known``.
+
+    interval: what is said of it the first time.
+    """
     row = _paired(first, other, comparisons)
     if row is None:
         return f"The {words} and the {known} were not compared, so nothing is said between them."
     evidence = (
         f"on the same {row['galaxies']:,} galaxies the {words} less the {known} is "
-        f"{row['difference'] * 100:+.1f} points (95% interval, simultaneous with the study's other comparisons, "
-        f"{row['low'] * 100:+.1f} to {row['high'] * 100:+.1f})"
+        f"{row['difference'] * 100:+.1f} points ({interval}{row['low'] * 100:+.1f} to {row['high'] * 100:+.1f})"
     )
     these = "these trained networks" if row["seeds"] == 1 else "these two approaches"
     if row["verdict"] in DECIDED:

@@ -52,6 +52,30 @@ def describe_confusions(counts: np.ndarray, classes: Sequence[str], top: int = 3
     ]
 
 
+def confusion_rows(confusions: Mapping[str, np.ndarray], classes: Sequence[str], top: int = 3) -> pd.DataFrame:
+    """The most frequent confusions of each approach: ``approach``, ``true``, ``predicted``, ``share``, ``galaxies``.
+
+    And ``of``, the galaxies of the true class; one row with the title alone where nothing is confused. confusions:
+    counts (C, C) of each, by its title.
+    """
+    rows = []
+    for title, counts in confusions.items():
+        found = most_confused(counts, top)
+        rows += [{"approach": title}] * (not found) + [
+            {
+                "approach": title,
+                "true": classes[true],
+                "predicted": classes[predicted],
+                "share": share,
+                "galaxies": counts[true, predicted],
+                "of": counts[true].sum(),
+            }
+            for true, predicted, share in found
+        ]
+    columns = ["approach", "true", "predicted", "share", "galaxies", "of"]
+    return pd.DataFrame(rows, columns=columns).astype({"galaxies": "Int64", "of": "Int64"})
+
+
 def describe_shared(confusions: Mapping[str, np.ndarray], classes: Sequence[str], top: int = 5) -> list[str]:
     """In words: the confusions that all of several classifiers share, by the share of the one that makes least of it.
 

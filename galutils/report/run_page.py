@@ -90,9 +90,7 @@ def show_curves(run: Run) -> None:
     if quarter := len(run.history) // 4:
         late, before = run.history["test_accuracy"].iloc[-quarter:], run.history["test_accuracy"].iloc[:-quarter]
         gained = 100 * (late.mean() - before.iloc[-quarter:].mean())
-        reached += (
-            f"; the test accuracy of the last quarter of the epochs less that of the one before: {gained:+.1f} points"
-        )
+        reached += f"; test accuracy from the third quarter of the epochs to the last: {gained:+.1f} points"
     largest = run.predictions["y_true"].value_counts(normalize=True).max()
     show(learning_curves(run.history, largest), f"Learning curves: {reached}.", data=run.history)
     _tell_next(run, "predict", "classifies another image")
@@ -130,8 +128,8 @@ def show_scores(run: Run) -> None:
 
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
     """How the run differs from the baselines, fitted and tested on its very galaxies, in words."""
-    print("\n".join(describe_against(grade(run, run.split.group), baselines_once(galaxies, run.split))))
-    print("Whether it beats five measured numbers the page of results says, which knows all comparisons.")
+    print(describe_against(grade(run, run.split.group), baselines_once(galaxies, run.split)))
+    print("Which of these count the page of results says, which knows all comparisons.")
 
 
 def show_confusion(run: Run) -> None:
@@ -144,9 +142,8 @@ def show_confusion(run: Run) -> None:
     if run.supervised:
         print("\n".join(describe_confusions(confusion, classes)) or "Nothing is confused.")
     else:
-        matched = enumerate(run.metrics["scores"]["matched"])
-        named = [f"{cluster} → {classes[label]}" for cluster, label in matched if label >= 0]
-        print(f"Clusters and their classes: {', '.join(named)}")
+        named = [f"{cluster} → {name}" for cluster, name in enumerate(_matched_classes(run))]
+        print(f"Clusters, their classes, and these classes' shares of them: {', '.join(named)}")
 
 
 def show_examples(run: Run, galaxies: Galaxies) -> None:
@@ -196,15 +193,20 @@ def show_seeds(run: Run) -> None:
 
 def show_typical(run: Run, rows: list[np.ndarray], galaxies: Galaxies) -> None:
     """Galaxies of each cluster. rows: for each cluster the row numbers of those that belong to it most clearly."""
-    table, titles = run.predictions, []
-    for cluster, own in enumerate(rows):
-        labels = table.loc[table["cluster"] == cluster, "y_true"]
-        label = run.metrics["scores"]["matched"][cluster]
-        matched = f"{run.classes[label]} ({(labels == label).mean():.0%})" if label >= 0 else "no class"
-        titles += [f"cluster {cluster}: {matched}"] * len(own)
+    named = [name.split(" (")[0] for name in _matched_classes(run)]
+    titles = [f"{cluster}: {name}" for cluster, (name, own) in enumerate(zip(named, rows, strict=True)) for _ in own]
     every = np.concatenate(rows)
-    alt = f"The {max(map(len, rows))} most typical galaxies of each cluster, its class, and that class's share of it."
+    alt = f"The {max(map(len, rows))} most typical galaxies of each cluster, with the class that it was matched with."
     show(ImageGrid(galaxies.read_images(every), titles, every), alt)
+
+
+def _matched_classes(run: Run) -> list[str]:
+    """For each cluster the class that it was matched with, if any, and in brackets that class's share of it."""
+    table, names = run.predictions, []
+    for cluster, label in enumerate(run.metrics["scores"]["matched"]):
+        labels = table.loc[table["cluster"] == cluster, "y_true"]
+        names.append(f"{run.classes[label]} ({(labels == label).mean():.0%})" if label >= 0 else "no class")
+    return names
 
 
 def show_attention_changes(clusterings: pd.DataFrame, images: torch.Tensor) -> None:

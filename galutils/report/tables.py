@@ -82,6 +82,13 @@ COMPARISONS = {
     "Seeds": "{seeds}",
     "The second is": "{told}",
 }
+CONFUSIONS = {
+    "Approach": "{approach}",
+    "True class": "{true}",
+    "taken for": "{predicted}",
+    "Share": "{share:.0%}",
+    "Galaxies": "{galaxies:,} of {of:,}",
+}
 ABLATIONS = {
     "Approach": "{approach}",
     "Changed": "{parameter} = {value}",

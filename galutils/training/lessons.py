@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from galutils.data.classes import GALAXY10
@@ -98,3 +99,23 @@ def ask(path: Path, galaxies: Galaxies, rows: np.ndarray, crop: float) -> np.nda
     network = cnn.build("custom_cnn", channels=channels_of(path), weights=str(path))
     images = load_images(galaxies, rows, SIZE, torch.device("cpu"), crop, once=True)
     return predict_probabilities(network, images, rows)
+
+
+def describe_lessons(estimates: Mapping[str, pd.DataFrame], comparisons: pd.DataFrame, whole: int) -> list[str]:
+    """What lessons of simulated galaxies were worth without a label: each against the one that it is compared with.
+
+    estimates: by lesson, of :func:`galutils.evaluation.bootstrap.estimate`; the first ``whole`` of them lack nothing.
+    """
+    scores = [
+        f"{title}: {found['mean']:.1%} ({found['low']:.1%} to {found['high']:.1%})"
+        for title, found in ((title, estimates[title].loc["accuracy"]) for title in list(estimates)[:whole])
+    ]
+    groups = comparisons.assign(
+        said=[
+            f"{row.second} against {row.first}, {100 * row.difference:+.1f} points" for row in comparisons.itertuples()
+        ]
+    ).groupby("told", sort=False)["said"]
+    return [
+        f"Right without a label, with 95% intervals, after {'; '.join(scores)}.",
+        *(f"{told[0].upper()}{told[1:]}: {'; '.join(said)}." for told, said in groups),
+    ]

@@ -173,7 +173,8 @@ def test_collapsed_runs_are_marked_warned_of_and_left_out(tmp_path):
         run.metrics["data"] = data
     assert collect.describe_sources(table)[1][-1] == (
         "Collapsed, one class for 95% of the galaxies or more: VGG, 32 channels, from scratch (seed 0); "
-        "Custom CNN, average pooling first (seed 0). They count in scores, and are left out of calibration, of suspects and of what all confuse."
+        "Custom CNN, average pooling first (seed 0). They count in scores, and are left out of calibration, of "
+        "suspects and of what all confuse."
     )
 
 

@@ -14,14 +14,13 @@ from fakes import refusal
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.splits import split_rows
-from galutils.evaluation.conclusion import describe_lessons
 from galutils.models import cnn
 from galutils.models.weights import describe_weights
 from galutils.report.figures import display
 from galutils.study.pages import load_study
 from galutils.study.profile import Lessons
 from galutils.training import lessons
-from galutils.training.lessons import LACKING, ask, plan_lessons, teach
+from galutils.training.lessons import LACKING, ask, describe_lessons, plan_lessons, teach
 from galutils.training.pretrain import CONTROLS
 
 

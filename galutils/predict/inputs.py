@@ -186,7 +186,7 @@ def _open_rows(path: Path) -> Galaxies | DataError:
 def list_entries(given: Path | Catalogue | Galaxies | DataError) -> Iterator[dict | DataError]:
     """``image`` and ``name`` of each galaxy, and what else is known of it; or why it cannot be had."""
     if isinstance(given, Catalogue):
-        for block in given.blocks(ROLES, BLOCK):
+        for block in given.blocks(ROLES):
             yield from block.to_dict("records")
     elif isinstance(given, Galaxies):
         for rows in np.split(np.arange(len(given)), range(BLOCK, len(given), BLOCK)):

@@ -21,7 +21,6 @@ from pathlib import Path
 from shutil import rmtree
 from typing import NamedTuple
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from galutils.data.catalogue.tables import CatalogueError
@@ -39,7 +38,7 @@ from galutils.predict.survey_rows import (
     classify_part,
     describe_maker,
     finish_hats,
-    judge,
+    look,
     mark_of,
 )
 from galutils.progress import tracked
@@ -125,11 +124,11 @@ def describe_survey(
     done = sum(mark_of(recipe.target, part).exists() for part in source.parts)
     told = f"{path}: {len(source.parts):,} partitions ({done:,} of them done), {rows:,} images"
     told += f", {size / 1e9:,.3g} GB" * bool(size)
-    blocks = judge(chain.from_iterable(part.open()[1] for part in source.parts), recipe)
-    if not next(blocks, pd.DataFrame()).empty:  # the first is slower, by what is loaded
+    blocks = look(chain.from_iterable(part.open()[1] for part in source.parts), recipe)
+    if next(blocks, None):  # the first is slower, by what is loaded
         started, seen = time.perf_counter(), 0
-        for block in islice(blocks, SAMPLE):
-            seen += len(block)
+        for block, _, _ in islice(blocks, SAMPLE):
+            seen += len(block.table) + len(block.failures)
         if seen:
             rate = seen / (time.perf_counter() - started)
             hours = rows / rate / where.workers / 3600

@@ -15,7 +15,8 @@ from galutils.data.catalogue.healpix import HEALPIX, HEALPIX_ORDER
 from galutils.data.image_files import Reading
 from galutils.evaluation.calibration import COVERAGE, SETS, Calibration, conformal_sets, scale
 from galutils.files import atomic_path, code_digest, write_json
-from galutils.predict.inputs import prepare_blocks
+from galutils.memory import freed_memory_kept
+from galutils.predict.inputs import Block, prepare_blocks
 from galutils.predict.survey_parts import Part, Source, SurveyError
 from galutils.study.runs import Run
 
@@ -92,40 +93,58 @@ def open_network(recipe: Recipe) -> tuple:
     return Classifier(Run(recipe.run_dir), own_device(recipe.device), recipe.precision), likeness
 
 
-def judge(entries: Iterator[dict], recipe: Recipe) -> Iterator[pd.DataFrame]:
-    """Blocks of rows as they are written, in the order of the images, with the ``reason`` why one is bad."""
+def look(entries: Iterator[dict], recipe: Recipe) -> Iterator[tuple[Block, np.ndarray, np.ndarray]]:
+    """Blocks of images in their order, and of those that can be used the features (n, D) and probabilities (n, C)."""
     import torch
 
+    classifier, _ = open_network(recipe)
+    for block in prepare_blocks(entries, classifier.prepare, recipe.reading, recipe.field):
+        inputs = torch.cat(block.inputs) if block.inputs else None
+        yield block, *((np.empty((0, 0)), np.empty((0, 0))) if inputs is None else classifier.of_batch(inputs))
+
+
+def judge(entries: Iterator[dict], recipe: Recipe) -> pd.DataFrame:
+    """Rows as they are written, in the order of the images, with the ``reason`` why one is bad.
+
+    They become a table at the end alone: for a small network a table for each block takes as long as its images.
+    """
     classifier, likeness = open_network(recipe)
     run, calibration = classifier.run, recipe.calibration
-    wanted = {SETS: calibration, "unlikeness": likeness, "features": recipe.features}
-    columns = [*run.columns, "class", *(name for name, given in wanted.items() if given)]
-    for block in prepare_blocks(entries, classifier.prepare, recipe.reading, recipe.field):
-        table = pd.DataFrame(index=block.table.index)
-        if block.inputs:
-            features, found = classifier.of_batch(torch.cat(block.inputs))
-            sets = conformal_sets(found, calibration.threshold, run.classes) if calibration else None
-            found = scale(found, calibration.temperature) if calibration else found
-            table = pd.DataFrame(found, table.index, run.columns)
-            table["class"], table[SETS] = np.array(run.classes, object)[found.argmax(1)], sets
-            if likeness:
-                table["unlikeness"] = likeness.distance(features) / likeness.threshold
-            if recipe.features:
-                table["features"] = list(features)
-        table = table.reindex(range(len(block.table) + len(block.failures)), columns=columns)
-        table["bad_image"] = ~table.index.isin(block.table.index)
-        table["note"] = block.table["notes"].map("; ".join)
-        yield table.assign(reason=pd.Series(block.failures, dtype=object))
+    count, places, notes, reasons = 0, [], [], {}
+    probabilities, unlikeness, kept = [], [], []
+    for block, features, found in look(entries, recipe):
+        places += (count + block.table.index).tolist()
+        notes += map("; ".join, block.table["notes"])
+        reasons |= {count + place: reason for place, reason in block.failures.items()}
+        count += len(block.table) + len(block.failures)
+        if len(found):
+            probabilities.append(found)
+            unlikeness += [likeness.distance(features)] if likeness else []
+            kept += [*features] if recipe.features else []
+    found = np.concatenate(probabilities) if probabilities else np.empty((0, len(run.classes)))
+    sets = conformal_sets(found, calibration.threshold, run.classes) if calibration else None
+    found = scale(found, calibration.temperature) if calibration else found
+    table = pd.DataFrame(found, places, run.columns)
+    table["class"] = np.array(run.classes, object)[found.argmax(1)]
+    if calibration:
+        table[SETS] = sets
+    if likeness:
+        table["unlikeness"] = np.concatenate([np.empty(0), *unlikeness]) / likeness.threshold
+    if recipe.features:
+        table["features"] = kept
+    table = table.reindex(range(count))
+    table["bad_image"] = ~table.index.isin(places)
+    return table.assign(note=pd.Series(notes, places, object), reason=pd.Series(reasons, dtype=object))
 
 
+@freed_memory_kept()
 def classify_part(part: Part, recipe: Recipe) -> None:
     """Write the rows of a part, those that are bad, and then its mark."""
     import pyarrow as pa
     from pyarrow import parquet
 
     carried, entries = part.open()
-    blocks = list(judge(entries, recipe))
-    found = pd.concat(blocks, ignore_index=True) if blocks else pd.DataFrame({"bad_image": [], "reason": []})
+    found = judge(entries, recipe)
     if len(found) != part.rows or len(carried) != part.rows:
         raise SurveyError(f"{part.name}: has {len(found)} rows, not {part.rows}; it changed since the command began.")
     bad = found["bad_image"].to_numpy(bool)

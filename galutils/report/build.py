@@ -25,7 +25,7 @@ from galutils.study.results import load_results
 from galutils.study.runs import Run
 
 #: What stands where an answer was given that now stands first.
-POINTER = "What follows from this stands at the [top of this page](#content)."
+POINTER = "The answer stands at the [top](#content)."
 
 
 def build_report(study: Study) -> Path:

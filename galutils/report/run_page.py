@@ -8,6 +8,7 @@ import torch
 from IPython.display import display
 
 from galutils.clustering.scores import CLUSTER_SCORES
+from galutils.data.classes import short_names
 from galutils.data.galaxies import Galaxies
 from galutils.evaluation.baselines import baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap, estimate
@@ -129,7 +130,6 @@ def show_scores(run: Run) -> None:
 def show_baselines(run: Run, galaxies: Galaxies) -> None:
     """How the run differs from the baselines, fitted and tested on its very galaxies, in words."""
     print(describe_against(grade(run, run.split.group), baselines_once(galaxies, run.split)))
-    print("Which of these count the page of results says, which knows all comparisons.")
 
 
 def show_confusion(run: Run) -> None:
@@ -193,7 +193,8 @@ def show_seeds(run: Run) -> None:
 
 def show_typical(run: Run, rows: list[np.ndarray], galaxies: Galaxies) -> None:
     """Galaxies of each cluster. rows: for each cluster the row numbers of those that belong to it most clearly."""
-    named = [name.split(" (")[0] for name in _matched_classes(run)]
+    matched, short = run.metrics["scores"]["matched"], short_names(run.classes)
+    named = [short[label] if label >= 0 else "no class" for label in matched]
     titles = [f"{cluster}: {name}" for cluster, (name, own) in enumerate(zip(named, rows, strict=True)) for _ in own]
     every = np.concatenate(rows)
     alt = f"The {max(map(len, rows))} most typical galaxies of each cluster, with the class that it was matched with."

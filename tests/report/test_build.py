@@ -72,6 +72,19 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
         assert not re.search(r"Traceback \(most recent|it/s\]", text), path.name
 
 
+def test_the_pages_are_no_book(checkout):
+    """What is read on them, without tables, drawings, code, and what opens on demand."""
+    aside = "script, style, svg, table, nav, button, label, dialog, details, .input, .skip, header, footer, aside"
+    words = {}
+    for path in report_pages(checkout):
+        page = BeautifulSoup(path.read_text(), "html.parser")
+        for element in page.select(aside):
+            element.decompose()
+        words[path.name] = len(page.body.get_text(" ").split())
+    assert max(words.values()) < 1500, words
+    assert sum(words.values()) < 11_000, words
+
+
 def test_beside_the_pages_stands_their_print(checkout):
     """Where there is no Chromium, the report is made all the same."""
     path = checkout / "reports" / "smoke" / "study.pdf"

@@ -222,12 +222,14 @@ def claims(table: pd.DataFrame, comparisons: pd.DataFrame, changes: pd.DataFrame
     """The paper's claims beside what these runs say of them: ``claim``, ``found`` (words), ``verdict``, ``page``.
 
     And ``experiments``, the set of those that it is about. A claim is about approaches: what one or two seeds of what
-    was trained show is open, and what rows show that cannot be judged, see :func:`_ways`, or that have random weights,
-    is not told. One that speaks of several pairs holds if all do, and does not if any does not. For changes see
-    :func:`galutils.study.ablations.compare_with_base`; comparisons are those of classifiers and of clusterings.
+    was trained show is open, and what rows show that cannot be judged, see :func:`_ways`, or that have other weights
+    than the paper's, is not told. One that speaks of several pairs holds if all do, and does not if any does not.
+    For changes see :func:`galutils.study.ablations.compare_with_base`; comparisons are of classifiers and clusterings.
     """
     known = table.set_index("experiment")
-    unfair = table["wholly_collapsed"] | table["may_know"] | (~table["built"] & ~table["pretrained"])
+    unfair = (
+        table["wholly_collapsed"] | table["may_know"] | (~table["built"] & ~table["pretrained"]) | table["stand_in"]
+    )
     unfair = set(table.loc[unfair, "experiment"])
     rows = []
     for claim, page, pairs, agreeing in _CLAIMS:

@@ -18,8 +18,8 @@ from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from statsmodels.stats.proportion import proportion_confint
 
+from galutils.data.galaxies import DataError
 from galutils.data.splits import contradicting_groups
-from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import Graded, estimate_mean
 from galutils.evaluation.confusion import answer_titles
 
@@ -61,14 +61,14 @@ def consensus(graded: Mapping[str, Mapping[int, Graded]]) -> pd.DataFrame:
     """Mean of the approaches' :func:`out_of_sample` on the galaxies that all were tested on.
 
     Raises:
-        GalutilsError: there is no approach, or they were tested on different galaxies.
+        DataError: there is no approach, or they were tested on different galaxies.
     """
     tables = [out_of_sample(seeds) for seeds in graded.values()]
     if not tables:
-        raise GalutilsError("Suspects come from networks that tell classes apart, and there is none; train longer.")
+        raise DataError("Suspects come from networks that tell classes apart, and there is none; train longer.")
     rows = sorted(set.intersection(*(set(table.index) for table in tables)))
     if not rows:
-        raise GalutilsError("The approaches have no test galaxies in common; give their notebooks the same split_seed.")
+        raise DataError("The approaches have no test galaxies in common; give their notebooks the same split_seed.")
     return sum(table.loc[rows] for table in tables).div(len(tables)).astype({"label": int})
 
 

@@ -89,7 +89,7 @@ def _row(run: Run) -> dict:
         "supervised": approach.supervised,
         "pretrained": bool(weights) and weights["source"] != "random" and not simulated,
         "random": random,
-        "may_know": bool(weights.get("may_know")),
+        **{name: bool(weights.get(name)) for name in ("may_know", "stand_in")},
         **{score: metrics["scores"][score] for score in SHOWN},
         "n_test": metrics["rows"]["test"],
         "folds": len(run.folds),

@@ -39,7 +39,8 @@ from galutils.study.keys import RESULTS, digest_runs, read_manifest
 
 #: Columns that all runs of an approach share.
 _KIND = (
-    "experiment", "approach", "built", "from_simulations", "supervised", "pretrained", "may_know", "wholly_collapsed",
+    "experiment", "approach", "built", "from_simulations", "supervised", "pretrained", "may_know", "stand_in",
+    "wholly_collapsed",
 )  # fmt: skip
 #: Columns of the table of runs that are averaged over seeds.
 _AVERAGED = (

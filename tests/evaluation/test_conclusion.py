@@ -14,7 +14,7 @@ def table(*rows, seeds=3, simulations=()):
     found["from_simulations"] = found["approach"].isin([*simulations])
     found = found.assign(picked_low=found["accuracy"] - 0.06, picked_high=found["accuracy"] + 0.07)
     found = found.assign(supervised=True, seeds=seeds, folds=1, largest=0.149, experiment=found["approach"])
-    return found.assign(wholly_collapsed=False, may_know=False)
+    return found.assign(wholly_collapsed=False, may_know=False, stand_in=False)
 
 
 def comparison(first, second, difference, half=0.05, seeds=3):
@@ -300,7 +300,7 @@ def test_what_cannot_be_judged_wins_nothing(flag, why):
     assert conclude(rows, pairs).endswith(f"built from scratch can be judged. Left out here: A, {why}.")
 
 
-@pytest.mark.parametrize("flag", ["may_know", "wholly_collapsed"])
+@pytest.mark.parametrize("flag", ["may_know", "wholly_collapsed", "stand_in"])
 def test_what_cannot_be_judged_bears_on_no_claim(flag):
     rows = paper_rows()
     rows[flag] = rows["approach"] == "vgg_scratch"

@@ -97,14 +97,14 @@ def _title(page: Page) -> str:
 
 
 def _render(
-    page: Page, title: str, known: Sequence[str], standing: str, mapped: Collection[int]
+    page: Page, title: str, known: Sequence[str], standing: Sequence[str], mapped: Collection[int]
 ) -> tuple[str, list[tuple[str, str]]]:
     """The cells of an executed notebook as HTML, and its sections, without papermill's and debugging noise.
 
-    First comes where its approach stands, then what cells tagged "answer" say. Those tagged "setup" say where the
-    notebook ran, in their first line; that, and the warnings that are known from the head of the page, are left out.
-    Sections whose heading is tagged "method" come after the others, but for the last; those without output, or with
-    nothing else than :func:`galutils.report.figures.display.say_nothing`, are left out.
+    First comes what its approach gets, then what cells tagged "answer" say, then where it stands. Those tagged "setup"
+    say where the notebook ran, in their first line; that, and the warnings that are known from the head of the page,
+    are left out. Sections whose heading is tagged "method" come after the others, but for the last; those without
+    output, or with nothing else than :func:`galutils.report.figures.display.say_nothing`, are left out.
     """
     from nbconvert import HTMLExporter
 
@@ -119,8 +119,8 @@ def _render(
             _shorten(cell, known)
         answers += [cell] if "answer" in tags else []
         cells.append(nbformat.v4.new_markdown_cell(POINTER, id=f"answer-{len(answers)}") if "answer" in tags else cell)
-    first = [nbformat.v4.new_markdown_cell(standing, id="standing")] if standing else []
-    notebook.cells = [*cells[:1], *first, *answers, *_ordered(cells[1:])]
+    told = [nbformat.v4.new_markdown_cell(part, id=f"standing-{number}") for number, part in enumerate(standing)]
+    notebook.cells = [*cells[:1], *told[:1], *answers, *told[1:], *_ordered(cells[1:])]
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     # Lines that were printed one by one are one log.
     exporter.register_preprocessor("nbconvert.preprocessors.CoalesceStreamsPreprocessor", enabled=True)

@@ -31,10 +31,10 @@ def kind_of(row: dict) -> str:
     return next((kind for kind, column in kinds.items() if row[column]), "random")
 
 
-def standing(page: Page, results: Results, templates: Environment) -> str:
-    """As Markdown: what an approach gets beside its like and beside what the paper says; nothing for other pages."""
+def standing(page: Page, results: Results, templates: Environment) -> list[str]:
+    """As Markdown: what an approach gets; and it beside its like and what the paper says. Nothing for other pages."""
     if page.experiment is None:
-        return ""
+        return []
     table, runs = results.table, results.runs[results.runs["experiment"] == page.experiment]
     own = table[table["experiment"] == page.experiment].iloc[0]
     like = table[table["supervised"] == own["supervised"]]
@@ -48,15 +48,16 @@ def standing(page: Page, results: Results, templates: Environment) -> str:
         said.append(f"the paper, on Galaxy10: {own['paper_accuracy']:.0%}")
     others = [f"{row.seed}: {row.accuracy:.1%}" for row in runs.itertuples() if row.seed != page.seed]
     shown = f" This page shows seed {page.seed}; seed {', seed '.join(others)}." if others else ""
-    told = [f"{'; '.join(said)}.{shown} [Which differences are shown](10_results.html)."]
+    told = []
     if pd.notna(own["paper_accuracy"]):
         bearing = [row for row in results.claims.itertuples() if page.experiment in row.experiments]
-        told += [f"The paper: {row.claim} [Verdict: {row.verdict}](index.html#claims)." for row in bearing]
+        told = [f"The paper: {row.claim} [Verdict: {row.verdict}](index.html#claims)." for row in bearing]
     others = results.shown[results.shown["experiment"].isin([*like["experiment"]]) | results.shown["experiment"].isna()]
     rows = [row | {"kind": kind_of(row)} for row in others.to_dict("records")]
     first = next(row for row in rows if row["experiment"] == page.experiment)
     strip = templates.get_template("bars.html").module.strip(first, [row for row in rows if row is not first])
-    return "\n\n".join([told[0], " ".join(str(strip).split()), *told[1:]])
+    first = f"{'; '.join(said)}.{shown} [Which differences are shown](10_results.html)."
+    return [first, "\n\n".join([" ".join(str(strip).split()), *told])]
 
 
 def write_predictions(page: Page, results: Results, folder: Path) -> str:

@@ -57,6 +57,8 @@ def test_every_page_is_there_and_opens_anywhere(checkout):
                 assert (path.parent / name).is_file()
                 continue
             assert (name or path.name) in parsed, f"{path.name}: {link['href']}"
+            if name == "explorer.html":  # whose address says what is shown
+                continue
             assert place == "" or parsed[name or path.name].find(id=place), f"{path.name}: {link['href']}"
         assert all(image.get("alt") for image in page("img")), f"{path.name} has an image without alternative text"
         for figure in page.select("figure.drawing"):

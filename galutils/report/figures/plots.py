@@ -33,7 +33,7 @@ def class_counts(labels: np.ndarray, classes: Sequence[str]) -> Figure:
 
 def recall_bars(recall: pd.DataFrame) -> Figure:
     """Bars with intervals. recall: ``mean``, ``low`` and ``high`` of each class, which is the index."""
-    figure, ((ax,),) = new_figure(6, 0.7 + 0.25 * len(recall))
+    figure, ((ax,),) = new_figure(5.6, 0.7 + 0.25 * len(recall))
     sns.barplot(x=recall["mean"], y=short_names(tuple(recall.index)), color=PALETTE[0], saturation=1, alpha=0.75, ax=ax)
     ends = np.abs(recall[["low", "high"]].sub(recall["mean"], axis=0)).to_numpy().T
     ax.errorbar(recall["mean"], range(len(recall)), xerr=ends, fmt="none", color="black", linewidth=1)

@@ -20,8 +20,14 @@ from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import galaxy_draws, weighted_roc_auc
 from galutils.evaluation.metrics import roc_auc
 
-#: Methods whose time grows with the square of the rows, and how many rows, drawn at random, they see of many.
+#: Methods whose time grows with the square of the rows, and how many of many rows these and the probes see.
 SLOW, SAMPLE = ("spectral", "hdbscan"), 4000
+
+
+def sample_rows(size: int, seed: int = 0) -> np.ndarray:
+    """Row numbers, ascending: :data:`SAMPLE` drawn at random of more than :data:`methods.MANY`, else all of them."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(size, SAMPLE, replace=False)) if size > methods.MANY else np.arange(size)
 
 
 def compare_clusterers(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
@@ -33,11 +39,9 @@ def compare_clusterers(features: np.ndarray, labels: np.ndarray, seed: int = 0) 
     """
     rows, classes = [], count_classes(labels)
     more = [("kmeans", times * classes) for times in (2, 5) if times * classes < len(labels)]
-    sample = (
-        np.random.default_rng(seed).choice(len(labels), SAMPLE, replace=False) if len(labels) > methods.MANY else ()
-    )
+    sample = sample_rows(len(labels), seed)
     for method, count in [(method, classes) for method in methods.METHODS] + more:
-        sampled = method in SLOW and len(sample) > 0
+        sampled = method in SLOW and len(sample) < len(labels)
         own, known = (features[sample], labels[sample]) if sampled else (features, labels)
         started = time.perf_counter()
         found = methods.cluster(own, method, count, seed)
@@ -64,7 +68,8 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     """Accuracies of classifiers on embeddings of the same rows, by five-fold cross-validation: are the classes there?
 
     A column for each case; rows by ``kind`` and ``fold``. "knn" are the ten nearest rows (Euclidean, equal votes),
-    "linear" is logistic regression on standardised features. Classes with fewer than five rows are left out.
+    "linear" is logistic regression on standardised features. Of many rows :func:`sample_rows` are seen; classes with
+    fewer than five of these are left out.
 
     Args:
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
@@ -75,7 +80,8 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.neighbors import KNeighborsClassifier
 
-    kept = np.flatnonzero(np.bincount(labels)[labels] >= 5)
+    rows = sample_rows(len(labels))
+    kept = rows[np.bincount(labels[rows])[labels[rows]] >= 5]
     if len(np.unique(labels[kept])) < 2:
         raise GalutilsError("Fewer than two classes have 5 rows or more; a probe has nothing to tell apart.")
     y = labels[kept]
@@ -116,7 +122,7 @@ def classify_linearly(components: np.ndarray, labels: np.ndarray, asked: np.ndar
         value = -np.sum(truth * logs) / len(labels) + np.sum(penalty * weights**2) / 2
         return value, (residual.T @ inputs + penalty * weights).ravel()
 
-    options = {"maxiter": 2000, "gtol": 1e-5, "ftol": 1e-9}
+    options = {"maxiter": 2000, "gtol": 1e-4, "ftol": 1e-9}
     found = optimize.minimize(
         loss, np.zeros(truth.shape[1] * inputs.shape[1]), jac=True, method="L-BFGS-B", options=options
     )

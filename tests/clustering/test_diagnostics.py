@@ -105,6 +105,18 @@ def test_of_many_rows_slow_methods_see_a_sample_and_kmeans_has_one_start(monkeyp
     assert [methods.usual_starts(rows) for rows in (100, 101)] == [10, 1]
 
 
+def test_probes_see_a_sample_of_many_rows(monkeypatch):
+    features, labels = blobs(per_class=12)
+    monkeypatch.setattr(diagnostics, "SAMPLE", 80)
+    monkeypatch.setattr(methods, "MANY", 100)
+    rows = diagnostics.sample_rows(120)
+    assert (len(rows), len(set(rows)), rows.tolist()) == (80, 80, sorted(rows))
+    found = compare_probes({"any": features}, labels, np.arange(120))
+    monkeypatch.setattr(methods, "MANY", 120)
+    assert diagnostics.sample_rows(120).tolist() == list(range(120))
+    assert found.equals(compare_probes({"any": features[rows]}, labels[rows], rows))
+
+
 def test_probes_keep_groups_on_one_side():
     """Rows of one galaxy carry the same numbers and the same label, which is random: only a leak can find it."""
     rng = np.random.default_rng(0)

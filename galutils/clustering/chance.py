@@ -8,7 +8,8 @@ its own classes alone.
 import numpy as np
 import pandas as pd
 
-from galutils.clustering.diagnostics import fold_interval
+from galutils.clustering.diagnostics import SAMPLE, fold_interval
+from galutils.clustering.methods import MANY
 from galutils.clustering.null import PAPER_BOX, SCORES, inside_box, project, score_tables, within_chance
 from galutils.clustering.scores import match_table, score_table
 from galutils.evaluation.bootstrap import wilson
@@ -80,7 +81,7 @@ def conclude(
     """
     warned = ["The transformer's weights are random: what follows bears on nothing but the machinery."]
     sentences = [*(warned if random else []), describe_excess(counts, null)]
-    sentences += describe_probes(probes, score_table(counts, match_table(counts))[0])
+    sentences += describe_probes(probes, score_table(counts, match_table(counts))[0], int(counts.sum()))
     sentences += [*describe_clusterers(cases, counts), describe_soft(soft)]
     if plane is not None:
         sentences += [*describe_plane(plane), *describe_cases(cases, plane)]
@@ -106,9 +107,9 @@ def _interval(accuracy: float, size: int) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
-def describe_probes(probes: pd.DataFrame, accuracy: float) -> list[str]:
-    """What labels find in the frozen embedding, beside other embeddings and k-means, whose accuracy is given."""
-    linear = probes.loc["linear"]
+def describe_probes(probes: pd.DataFrame, accuracy: float, size: int) -> list[str]:
+    """What labels find in the frozen embedding of so many galaxies, beside other embeddings and k-means' accuracy."""
+    linear, seen = probes.loc["linear"], f" of {SAMPLE:,} galaxies drawn at random" if size > MANY else ""
     means = "; ".join(f"{case} {values.mean():.1%}" for case, values in linear.items())
     others, told = {case: linear[case] for case in linear if case != _REPORTED}, []
     for case, other in {**others, "k-means on it": accuracy}.items():
@@ -116,7 +117,7 @@ def describe_probes(probes: pd.DataFrame, accuracy: float) -> list[str]:
         ends = f"{points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f})"
         told.append(f"{case} {ends}, {_verdict(*points[1:], 'more', 'less')}")
     return [
-        f"A linear classifier that learns from labels gets, by cross-validation: {means}.",
+        f"A linear classifier that learns from labels gets, by cross-validation{seen}: {means}.",
         f"On the frozen embedding it gets, in points against others (95% intervals over folds): {'; '.join(told)}.",
     ]
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, stats
+from scipy import linalg, optimize, stats
+from scipy.special import log_softmax
 
 from galutils.clustering import methods
 from galutils.clustering.null import null_accuracies, shuffle
@@ -19,33 +20,45 @@ from galutils.errors import GalutilsError
 from galutils.evaluation.bootstrap import galaxy_draws, weighted_roc_auc
 from galutils.evaluation.metrics import roc_auc
 
+#: Methods whose time grows with the square of the rows, and how many of many rows these and the probes see.
+SLOW, SAMPLE = ("spectral", "hdbscan"), 4000
+
+
+def sample_rows(size: int, seed: int = 0) -> np.ndarray:
+    """Row numbers, ascending: :data:`SAMPLE` drawn at random of more than :data:`methods.MANY`, else all of them."""
+    rng = np.random.default_rng(seed)
+    return np.sort(rng.choice(size, SAMPLE, replace=False)) if size > methods.MANY else np.arange(size)
+
 
 def compare_clusterers(features: np.ndarray, labels: np.ndarray, seed: int = 0) -> pd.DataFrame:
     """Every method with a cluster for each class, and k-means with two and five times as many, on the same features.
 
     As many clusters as classes are matched one-to-one. More of them (also where HDBSCAN finds more) are matched
     many-to-one, for which chance is higher: ``chance`` is the mean accuracy under permuted labels.
-    ``noise`` is the share of rows without a cluster.
+    ``noise`` is the share of rows without a cluster. What is :data:`SLOW` sees a sample of many rows, and says so.
     """
     rows, classes = [], count_classes(labels)
     more = [("kmeans", times * classes) for times in (2, 5) if times * classes < len(labels)]
+    sample = sample_rows(len(labels), seed)
     for method, count in [(method, classes) for method in methods.METHODS] + more:
+        sampled = method in SLOW and len(sample) < len(labels)
+        own, known = (features[sample], labels[sample]) if sampled else (features, labels)
         started = time.perf_counter()
-        found = methods.cluster(features, method, count, seed)
+        found = methods.cluster(own, method, count, seed)
         seconds = time.perf_counter() - started
         many = found.count > classes
-        scores = methods.score_clustering(found, labels, many_to_one=many)
+        scores = methods.score_clustering(found, known, many_to_one=many, num_classes=classes)
         rows.append(
             {
-                "method": method,
+                "method": f"{method} on {SAMPLE:,} galaxies" if sampled else method,
                 "clusters": found.count,
                 "matching": "many-to-one" if many else "one-to-one",
                 "accuracy": scores["accuracy"],
-                "chance": float(null_accuracies(labels, found.clusters, 100, many_to_one=many).mean()),
+                "chance": float(null_accuracies(known, found.clusters, 100, many_to_one=many).mean()),
                 **{name: scores[name] for name in ("macro_f1", "nmi", "ami", "ari", "roc_auc_hard")},
                 "noise": float(np.mean(found.clusters < 0)),
                 "seconds": seconds,
-                "counts": methods.counts_of(found, labels),
+                "counts": methods.counts_of(found, known, classes),
             }
         )
     return pd.DataFrame(rows)
@@ -55,7 +68,8 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     """Accuracies of classifiers on embeddings of the same rows, by five-fold cross-validation: are the classes there?
 
     A column for each case; rows by ``kind`` and ``fold``. "knn" are the ten nearest rows (Euclidean, equal votes),
-    "linear" is logistic regression on standardised features. Classes with fewer than five rows are left out.
+    "linear" is logistic regression on standardised features. Of many rows :func:`sample_rows` are seen; classes with
+    fewer than five of these are left out.
 
     Args:
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
@@ -63,26 +77,56 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     Raises:
         GalutilsError: fewer than two classes have five rows.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
+    from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
-    linear = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
-    probes = {"knn": KNeighborsClassifier(10), "linear": linear}
-    kept = np.bincount(labels)[labels] >= 5
+    rows = sample_rows(len(labels))
+    kept = rows[np.bincount(labels[rows])[labels[rows]] >= 5]
     if len(np.unique(labels[kept])) < 2:
         raise GalutilsError("Fewer than two classes have 5 rows or more; a probe has nothing to tell apart.")
-    given = {
-        "y": labels[kept], "groups": groups[kept], "cv": StratifiedGroupKFold(5, shuffle=True, random_state=0),
-        "error_score": "raise",
-    }  # fmt: skip
-    columns = {
-        case: np.concatenate([cross_val_score(model, embedding[kept], **given) for model in probes.values()])
-        for case, embedding in cases.items()
-    }
-    return pd.DataFrame(columns, pd.MultiIndex.from_product([probes, range(5)], names=["kind", "fold"]))
+    y = labels[kept]
+    folds = [*StratifiedGroupKFold(5, shuffle=True, random_state=0).split(kept, y, groups[kept])]
+    columns = {}
+    for case, embedding in cases.items():
+        own = embedding[kept]
+        near = [
+            KNeighborsClassifier(10).fit(own[known], y[known]).score(own[asked], y[asked]) for known, asked in folds
+        ]
+        spread = own.std(axis=0)
+        # The penalty on a linear classifier's weights does not change where its axes are turned.
+        turned = methods.reduce_dimensions((own - own.mean(axis=0)) / np.where(spread > 0, spread, 1), 1.0)
+        linear = [
+            np.mean(classify_linearly(turned[known], y[known], turned[asked]) == y[asked]) for known, asked in folds
+        ]
+        columns[case] = [*near, *linear]
+    return pd.DataFrame(columns, pd.MultiIndex.from_product([["knn", "linear"], range(5)], names=["kind", "fold"]))
+
+
+def classify_linearly(components: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Classes (M,) int of the rows asked (M, d), by multinomial logistic regression on components (N, d) float32.
+
+    The minimum is that of scikit-learn's ``LogisticRegression()``: squared weights are added to twice the sum of the
+    losses. Components that are uncorrelated, each divided by the square root of how strongly the sum curves along
+    it, are what L-BFGS (Liu & Nocedal 1989) needs few steps for; on the numbers of an embedding it needs a thousand.
+    """
+    classes, number = np.unique(labels, return_inverse=True)
+    truth = one_hot(number, len(classes))
+    curved = 0.1 * np.square(components).mean(axis=0) + 1 / len(labels)
+    inputs, others = (np.c_[rows / np.sqrt(curved), np.ones(len(rows), rows.dtype)] for rows in (components, asked))
+    penalty = np.append(1 / (len(labels) * curved), 0)  # none on the intercept
+
+    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(len(classes), -1)
+        logs = log_softmax(inputs @ weights.T.astype(inputs.dtype), axis=1).astype(float)
+        residual = ((np.exp(logs) - truth) / len(labels)).astype(inputs.dtype)
+        value = -np.sum(truth * logs) / len(labels) + np.sum(penalty * weights**2) / 2
+        return value, (residual.T @ inputs + penalty * weights).ravel()
+
+    options = {"maxiter": 2000, "gtol": 1e-4, "ftol": 1e-9}
+    found = optimize.minimize(
+        loss, np.zeros(truth.shape[1] * inputs.shape[1]), jac=True, method="L-BFGS-B", options=options
+    )
+    return classes[(others @ found.x.reshape(len(classes), -1).T).argmax(axis=1)]
 
 
 def fold_interval(values: np.ndarray) -> tuple[float, float, float]:
@@ -105,7 +149,7 @@ def assess_clusters(
     Scores are those of the seed with the lowest inertia; ``accuracy_std`` is taken over the seeds.
     """
     features = methods.reduce_dimensions(embedding, variance)
-    table, best = methods.kmeans_over_seeds(features, labels, seeds=seeds)
+    table, best = methods.kmeans_over_seeds(features, labels, seeds=seeds, n_init=methods.usual_starts(len(labels)))
     reported = table[table["reported"]].iloc[0]
     return {
         "components": features.shape[1],
@@ -130,23 +174,25 @@ def assess_all(
     }
 
 
-def compare_seeds(features: np.ndarray, labels: np.ndarray) -> pd.DataFrame:
+def compare_seeds(features: np.ndarray, labels: np.ndarray) -> tuple[pd.DataFrame, methods.Clustering]:
     """k-means with ten starts and with one: of ten seeds the one with the lowest inertia, the median, the worst.
 
     Median and worst are by accuracy, which nobody knows who has no labels; the lowest inertia is what is reported.
-    scikit-learn's default was ten starts before version 1.4 and is one since.
+    scikit-learn's default was ten starts before version 1.4 and is one since. The clustering given back is that of
+    ten starts with the lowest inertia.
     """
-    rows = {}
+    rows, reported = {}, None
     for n_init, word in ((10, "ten starts"), (1, "one start")):
         found = [methods.kmeans(features, count_classes(labels), seed, n_init) for seed in range(10)]
         scores = pd.DataFrame([methods.score_clustering(own, labels) for own in found])
         order = scores["accuracy"].argsort(kind="stable").to_numpy()
         lowest = int(np.argmin([own.inertia for own in found]))
+        reported = reported or found[lowest]
         chosen = {"lowest inertia": lowest, "median seed": order[len(order) // 2], "worst seed": order[0]}
         for name, place in chosen.items():
             kept = scores.loc[place, ["accuracy", "nmi", "ami", "roc_auc_hard"]].to_dict()
             rows[f"{word}, {name}"] = {**kept, "counts": methods.counts_of(found[place], labels)}
-    return pd.DataFrame(list(rows.values()), list(rows))
+    return pd.DataFrame(list(rows.values()), list(rows)), reported
 
 
 def soft_gain(clustering: methods.Clustering, labels: np.ndarray, groups: np.ndarray) -> dict[str, float]:
@@ -200,7 +246,14 @@ def drift(first: np.ndarray, second: np.ndarray) -> dict[str, float]:
     alone, and a mere rotation of an embedding leaves them as they are.
     """
     x, y = (e.astype(np.float64) - e.mean(axis=0, dtype=np.float64) for e in (first, second))
-    cka = np.sum((y.T @ x) ** 2) / (np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y))
-    scores = [methods.reduce_dimensions(embedding, 10).astype(np.float64) for embedding in (first, second)]
+    covariances = [e.T @ e for e in (x, y)]
+    cka = np.sum((y.T @ x) ** 2) / np.prod([np.linalg.norm(own) for own in covariances])
+    scores = [e @ _leading(own, 10) for e, own in zip((x, y), covariances, strict=True)]
     angles = np.degrees(linalg.subspace_angles(*scores))
     return {"cka": float(cka), "median_angle": np.median(angles), "largest_angle": angles.max()}
+
+
+def _leading(covariance: np.ndarray, count: int) -> np.ndarray:
+    """(D, count) eigenvectors of a covariance (D, D) that have the largest values, fewer where there are fewer."""
+    size = len(covariance)
+    return linalg.eigh(covariance, subset_by_index=(max(0, size - count), size - 1))[1]

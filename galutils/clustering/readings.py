@@ -68,11 +68,12 @@ def preparations(
 
 def assess_components(embedding: np.ndarray, labels: np.ndarray, variance: float) -> pd.DataFrame:
     """:func:`assess_clusters` with components that are not centred, and with the first 2 to 200 of those that are."""
-    # All components of what the first PCA left only turn the features, which changes no distance.
+    # All components of what a first PCA left only turn the features, which changes no distance.
     plain = assess_clusters(reduce_dimensions(embedding, variance, centered=False), labels, 1.0)
     few = [count for count in (2, 5, 10, 20, 50, 100, 200) if count < min(embedding.shape)]
     names = ["components not centred", *(f"first {count} components" for count in few)]
-    return pd.DataFrame([plain, *(assess_clusters(embedding, labels, count) for count in few)], names)
+    leading = reduce_dimensions(embedding, few[-1]) if few else embedding
+    return pd.DataFrame([plain, *(assess_clusters(leading[:, :count], labels, 1.0) for count in few)], names)
 
 
 def lost_adapters(adapted: Mapping[str, Backbone], frozen: Backbone) -> dict[str, Backbone]:

@@ -1,9 +1,12 @@
 import numpy as np
 import pytest
 from fakes import blobs, refusal
+from sklearn.linear_model import LogisticRegression
 
+from galutils.clustering import diagnostics, methods
 from galutils.clustering.diagnostics import (
     assess_clusters,
+    classify_linearly,
     compare_clusterers,
     compare_probes,
     compare_seeds,
@@ -72,6 +75,48 @@ def test_probes_find_what_is_there_and_no_more_on_the_same_folds():
     assert told == "Fewer than two classes have 5 rows or more; a probe has nothing to tell apart."
 
 
+def test_the_linear_probe_has_the_minimum_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    mixed = rng.normal(size=(300, 12)) * 0.5 ** np.arange(12) @ rng.normal(size=(12, 12))  # columns are correlated
+    labels = (mixed[:, :4] + rng.normal(size=(300, 4))).argmax(axis=1) * 2
+    known, asked = slice(0, 200), slice(200, None)
+    for features in (mixed, np.c_[mixed, rng.normal(size=(300, 400))]):  # fewer columns than rows, and more
+        usual = LogisticRegression(tol=1e-8, max_iter=20_000).fit(features[known], labels[known])
+        turned = reduce_dimensions(features, 1.0)
+        found = classify_linearly(turned[known], labels[known], turned[asked])
+        assert found.tolist() == usual.predict(features[asked]).tolist()
+
+
+def test_of_many_rows_slow_methods_see_a_sample_and_kmeans_has_one_start(monkeypatch):
+    features, labels = blobs(per_class=12)
+    monkeypatch.setattr(diagnostics, "SAMPLE", 60)
+    monkeypatch.setattr(methods, "MANY", 100)
+    table = compare_clusterers(features, labels).set_index("method")
+    assert table.index.tolist() == [
+        "kmeans", "gmm", "spherical", "ward", "spectral on 60 galaxies", "hdbscan on 60 galaxies", "kmeans", "kmeans",
+    ]  # fmt: skip
+    seen = [own.sum() for own in table["counts"]]
+    assert seen == [120] * 4 + [60] * 2 + [120] * 2
+    for row in table.itertuples():
+        assert score_table(row.counts, match_table(row.counts, row.matching == "many-to-one"))[0] == row.accuracy
+    table, _ = methods.kmeans_over_seeds(reduce_dimensions(features), labels, n_init=1)
+    one = table.loc[table["reported"], "accuracy"].item()
+    assert assess_clusters(features, labels)["accuracy"] == one
+    assert [methods.usual_starts(rows) for rows in (100, 101)] == [10, 1]
+
+
+def test_probes_see_a_sample_of_many_rows(monkeypatch):
+    features, labels = blobs(per_class=12)
+    monkeypatch.setattr(diagnostics, "SAMPLE", 80)
+    monkeypatch.setattr(methods, "MANY", 100)
+    rows = diagnostics.sample_rows(120)
+    assert (len(rows), len(set(rows)), rows.tolist()) == (80, 80, sorted(rows))
+    found = compare_probes({"any": features}, labels, np.arange(120))
+    monkeypatch.setattr(methods, "MANY", 120)
+    assert diagnostics.sample_rows(120).tolist() == list(range(120))
+    assert found.equals(compare_probes({"any": features[rows]}, labels[rows], rows))
+
+
 def test_probes_keep_groups_on_one_side():
     """Rows of one galaxy carry the same numbers and the same label, which is random: only a leak can find it."""
     rng = np.random.default_rng(0)
@@ -102,13 +147,15 @@ def test_an_assessment_has_the_scores_of_its_counts():
 
 def test_seeds_are_ranked_by_what_they_are_called():
     features, labels = RNG.normal(size=(150, 5)), np.arange(150) % 10
-    own = compare_seeds(features, labels)["accuracy"]
+    table, best = compare_seeds(features, labels)
+    own = table["accuracy"]
     for n_init, word in ((10, "ten starts"), (1, "one start")):
         found = [kmeans(features, 10, seed, n_init) for seed in range(10)]
         accuracy = [score_table(table, match_table(table))[0] for table in (counts_of(one, labels) for one in found)]
         assert own[f"{word}, worst seed"] == min(accuracy)
         assert own[f"{word}, median seed"] == sorted(accuracy)[5]
         assert own[f"{word}, lowest inertia"] == accuracy[np.argmin([one.inertia for one in found])]
+        assert n_init == 1 or best.inertia == min(one.inertia for one in found)
 
 
 def test_what_soft_assignments_gain_is_paired():

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from fakes import blobs, refusal
+from sklearn.decomposition import PCA
 
 from galutils.clustering import methods
 from galutils.clustering.methods import METHODS, Clustering, cluster, kmeans, kmeans_over_seeds, score_clustering
@@ -82,6 +83,14 @@ def test_memberships_of_classes_are_sums():
     assert found.tolist() == pytest.approx(np.array([[0, 0.8], [0, 0.9]]))
 
 
+def test_pca_by_the_covariance_is_that_by_singular_values():
+    rng = np.random.default_rng(0)
+    tall = (rng.normal(size=(300, 40)) @ rng.normal(size=(40, 40)) + 100).astype(np.float32)
+    for features in (tall, tall[:30]):
+        whole = PCA(0.95, svd_solver="full").fit_transform(features.astype(np.float64))
+        assert methods.reduce_dimensions(features, 0.95) == pytest.approx(whole, abs=1e-5)
+
+
 def test_pca_keeps_the_variance_asked_for():
     features = np.random.default_rng(0).normal(size=(200, 20)) * 0.8 ** np.arange(20)
     reduced = methods.reduce_dimensions(features, 0.95)
@@ -157,7 +166,7 @@ def test_spherical_kmeans_looks_at_directions_alone():
 
 def test_ward_over_near_neighbours_agrees_on_blobs(monkeypatch):
     features, labels = blobs()
-    monkeypatch.setattr(methods, "_WARD_ROWS", 10)
+    monkeypatch.setattr(methods, "MANY", 10)
     with pytest.warns(UserWarning, match="number of connected components"):
         found = cluster(features, "ward")
     assert score_clustering(found, labels)["accuracy"] > 0.999

@@ -1,6 +1,7 @@
 import pytest
 from fakes import write_run
 
+from galutils.evaluation.bootstrap import estimate
 from galutils.evaluation.significance import compare
 from galutils.report import tables
 from galutils.study import ablations
@@ -43,6 +44,17 @@ def varied(tmp_path):
     write(tmp_path, "vgg11_shallow", 30, "train_fraction=0.25", train=25)
     write(tmp_path, "vgg11_shallow", 22, "frozen_convs=2", frozen_convs=2)
     return collect(tmp_path)
+
+
+def test_accuracy_alone_is_that_of_all_scores(tmp_path):
+    for seed, right in enumerate((20, 24, 27)):
+        write_run(tmp_path, "custom_cnn", seed, right)
+    (seeds,) = grade_runs(collect_runs(tmp_path)).values()
+    for own in (seeds, {0: seeds[0]}):
+        whole = estimate(list(own.values())).loc["accuracy"]
+        found = ablations._score(own)
+        expected = [whole[name] for name in ("mean", "sd", "low", "high")]
+        assert [found[name] for name in ("accuracy", "sd", "low", "high")] == pytest.approx(expected, nan_ok=True)
 
 
 def test_ablations_stay_out_of_the_results(varied):

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import linalg, optimize, stats
-from scipy.special import log_softmax
+from scipy import linalg, stats
 
 from galutils.clustering import methods
 from galutils.clustering.null import null_accuracies, shuffle
@@ -68,8 +67,8 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     """Accuracies of classifiers on embeddings of the same rows, by five-fold cross-validation: are the classes there?
 
     A column for each case; rows by ``kind`` and ``fold``. "knn" are the ten nearest rows (Euclidean, equal votes),
-    "linear" is logistic regression on standardised features. Of many rows :func:`sample_rows` are seen; classes with
-    fewer than five of these are left out.
+    "linear" is ridge regression of the classes on standardised features, with the penalty that does best within the
+    training rows. Of many rows :func:`sample_rows` are seen; classes with fewer than five of these are left out.
 
     Args:
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
@@ -77,56 +76,27 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     Raises:
         GalutilsError: fewer than two classes have five rows.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
 
     rows = sample_rows(len(labels))
     kept = rows[np.bincount(labels[rows])[labels[rows]] >= 5]
     if len(np.unique(labels[kept])) < 2:
         raise GalutilsError("Fewer than two classes have 5 rows or more; a probe has nothing to tell apart.")
-    y = labels[kept]
-    folds = [*StratifiedGroupKFold(5, shuffle=True, random_state=0).split(kept, y, groups[kept])]
-    columns = {}
-    for case, embedding in cases.items():
-        own = embedding[kept]
-        near = [
-            KNeighborsClassifier(10).fit(own[known], y[known]).score(own[asked], y[asked]) for known, asked in folds
-        ]
-        spread = own.std(axis=0)
-        # The penalty on a linear classifier's weights does not change where its axes are turned.
-        turned = methods.reduce_dimensions((own - own.mean(axis=0)) / np.where(spread > 0, spread, 1), 1.0)
-        linear = [
-            np.mean(classify_linearly(turned[known], y[known], turned[asked]) == y[asked]) for known, asked in folds
-        ]
-        columns[case] = [*near, *linear]
-    return pd.DataFrame(columns, pd.MultiIndex.from_product([["knn", "linear"], range(5)], names=["kind", "fold"]))
-
-
-def classify_linearly(components: np.ndarray, labels: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Classes (M,) int of the rows asked (M, d), by multinomial logistic regression on components (N, d) float32.
-
-    The minimum is that of scikit-learn's ``LogisticRegression()``: squared weights are added to twice the sum of the
-    losses. Components that are uncorrelated, each divided by the square root of how strongly the sum curves along
-    it, are what L-BFGS (Liu & Nocedal 1989) needs few steps for; on the numbers of an embedding it needs a thousand.
-    """
-    classes, number = np.unique(labels, return_inverse=True)
-    truth = one_hot(number, len(classes))
-    curved = 0.1 * np.square(components).mean(axis=0) + 1 / len(labels)
-    inputs, others = (np.c_[rows / np.sqrt(curved), np.ones(len(rows), rows.dtype)] for rows in (components, asked))
-    penalty = np.append(1 / (len(labels) * curved), 0)  # none on the intercept
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(len(classes), -1)
-        logs = log_softmax(inputs @ weights.T.astype(inputs.dtype), axis=1).astype(float)
-        residual = ((np.exp(logs) - truth) / len(labels)).astype(inputs.dtype)
-        value = -np.sum(truth * logs) / len(labels) + np.sum(penalty * weights**2) / 2
-        return value, (residual.T @ inputs + penalty * weights).ravel()
-
-    options = {"maxiter": 2000, "gtol": 1e-4, "ftol": 1e-9}
-    found = optimize.minimize(
-        loss, np.zeros(truth.shape[1] * inputs.shape[1]), jac=True, method="L-BFGS-B", options=options
-    )
-    return classes[(others @ found.x.reshape(len(classes), -1).T).argmax(axis=1)]
+    given = {
+        "y": labels[kept], "groups": groups[kept], "cv": StratifiedGroupKFold(5, shuffle=True, random_state=0),
+        "error_score": "raise",
+    }  # fmt: skip
+    linear = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 5, 6)))
+    probes = {"knn": KNeighborsClassifier(10), "linear": linear}
+    columns = {
+        case: np.concatenate([cross_val_score(model, embedding[kept], **given) for model in probes.values()])
+        for case, embedding in cases.items()
+    }
+    return pd.DataFrame(columns, pd.MultiIndex.from_product([probes, range(5)], names=["kind", "fold"]))
 
 
 def fold_interval(values: np.ndarray) -> tuple[float, float, float]:

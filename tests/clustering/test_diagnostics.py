@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 from fakes import blobs, refusal
-from sklearn.linear_model import LogisticRegression
 
 from galutils.clustering import diagnostics, methods
 from galutils.clustering.diagnostics import (
     assess_clusters,
-    classify_linearly,
     compare_clusterers,
     compare_probes,
     compare_seeds,
@@ -73,18 +71,6 @@ def test_probes_find_what_is_there_and_no_more_on_the_same_folds():
     assert found["twice"].min() > 0.95 > 0.4 > found["noise"].max()
     told = refusal(compare_probes, {"any": features[:12]}, np.arange(12) % 3, np.arange(12))
     assert told == "Fewer than two classes have 5 rows or more; a probe has nothing to tell apart."
-
-
-def test_the_linear_probe_has_the_minimum_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    mixed = rng.normal(size=(300, 12)) * 0.5 ** np.arange(12) @ rng.normal(size=(12, 12))  # columns are correlated
-    labels = (mixed[:, :4] + rng.normal(size=(300, 4))).argmax(axis=1) * 2
-    known, asked = slice(0, 200), slice(200, None)
-    for features in (mixed, np.c_[mixed, rng.normal(size=(300, 400))]):  # fewer columns than rows, and more
-        usual = LogisticRegression(tol=1e-8, max_iter=20_000).fit(features[known], labels[known])
-        turned = reduce_dimensions(features, 1.0)
-        found = classify_linearly(turned[known], labels[known], turned[asked])
-        assert found.tolist() == usual.predict(features[asked]).tolist()
 
 
 def test_of_many_rows_slow_methods_see_a_sample_and_kmeans_has_one_start(monkeypatch):

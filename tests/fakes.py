@@ -132,6 +132,16 @@ def write_notebook(path, *cells, parameters="x = 1  # a number"):
     return path
 
 
+def run_cells(notebook, parameters):
+    """Run a notebook's cells in this process, without the figures of a run's page."""
+    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+    names = {}
+    for cell in cells:
+        exec(re.sub(r"^run_page\.show.*", "", cell.source, flags=re.MULTILINE), names)
+        if "parameters" in cell.metadata.get("tags", []):
+            names |= parameters
+
+
 def small_layout() -> dict[str, np.ndarray]:
     """The datasets of a small valid file of 20 galaxies, to be spoilt."""
     rng = np.random.default_rng(0)

@@ -38,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
         start = int(wanted[1]) if wanted else 0
         self.server.requests.append((behaviour, start))
         if behaviour in ANSWERS:
-            self.answer(*ANSWERS[behaviour], Retry_After="1")
+            self.answer(*ANSWERS[behaviour], Retry_After=int(behaviour == "busy"))
             self.close_connection = True
         else:
             getattr(self, behaviour)(start)

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from itertools import product
 
 import pytest
@@ -39,6 +40,7 @@ def imported(path):
     return found
 
 
+@cache
 def house():
     """For each room and ground-floor file, what it imports of the others."""
     plan = {name: set() for name in ORDER}

@@ -213,6 +213,8 @@ def _stoppable(work: Callable[[], T]) -> T:
 
 def _run(source: Path, target: Path, parameters: dict, tries: int = 2) -> str | None:
     """Run the notebook, once more if its kernel does not start; why it failed, None if it did not."""
+    # Otherwise jsonschema, through which papermill reads notebooks, compiles a grammar of addresses for a second.
+    sys.modules.setdefault("rfc3987_syntax", None)
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError

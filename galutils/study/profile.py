@@ -2,6 +2,7 @@
 
 import ast
 import ctypes
+import json
 import re
 from collections.abc import Collection
 from functools import cache
@@ -195,16 +196,17 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     Raises:
         StudyError: the notebook does not exist or has no such cell.
     """
-    from papermill import inspect_notebook
-
     if not Path(notebook).is_file():
         raise StudyError(f"{notebook}: {not_a_file(notebook)}; name one of notebooks/.")
     if Path(notebook).suffix != ".ipynb":
         raise StudyError(f"{notebook}: is not a notebook, by its name; name one of notebooks/.")
-    found = inspect_notebook(notebook)
-    if not found:
+    # Read here, as papermill, which could, takes longer to import than a finished notebook to be found so.
+    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    if not tagged:
         raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")
-    return {name: ast.literal_eval(parameter["default"]) for name, parameter in found.items()}
+    assigned = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
+    return {line.targets[0].id: ast.literal_eval(line.value) for line in assigned}
 
 
 def check_parameters(notebook: str | Path, parameters: dict) -> None:

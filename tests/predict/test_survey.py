@@ -508,19 +508,8 @@ def test_a_worker_killed_in_mid_partition_changes_nothing(run, piped, cluster, f
 def test_a_command_killed_in_mid_partition_goes_on(run, piped, folder, tmp_path):
     source, image, pipe = piped
     run_dir, out = folder / "plain" / "custom_cnn" / "seed0", tmp_path / "out"
-    words = [
-        sys.executable,
-        "-m",
-        "galutils.cli",
-        "classify",
-        run_dir,
-        source,
-        "--to",
-        out,
-        "--data",
-        folder / "sky.h5",
-    ]
-    command = subprocess.Popen(list(map(str, words)), start_new_session=True, stderr=subprocess.DEVNULL)
+    words = ["-m", "galutils.cli", "classify", run_dir, source, "--to", out, "--data", folder / "sky.h5"]
+    command = subprocess.Popen([sys.executable, *map(str, words)], start_new_session=True, stderr=subprocess.DEVNULL)
     writer = blocked(pipe)
     os.killpg(command.pid, signal.SIGKILL)
     command.wait()

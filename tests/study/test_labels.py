@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import ROOT
-from fakes import refusal
+from fakes import refusal, run_cells
 
 from galutils.data.splits import draw_labels, split_rows
 from galutils.models import cnn
@@ -43,16 +43,6 @@ def written(folder, changed=(), **data):
     (folder / "config/labels.yaml").write_text(yaml.safe_dump(profile))
     (folder / "notebooks").symlink_to(ROOT / "notebooks")
     return folder
-
-
-def run_cells(notebook, parameters):
-    """Run a notebook's cells in this process, without the figures of a run's page."""
-    cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
-    names = {}
-    for cell in cells:
-        exec(re.sub(r"^run_page\.show.*", "", cell.source, flags=re.MULTILINE), names)
-        if "parameters" in cell.metadata.get("tags", []):
-            names |= parameters
 
 
 def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, capsys, command):

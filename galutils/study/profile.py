@@ -201,12 +201,18 @@ def declared_parameters(notebook: str | Path) -> dict[str, Any]:
     if Path(notebook).suffix != ".ipynb":
         raise StudyError(f"{notebook}: is not a notebook, by its name; name one of notebooks/.")
     # Read here, as papermill, which could, takes longer to import than a finished notebook to be found so.
-    cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
-    tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    try:
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]
+        tagged = ["".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", ())]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise StudyError(f"{notebook}: is a damaged notebook; get it again.") from None
     if not tagged:
         raise StudyError(f"{notebook}: has no cell tagged 'parameters'; tag one.")
-    assigned = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
-    return {line.targets[0].id: ast.literal_eval(line.value) for line in assigned}
+    try:
+        assigned = [line for line in ast.parse(tagged[0]).body if isinstance(line, ast.Assign)]
+        return {line.targets[0].id: ast.literal_eval(line.value) for line in assigned}
+    except (SyntaxError, ValueError, AttributeError):
+        raise StudyError(f"{notebook}: has parameters that are no plain values; give each a number or text.") from None
 
 
 def check_parameters(notebook: str | Path, parameters: dict) -> None:
@@ -278,8 +284,10 @@ def check_text(name: str, text: object) -> None:
     """Refuse what Snakemake would read as a pattern, or has read as something else than text."""
     if not isinstance(text, str | Path):
         raise StudyError(f"{name} was read as {text!r}, not as text; set it through make, or put quotes around it.")
-    if set("{}") & set(str(text)):
-        raise StudyError(f"{name} has braces ({text}), which Snakemake takes for a pattern; use another name.")
+    if set("{}<>") & set(str(text)):
+        raise StudyError(
+            f"{name} has braces or < or > ({text}), which Snakemake takes for a pattern; use another name."
+        )
 
 
 def find_file(given: str, *words: str, advice: str) -> str:

@@ -151,8 +151,9 @@ CHOICES = [
     ),
     ({"data": "absent"}, "absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
-    ({"data": "a{b}.h5"}, f"DATA has braces (a{{b}}.h5), {PATTERN}"),
-    ({"root": "/{v1}"}, f"The checkout's path has braces (/{{v1}}), {PATTERN}"),
+    ({"data": "a{b}.h5"}, f"DATA has braces or < or > (a{{b}}.h5), {PATTERN}"),
+    ({"data": "a<b.h5"}, f"DATA has braces or < or > (a<b.h5), {PATTERN}"),
+    ({"root": "/{v1}"}, f"The checkout's path has braces or < or > (/{{v1}}), {PATTERN}"),
     ({"data": 1000.0}, "DATA was read as 1000.0, not as text; set it through make, or put quotes around it."),
     ({"vgg_weights": "absent"}, "absent: there is no such file; give a path, imagenet or random."),
     ({"dino_weights": "absent"}, "absent: there is no such file; give a path, dino or random."),
@@ -379,3 +380,22 @@ def test_a_folder_that_is_no_checkout_is_named(tmp_path):
     assert refusal(load_study, tmp_path, "quick") == (
         f"{tmp_path}: is no checkout of this study, as it has no config/*.yaml; name one by --root."
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{bad", "is a damaged notebook; get it again."),
+        (b"\xff\xfe", "is a damaged notebook; get it again."),
+        (b"{}", "is a damaged notebook; get it again."),
+        (b'{"cells": []}', "has no cell tagged 'parameters'; tag one."),
+        (
+            b'{"cells": [{"metadata": {"tags": ["parameters"]}, "source": ["a = 1\\n", "b = a + 1"]}]}',
+            "has parameters that are no plain values; give each a number or text.",
+        ),
+    ],
+)
+def test_a_notebook_that_is_none_is_said_so(tmp_path, content, said):
+    path = tmp_path / "own.ipynb"
+    path.write_bytes(content)
+    assert refusal(declared_parameters, path) == f"{path}: {said}"

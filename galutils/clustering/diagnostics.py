@@ -67,8 +67,8 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     """Accuracies of classifiers on embeddings of the same rows, by five-fold cross-validation: are the classes there?
 
     A column for each case; rows by ``kind`` and ``fold``. "knn" are the ten nearest rows (Euclidean, equal votes),
-    "linear" is ridge regression of the classes on standardised features, with the penalty that does best within the
-    training rows. Of many rows :func:`sample_rows` are seen; classes with fewer than five of these are left out.
+    "linear" is ridge regression of the classes on standardised features, with a penalty of their number. Of many
+    rows :func:`sample_rows` are seen; classes with fewer than five of them are left out.
 
     Args:
         groups: (N,) int, rows of one galaxy, which stay on one side; see :func:`galutils.data.splits.group_rows`.
@@ -76,7 +76,7 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
     Raises:
         GalutilsError: fewer than two classes have five rows.
     """
-    from sklearn.linear_model import RidgeClassifierCV
+    from sklearn.linear_model import RidgeClassifier
     from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
     from sklearn.neighbors import KNeighborsClassifier
     from sklearn.pipeline import make_pipeline
@@ -90,12 +90,11 @@ def compare_probes(cases: Mapping[str, np.ndarray], labels: np.ndarray, groups: 
         "y": labels[kept], "groups": groups[kept], "cv": StratifiedGroupKFold(5, shuffle=True, random_state=0),
         "error_score": "raise",
     }  # fmt: skip
-    linear = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 5, 6)))
-    probes = {"knn": KNeighborsClassifier(10), "linear": linear}
-    columns = {
-        case: np.concatenate([cross_val_score(model, embedding[kept], **given) for model in probes.values()])
-        for case, embedding in cases.items()
-    }
+    columns = {}
+    for case, embedding in cases.items():
+        linear = make_pipeline(StandardScaler(), RidgeClassifier(alpha=embedding.shape[1]))
+        probes = {"knn": KNeighborsClassifier(10), "linear": linear}
+        columns[case] = np.concatenate([cross_val_score(model, embedding[kept], **given) for model in probes.values()])
     return pd.DataFrame(columns, pd.MultiIndex.from_product([probes, range(5)], names=["kind", "fold"]))
 
 

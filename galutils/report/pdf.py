@@ -77,7 +77,7 @@ def _chapter(page: Path, name: str, names: list[str]) -> str:
         target = target.removesuffix(".html") or name
         if target in names:
             link["href"] = f"#{target}-{place}" if place else f"#{target}"
-            if re.fullmatch(r"(figure|table)-\d+", place):
+            if re.fullmatch(r"(figure|table) \d+\.?", link.text, re.IGNORECASE):  # and not a share that links to one
                 link.string = re.sub(r"\d+", rf"{names.index(target) + 1}.\g<0>", link.text, count=1)
         elif not target.startswith("http"):
             link.unwrap()

@@ -15,7 +15,8 @@ CAPTION = '<caption><a href="#table-1">Table 1.</a> Wide.</caption>'
 TABLE = f'<table id="table-1">{CAPTION}<tbody><tr>{WIDE}</tr></tbody></table>'
 FIGURE = '<figure class="drawing" id="figure-1"><svg width="1500" height="300" viewBox="0 0 1500 300"></svg></figure>'
 BODIES = {
-    "index": f'<h1>Answer</h1>{TABLE}<a href="two.html#table-1">table 1</a> <a href="explorer.html#row=1">map</a>',
+    "index": f'<h1>Answer</h1>{TABLE}<a href="two.html#table-1">table 1</a>'
+    '<a href="two.html#table-1">60%</a> <a href="explorer.html#row=1">map</a>',
     "one": f'<h1>First</h1><h2 id="why">Why</h2>{FIGURE}<a href="#figure-1">Figure 1.</a><p style="height: 3000px">',
     "two": f"<h1>Second</h1>{TABLE}<details><summary>More</summary>hidden</details><script>alert(1)</script>",
 }
@@ -37,6 +38,7 @@ def test_places_and_numbers_are_those_of_chapters(report):
     assert re.findall(r'<a href="(.*?)">(.*?)</a>', page) == [
         ("#index", "Findings"), ("#one", "The first"), ("#two", "The second"),
         ("#index-table-1", "Table 1.1."), ("#two-table-1", "table 3.1"),
+        ("#two-table-1", "60%"),
         ("#one-figure-1", "Figure 2.1."), ("#two-table-1", "Table 3.1."),
     ]  # fmt: skip
     assert all(f'id="{place}"' in page for place in re.findall(r'<a href="#(.*?)"', page))

@@ -85,10 +85,14 @@ def _forest(features: np.ndarray, known: np.ndarray, split: Split, count: int) -
     return probabilities
 
 
-def accuracy(graded: Graded) -> tuple[float, float, float]:
-    """Accuracy and its 95% interval (low, high) over galaxies, as in :func:`galutils.evaluation.bootstrap.estimate`."""
-    found = estimate_mean([graded.group], [graded.correct.astype(float)])
-    low, high = wilson(*(np.array([found[name]]) for name in ("mean", "standard_error", "dof")), len(graded.row))
+def accuracy(*seeds: Graded) -> tuple[float, float, float]:
+    """Accuracy and its 95% interval (low, high) over galaxies and seeds, those of ``bootstrap.estimate``.
+
+    Alone: the ROC curves of all draws would take most of its time.
+    """
+    found = estimate_mean([run.group for run in seeds], [run.correct.astype(float) for run in seeds])
+    size = np.mean([len(run.row) for run in seeds])
+    low, high = wilson(*(np.array([found[name]]) for name in ("mean", "standard_error", "dof")), size)
     return found["mean"], float(low[0]), float(high[0])
 
 
@@ -117,7 +121,7 @@ def describe_against(graded: Graded, found: Mapping[str, Graded]) -> str:
     """In words: how a run differs from each of the :func:`baselines`; a verdict is for the whole family to give."""
     pairs = ((title, own, compare({"first": {0: own}, "second": {0: graded}}).iloc[0]) for title, own in found.items())
     said = [
-        f"less {title} ({accuracy(own)[0]:.1%}) {row['difference'] * 100:+z.1f} "
+        f"less {title} ({own.correct.mean():.1%}) {row['difference'] * 100:+z.1f} "
         f"({row['low'] * 100:+z.1f} to {row['high'] * 100:+z.1f})"
         for title, own, row in pairs
     ]

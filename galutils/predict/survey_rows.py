@@ -99,8 +99,7 @@ def look(entries: Iterator[dict], recipe: Recipe) -> Iterator[tuple[Block, np.nd
 
     classifier, _ = open_network(recipe)
     for block in prepare_blocks(entries, classifier.prepare, recipe.reading, recipe.field):
-        inputs = torch.cat(block.inputs) if block.inputs else None
-        yield block, *((np.empty((0, 0)), np.empty((0, 0))) if inputs is None else classifier.of_batch(inputs))
+        yield block, *(classifier.of_batch(torch.cat(block.inputs)) if block.inputs else [np.empty((0, 0))] * 2)
 
 
 def judge(entries: Iterator[dict], recipe: Recipe) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from galutils.data.galaxies import Galaxies
 from galutils.evaluation.paper import APPROACHES
 from galutils.files import write_text
 from galutils.progress import tracked
-from galutils.report.html import clean, code_style, link_numbers
+from galutils.report.html import COMPUTED, clean, code_style, link_numbers
 from galutils.report.index import index_content
 from galutils.report.interactive import cell_data, mapped_rows, write_explorer
 from galutils.report.standing import command, standing, write_predictions
@@ -71,7 +71,7 @@ def build_report(study: Study) -> Path:
 def make_environment(**shared) -> Environment:
     """The templates, with what all pages share."""
     environment = Environment(loader=PackageLoader("galutils.report"), autoescape=True, trim_blocks=True)
-    environment.globals |= {"code_style": code_style(), **shared}
+    environment.globals |= {"code_style": code_style(), "computed": f"({COMPUTED.pattern})", **shared}
     environment.filters["link_numbers"] = link_numbers
     return environment
 

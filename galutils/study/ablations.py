@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from galutils.data.classes import GALAXY10
-from galutils.evaluation.bootstrap import Graded, estimate, estimate_mean, wilson
+from galutils.evaluation.baselines import accuracy
+from galutils.evaluation.bootstrap import Graded
 from galutils.evaluation.labels import Crossed, best_way, describe_best, describe_points
 from galutils.evaluation.significance import compare
 from galutils.study.collect import grade, grade_runs, tabulate
@@ -113,12 +114,9 @@ def _graded(runs: pd.DataFrame) -> dict[int, Graded]:
 
 def _score(seeds: dict[int, Graded]) -> dict:
     """``accuracy``, ``sd``, ``low``, ``high`` and number of ``seeds`` of an approach."""
-    runs = list(seeds.values())
-    # Accuracy alone: the ROC curves of all draws would take most of the time of a profile's statistics.
-    found = estimate_mean([run.group for run in runs], [run.correct.astype(float) for run in runs])
-    sizes = np.array([np.mean([len(run.row) for run in runs])])
-    low, high = wilson(*(np.array([found[name]]) for name in ("mean", "standard_error", "dof")), sizes)
-    return {"accuracy": found["mean"], "sd": found["sd"], "low": low[0], "high": high[0], "seeds": len(seeds)}
+    middle, low, high = accuracy(*seeds.values())
+    spread = pd.Series([run.correct.mean() for run in seeds.values()]).std()
+    return {"accuracy": middle, "sd": spread, "low": low, "high": high, "seeds": len(seeds)}
 
 
 def curve(runs: pd.DataFrame, ablations: pd.DataFrame, parameter: str) -> dict[str, pd.DataFrame]:
@@ -250,9 +248,9 @@ def describe_starts(runs_dir: str | Path) -> list[str]:
         images = load_images(run.galaxies(), graded.row, size, torch.device("cpu"), settings["crop"], once=True)
         probabilities = predict_probabilities(cnn.build(**recipe), images, graded.row)
         own = replace(graded, predicted=probabilities.argmax(1), probabilities=probabilities)
-        found = estimate([own]).loc["accuracy"]
+        middle, low, high = accuracy(own)
         said.append(
-            f"{title}: before any label {found['mean']:.1%} (95% interval {found['low']:.1%} to {found['high']:.1%}) "
+            f"{title}: before any label {middle:.1%} (95% interval {low:.1%} to {high:.1%}) "
             f"of the {len(graded.row):,} test galaxies are classified correctly."
         )
     return said

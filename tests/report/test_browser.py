@@ -27,6 +27,7 @@ from galutils.models.vit import load_backbone
 from galutils.report import interactive
 from galutils.report.build import make_environment
 from galutils.report.figures.display import ImageGrid, _gallery_html
+from galutils.report.html import COMPUTED
 from galutils.report.index import _duels
 from galutils.study.collect import collect_runs, first_runs
 from galutils.study.results import load_results
@@ -249,6 +250,9 @@ def test_any_two_approaches_are_compared_in_either_order(report, checkout, tab):
         page.locator("#duel-first").select_option(one["pair"][0])
         page.locator("#duel-second").select_option(one["pair"][1])
         assert page.locator("#duel-said").inner_text() == one["said"]
+        assert page.locator("#duel-said a").all_inner_texts() == COMPUTED.findall(one["said"])
+    page.evaluate("tell('duel-said', '73.3% (95% interval 65.5% to -2.1)')")
+    assert page.locator("#duel-said a").all_inner_texts() == ["73.3%", "65.5%", "-2.1"]
     page.evaluate(
         """() => {
             window.told = turned({ pair: ["A", "B: 2, 3"], said: "B: 2, 3 less A: -12.0 (-20.5 to +0.0) points; right "

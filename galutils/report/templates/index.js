@@ -13,7 +13,7 @@ if (advice) {
 /* A sentence whose numbers are links to where they come from. */
 function tell(place, said) {
   const element = document.getElementById(place);
-  element.replaceChildren(...said.split(/((?<![\w.])(?:[-+]?\d+(?:\.\d+)?%|[-+]\d+(?:\.\d+)?))/).map((part, i) => {
+  element.replaceChildren(...said.split(new RegExp({{ computed | tojson }})).map((part, i) => {
     if (i % 2 === 0) return part;
     const link = Object.assign(document.createElement("a"), { className: "number", textContent: part });
     link.href = element.dataset.evidence;

@@ -99,11 +99,11 @@ def assess_readings(
         networks: by name.
         images: (N, 3, H, W) as prepared, some of them, for attention.
     """
-    embedding = embed(frozen).values
+    embedding, maps = embed(frozen).values, cls_attention(frozen, images).mean(1)
     before, rows = assess_clusters(embedding, labels, variance), {}
     for name, network in networks.items():
         own = embed(network).values
-        attention = {"attention": attention_change(frozen, network, images)}
+        attention = {"attention": attention_change(maps, cls_attention(network, images).mean(1))}
         rows[name] = assess_clusters(own, labels, variance) | drift(embedding, own) | attention
     again = assess_clusters(embedding, labels, variance, seeds=range(10, 20))
     rows["nothing trained, k-means from other seeds"] = again | drift(embedding, embedding) | {"attention": 0.0}
@@ -112,13 +112,13 @@ def assess_readings(
     return table.assign(**{name: table[score] - before[score] for name, score in changes.items()})
 
 
-def attention_change(before: Backbone, after: Backbone, images: torch.Tensor) -> float:
+def attention_change(before: torch.Tensor, after: torch.Tensor) -> float:
     """How far two networks' attention to the same images is apart, as a share of how far two galaxies are in the first.
 
-    Means of the Jensen-Shannon distance between what the last block's CLS token gives to the patches, heads averaged;
-    neighbouring images are the two galaxies. NaN where the networks' patches have different sizes.
+    Means of the Jensen-Shannon distance between maps (N, h, w), such as what the last block's CLS token gives to the
+    patches, heads averaged; neighbouring images are the two galaxies. NaN where the networks' patches have different
+    sizes.
     """
-    if before.patch != after.patch:
+    if before.shape != after.shape:
         return float("nan")
-    first, second = (cls_attention(network, images).mean(1) for network in (before, after))
-    return float(map_distance(first, second).mean() / map_distance(first[:-1], first[1:]).mean())
+    return float(map_distance(before, after).mean() / map_distance(before[:-1], before[1:]).mean())

@@ -122,12 +122,12 @@ def weighted_roc_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray
     for label in np.unique(labels):
         order = np.argsort(scores[:, label], kind="stable")
         ranked, own = scores[order, label], labels[order] == label
-        starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])  # of every run of equal scores
-        inside = np.add.reduceat(weights[:, order] * own, starts, axis=1)
-        outside = np.add.reduceat(weights[:, order] * ~own, starts, axis=1)
-        below = outside.cumsum(axis=1) - outside / 2
+        # How many others score lower than each of the class's galaxies, and how many at most as high.
+        lower, upto = (np.searchsorted(ranked[~own], ranked[own], side) for side in ("left", "right"))
+        others = np.pad(weights[:, order[~own]].cumsum(axis=1), ((0, 0), (1, 0)))
+        inside, below = weights[:, order[own]], (others[:, lower] + others[:, upto]) / 2
         with np.errstate(invalid="ignore"):
-            areas.append((inside * below).sum(axis=1) / (inside.sum(axis=1) * outside.sum(axis=1)))
+            areas.append((inside * below).sum(axis=1) / (inside.sum(axis=1) * others[:, -1]))
     return pd.DataFrame(areas).mean().to_numpy()  # over the classes that have a curve
 
 

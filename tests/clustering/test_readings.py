@@ -89,14 +89,16 @@ def test_readings_stand_beside_the_frozen_transformer():
     assert (nothing["cka"], nothing["attention"]) == (pytest.approx(1), 0)
     assert tuned["change"] - nothing["change"] == pytest.approx(tuned["accuracy"] - nothing["accuracy"])
     assert 0.1 < tuned["cka"] < 0.99
-    assert tuned["attention"] == readings.attention_change(frozen, other, images) > 0
+    maps = [cls_attention(network, images).mean(1) for network in (frozen, other)]
+    assert tuned["attention"] == readings.attention_change(*maps) > 0
 
 
 def test_the_change_of_attention_is_a_distance_by_hand():
-    before, after, images = tiny_backbone(), adapted(tiny_backbone()), grey_levels(3)
+    networks, images = (tiny_backbone(), adapted(tiny_backbone()), tiny_backbone(patch_size=16)), grey_levels(3)
+    before, after, coarse = (cls_attention(network, images).mean(1) for network in networks)
 
-    def shares(network):
-        maps = cls_attention(network, images).mean(1).flatten(1).double().numpy()
+    def shares(maps):
+        maps = maps.flatten(1).double().numpy()
         return maps / maps.sum(1, keepdims=True)
 
     def distance(p, q):
@@ -106,9 +108,9 @@ def test_the_change_of_attention_is_a_distance_by_hand():
     (a, b, c), other = shares(before), shares(after)
     changed = np.mean([distance(p, q) for p, q in zip((a, b, c), other, strict=True)])
     between = np.mean([distance(a, b), distance(b, c)])
-    assert readings.attention_change(before, after, images) == pytest.approx(changed / between, rel=1e-5)
-    assert readings.attention_change(before, before.copy(), images) == 0
-    assert np.isnan(readings.attention_change(before, tiny_backbone(patch_size=16), images))
+    assert readings.attention_change(before, after) == pytest.approx(changed / between, rel=1e-5)
+    assert readings.attention_change(before, before) == 0
+    assert np.isnan(readings.attention_change(before, coarse))
 
 
 WANTED = "write 10 lines of 10 counts each, a line for each true class, without names."

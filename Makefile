@@ -23,7 +23,7 @@ export GOMP_SPINCOUNT ?= 30000
 
 .PHONY: report test lab bench lint
 report: .venv/installed
-	exec $(BIN)/snakemake --cores $(CORES) --quiet all --rerun-incomplete --nolock --config profile=$(PROFILE) data='"$(DATA)"' vgg_weights='"$(VGG_WEIGHTS)"' dino_weights='"$(DINO_WEIGHTS)"' device='"$(DEVICE)"'
+	exec $(BIN)/snakemake --cores $(CORES) --quiet all --scheduler greedy --rerun-incomplete --nolock --config profile=$(PROFILE) data='"$(DATA)"' vgg_weights='"$(VGG_WEIGHTS)"' dino_weights='"$(DINO_WEIGHTS)"' device='"$(DEVICE)"'
 	@echo "reports/$(PROFILE)/index.html"
 
 test: .venv/installed

@@ -9,7 +9,7 @@ from pathlib import Path
 from conftest import ROOT
 
 COPIED = ("benchmarks", "config", "notebooks", "galutils", "Snakefile")
-COMMAND = ("snakemake", "--cores", "2", "--quiet", "all", "--nolock", "--rerun-incomplete", "--config", "profile=smoke")
+COMMAND = "snakemake --cores 2 --quiet all --scheduler greedy --nolock --rerun-incomplete --config profile=smoke".split()
 
 
 def copy_checkout(target: Path) -> Path:

@@ -9,7 +9,8 @@ from pathlib import Path
 from conftest import ROOT
 
 COPIED = ("benchmarks", "config", "notebooks", "galutils", "Snakefile")
-COMMAND = "snakemake --cores 2 --quiet all --scheduler greedy --nolock --rerun-incomplete --config profile=smoke".split()
+COMMAND = ("snakemake", "--cores", "2", "--quiet", "all", "--scheduler", "greedy", "--nolock", "--rerun-incomplete")
+COMMAND += ("--config", "profile=smoke")
 
 
 def copy_checkout(target: Path) -> Path:

@@ -230,6 +230,8 @@ def _run(source: Path, target: Path, parameters: dict, tries: int = 2) -> str | 
                 progress_bar=False,
                 request_save_on_cell_execute=False,
                 start_timeout=_START,
+                # All is written when the last cell ends; to take thousands of modules down one by one takes seconds.
+                shutdown_kernel="immediate",
             )
     except PapermillExecutionError as error:
         # papermill counts from zero, and counts the cell that it put in for the parameters.

@@ -135,12 +135,14 @@ def describe_clusterers(cases: pd.DataFrame, counts: np.ndarray) -> list[str]:
     if others.empty:
         return []
     best, own = others.loc[others["accuracy"].idxmax()], score_table(counts, match_table(counts))[0]
-    low, high = _interval(own, size)
+    sampled = method[best.name].endswith(f" on {SAMPLE:,} galaxies")
+    low, high = _interval(own, SAMPLE if sampled else size)
+    interval = f"that k-means' {own:.1%} would have on as many" if sampled else f"of k-means' {own:.1%}"
     which = f"The best of {len(others)} other clusterers" if len(others) > 1 else "The one other clusterer"
     place = "above" if best["accuracy"] > high else "below" if best["accuracy"] < low else "within"
     return [
-        f"{which} with {classes} clusters, {method[best.name]}, gets "
-        f"{best['accuracy']:.1%}, which is {place} the 95% interval of k-means' {own:.1%} ({low:.1%} to {high:.1%})."
+        f"{which} with {classes} clusters, {method[best.name]}, gets {best['accuracy']:.1%}, which is {place} the "
+        f"95% interval {interval} ({low:.1%} to {high:.1%})."
     ]
 
 

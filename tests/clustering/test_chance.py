@@ -65,6 +65,15 @@ def test_only_other_clusterers_with_a_cluster_for_each_class_are_ranked(accuraci
     ] * bool(said)
 
 
+def test_a_clusterer_that_saw_some_galaxies_is_held_against_what_kmeans_would_get_on_as_many():
+    counts = 200 * COUNTS  # 70% of 20,000 galaxies
+    case = {"case": "spectral on 4,000 galaxies, 2 clusters, one-to-one", "accuracy": 0.71, "cause": "clusterer"}
+    assert chance.describe_clusterers(pd.DataFrame([case]), counts) == [
+        "The one other clusterer with 2 clusters, spectral on 4,000 galaxies, gets 71.0%, which is within the 95% "
+        "interval that k-means' 70.0% would have on as many (68.6% to 71.4%)."
+    ]
+
+
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [

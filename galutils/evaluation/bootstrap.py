@@ -157,7 +157,8 @@ def combine_seeds(points: np.ndarray, replicates: np.ndarray, galaxies: int) -> 
         the galaxies alone; ``dof``, its degrees of freedom.
     """
     seeds = len(points)
-    own = pd.DataFrame(replicates.mean(axis=0)).var(ddof=1).to_numpy() * galaxies / (galaxies - 1)
+    with np.errstate(invalid="ignore"):  # one galaxy tells no variance: NaN
+        own = pd.DataFrame(replicates.mean(axis=0)).var(ddof=1).to_numpy() * galaxies / (galaxies - 1)
     between = left = np.zeros(points.shape[1])
     if seeds > 1:
         between = points.var(axis=0, ddof=1)

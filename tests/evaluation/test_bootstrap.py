@@ -142,3 +142,12 @@ def test_intervals_cover_what_they_claim(seeds, seed_sd):
         low, high = wilson(row["mean"], row["standard_error"], row["dof"], np.array([200]))
         covered += low[0] <= 0.75 <= high[0]
     assert covered / 1000 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_one_galaxy_tells_a_score_and_no_interval(seeds):
+    one = Graded(np.array([0]), np.array([0]), np.array([1]), np.array([1]))
+    accuracy = estimate([one] * seeds).loc["accuracy"]
+    assert accuracy["mean"] == 1
+    assert accuracy[["standard_error", "low", "high"]].isna().all()

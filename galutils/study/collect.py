@@ -268,13 +268,11 @@ def grade(run: Run, group: np.ndarray | None = None) -> Graded:
 
 def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Confusion counts (C, C) of each approach, summed over its seeds, by its title."""
-    from galutils.evaluation.confusion import confusion_table
+    from galutils.evaluation.confusion import confusion_of
 
     tables: dict[str, np.ndarray] = {}
     for entry in runs.itertuples():
-        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(
-            entry.run.predictions, len(entry.run.classes)
-        )
+        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_of(grade(entry.run))
     return tables
 
 

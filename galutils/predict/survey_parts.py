@@ -79,7 +79,7 @@ class Source(NamedTuple):
 
 def needs_extra(*names: str) -> None:
     """A SurveyError where the libraries for surveys are not installed."""
-    for name in names or ("hats", "distributed"):
+    for name in names:
         if not find_spec(name):
             raise SurveyError(f"{name} is not installed; surveys need it: pip install 'galutils[survey]'.")
 

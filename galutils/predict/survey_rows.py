@@ -147,7 +147,8 @@ def classify_part(part: Part, recipe: Recipe) -> None:
     if len(found):
         fields = _describe_columns(found, recipe, open_network(recipe)[0].head.in_features)
         own = [pa.array(found[field.name], field.type, from_pandas=True) for field in fields]
-        schema = pa.schema([*carried.schema.remove_metadata(), *fields], _as_metadata(recipe))
+        made_by = {f"galutils {name}": value for name, value in recipe.made_by}
+        schema = pa.schema([*carried.schema.remove_metadata(), *fields], made_by)
         table = pa.Table.from_arrays([*carried.columns, *own], schema=schema)
         table = table.sort_by(HEALPIX) if HEALPIX in carried.column_names else table
         with atomic_path(recipe.target / part.place) as partial:
@@ -161,10 +162,6 @@ def classify_part(part: Part, recipe: Recipe) -> None:
     if part.digest:  # of what lies in the cache of files now
         mark |= {"stamp": part.stamp, "content": part.digest()}
     write_json(mark_of(recipe.target, part), mark)
-
-
-def _as_metadata(recipe: Recipe) -> dict[str, str]:
-    return {f"galutils {name}": value for name, value in recipe.made_by}
 
 
 def _describe_columns(table: pd.DataFrame, recipe: Recipe, width: int) -> list:

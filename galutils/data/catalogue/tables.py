@@ -95,14 +95,11 @@ def as_file(path: Path) -> Path | IO[bytes]:
     return path if isinstance(path, Path) else path.open("rb")
 
 
-def is_folder(path: Path) -> bool:
-    """An address is not asked, since a server may send the whole file; it is one of a file if it has an ending."""
-    return path.is_dir() if isinstance(path, Path) else not path.suffix
-
-
 def parquet_files(path: Path) -> list[Path]:
     """Those of a folder, in order, or the one file."""
-    return sorted(path.glob("*.parquet")) if is_folder(path) else [path]
+    # An address is not asked, since a server may send the whole file; it is one of a file if it has an ending.
+    folder = path.is_dir() if isinstance(path, Path) else not path.suffix
+    return sorted(path.glob("*.parquet")) if folder else [path]
 
 
 def _open_folders(path: Path) -> Table:

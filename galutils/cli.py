@@ -97,12 +97,9 @@ def pack(
     from galutils.data.image_files import Reading
     from galutils.data.pack import pack as write_packed
 
-    def split(names: str) -> list[str]:
-        return [name.strip() for name in names.split(",") if name.strip()]
-
     write_packed(
-        source, out, images=images, image_column=image_column, label_column=label_column, votes=split(votes),
-        classes=split(classes), min_votes=min_votes, size=size, field=field,
+        source, out, images=images, image_column=image_column, label_column=label_column, votes=commands.split(votes),
+        classes=commands.split(classes), min_votes=min_votes, size=size, field=field,
         reading=Reading(pixel_scale, bands=bands, grey=grey), say=typer.echo,
     )  # fmt: skip
     typer.echo(survey_file(out))

@@ -61,7 +61,8 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             yield partial
-            partial.chmod(0o666 & ~_umask())  # some writers let nobody else read
+            os.umask(mask := os.umask(0))
+            partial.chmod(0o666 & ~mask)  # some writers let nobody else read
             if durable:
                 _sync(partial)
             os.replace(partial, path)
@@ -70,11 +71,6 @@ def atomic_path(path: str | Path, durable: bool = True) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    os.umask(mask := os.umask(0))
-    return mask
 
 
 def _sync(path: Path) -> None:

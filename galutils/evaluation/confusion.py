@@ -9,11 +9,6 @@ from sklearn.metrics import confusion_matrix
 from galutils.evaluation.bootstrap import Graded
 
 
-def confusion_table(predictions: pd.DataFrame, num_classes: int) -> np.ndarray:
-    """(C, C) int64, true by predicted class. predictions: see :attr:`galutils.study.runs.Run.predictions`."""
-    return confusion_matrix(predictions["y_true"], predictions["y_pred"], labels=np.arange(num_classes))
-
-
 def confusion_of(graded: Graded) -> np.ndarray:
     """(C, C) int64, true by predicted class."""
     return confusion_matrix(graded.labels, graded.predicted, labels=np.arange(len(graded.classes)))

@@ -9,6 +9,7 @@ computed once a batch, and each layer stays one product of matrices for all toke
 """
 
 import math
+from copy import deepcopy
 
 import torch
 from torch import nn
@@ -66,7 +67,7 @@ def add_lora(
         raise GalutilsError("The network has adapters already; merge them first.")
     if rank < 1 or alpha <= 0:
         raise GalutilsError("rank must be at least 1 and alpha greater than 0.")
-    adapted = backbone.copy()
+    adapted = deepcopy(backbone)
     with seeded(seed):
         for block in adapted.vit.blocks:
             qkv = block.attn.qkv = SplitQKV(block.attn.qkv)
@@ -99,7 +100,7 @@ def plain_state(backbone: Backbone) -> dict[str, torch.Tensor]:
 
 def merge_lora(backbone: Backbone) -> Backbone:
     """A plain, frozen backbone with equal output; the given one stays as it is."""
-    plain = backbone.copy()
+    plain = deepcopy(backbone)
     if backbone.lora is not None:
         for block in plain.vit.blocks:
             inner, bias = block.attn.proj.in_features, block.attn.proj.bias is not None
@@ -133,7 +134,7 @@ def drop_adapters(adapted: Backbone, base: Backbone) -> Backbone:
     if not started_from(adapted, base):
         raise GalutilsError("The adapted network did not start from this base; name the one that it was trained from.")
     before, after = base.vit.state_dict(), adapted.vit.state_dict()
-    dropped = base.copy()
+    dropped = deepcopy(base)
     dropped.vit.load_state_dict({name: after[name] if name.endswith("bias") else before[name] for name in before})
     return dropped
 

@@ -6,7 +6,6 @@ four blocks, each after the final norm, side by side: 1536 numbers for ViT-S.
 
 import hashlib
 import json
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -73,10 +72,6 @@ class Backbone(nn.Module):
         other = Backbone(self.vit, self.arch, self.source, normalization)
         other.recipe, other.lora = self.recipe | {"normalization": normalization}, self.lora
         return other.train(self.training)
-
-    def copy(self) -> "Backbone":
-        """A copy that shares no tensors."""
-        return deepcopy(self)
 
     def count_parameters(self) -> int:
         return sum(p.numel() for p in self.vit.parameters())

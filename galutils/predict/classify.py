@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import write_table
 
 from galutils.data.galaxies import DataError
 from galutils.data.image_files import Reading, describe_frame
@@ -170,16 +172,13 @@ def as_records(table: pd.DataFrame) -> list[dict]:
 
 def write_parquet(table: pd.DataFrame, path: Path) -> Path:
     """Write a table to a Parquet file, without its attributes, which that cannot hold; returns the file's path."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     table.attrs = {}
     content = pa.Table.from_pandas(table, preserve_index=False)
     if "features" in table:  # of one length
         vectors = content["features"].cast(pa.list_(pa.float32(), len(table["features"].iloc[0])))
         content = content.set_column(table.columns.get_loc("features"), "features", vectors)
     with atomic_path(path) as partial:
-        parquet.write_table(content, partial)
+        write_table(content, partial)
     return path
 
 

@@ -27,6 +27,11 @@ Grey = Annotated[bool, typer.Option("--grey", help="Show a single band in grey i
 Sheet = Annotated[Path, typer.Option("--to", help="The contact sheet: .png, .jpg, .webp, .svg or .pdf.")]
 
 
+def split(names: str) -> list[str]:
+    """What commas separate."""
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
 @app.command()
 def predict(
     run_dir: RunDir,
@@ -149,7 +154,7 @@ def classify(
 
     if scheduler and slurm:
         raise typer.BadParameter("choose one of --scheduler and --slurm.")
-    columns = tuple(name.strip() for name in keep.split(",") if name.strip())
+    columns = tuple(split(keep))
     options = {"where": Where(workers, memory, scheduler, slurm), "keep": columns, "image_column": image_column}
     options |= {"reading": Reading(pixel_scale, field, bands, grey), "device": device, "precision": precision}
     if dry_run:

@@ -140,7 +140,7 @@ def describe_survey(
 
 def _open(run_dir: str | Path, path: str | Path, image_column: str | None, keep: tuple[str, ...]) -> tuple[Run, Source]:
     """What is named, before anything else: PyTorch takes seconds to load."""
-    needs_extra()
+    needs_extra("hats", "distributed")
     return Run(run_dir), open_source(path, image_column, keep)
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile
 
 from galutils.data.catalogue.columns import Catalogue, open_catalogue
 from galutils.data.catalogue.healpix import HEALPIX, divide, place_of, with_place
@@ -35,7 +37,6 @@ from galutils.files import sha256
 from galutils.predict.inputs import BLOCK, READERS, ROLES, gather, list_entries, list_rows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from upath import UPath
 
 #: Galaxies in a part of a source that has none of its own, at most.
@@ -78,7 +79,7 @@ class Source(NamedTuple):
 
 def needs_extra(*names: str) -> None:
     """A SurveyError where the libraries for surveys are not installed."""
-    for name in names or ("hats", "distributed"):
+    for name in names:
         if not find_spec(name):
             raise SurveyError(f"{name} is not installed; surveys need it: pip install 'galutils[survey]'.")
 
@@ -127,14 +128,13 @@ def _locate(address: str) -> UPath:
 
 def _open_hats(path: Path | UPath, image_column: str | None, keep: tuple[str, ...]) -> Source:
     import hats
-    from pyarrow import ArrowException
 
     try:
         catalogue = hats.read_hats(path)
         catalogue = getattr(catalogue, "main_catalog", catalogue)
         info, known, home = catalogue.catalog_info, catalogue.schema.names, catalogue.catalog_base_dir
         pixels = catalogue.get_healpix_pixels()
-    except (ArrowException, OSError, *unanswered(), ValueError, LookupError, AttributeError) as error:
+    except (pa.ArrowException, OSError, *unanswered(), ValueError, LookupError, AttributeError) as error:
         mend = "get it again" if isinstance(path, Path) else "look whether it is there"
         raise SurveyError(f"{path}: cannot be read as a HATS catalogue ({first_line(error)}); {mend}.") from error
     position = info.ra_column, info.dec_column
@@ -166,9 +166,6 @@ def _kept(path: Path, known: Sequence[str], keep: tuple[str, ...]) -> list[str]:
 
 def _read_table(path: Path, columns: list[str], image_column: str | None) -> tuple[pa.Table, Iterator[dict]]:
     """Of a partition; its images are read in blocks, whatever its size."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
     with reading_parquet(path):
         carried = pa.concat_tables([ParquetFile(as_file(file)).read(columns) for file in parquet_files(path)])
     if not len(carried):
@@ -211,9 +208,6 @@ def _read_groups(
     path: Path, groups: list[int], start: int, columns: list[str], image_column: str | None
 ) -> tuple[pa.Table, Iterator[dict]]:
     """Of some row groups of a file, the first of which begins at row ``start``."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
     with reading_parquet(path):
         carried = ParquetFile(path).read_row_groups(groups, columns)
     if "path" not in columns:
@@ -244,8 +238,6 @@ def _read_named(
     catalogue: Catalogue, kept: list[str], cells: pa.Table, told: pd.DataFrame
 ) -> tuple[pa.Table, Iterator[dict]]:
     """Of some rows of a table: cells of images and what is kept, and numbers that are told, by their rows in it."""
-    import pyarrow as pa
-
     found = map(catalogue.locate, told.index, cells[catalogue.columns["image"]].to_pylist())
     images, names = zip(*found, strict=True)
     carried = cells.select(kept)
@@ -288,8 +280,6 @@ def _galaxies(path: Path, stamp: tuple):
 
 def _read_rows(rows: dict[tuple, np.ndarray], position: tuple[str, str] | None) -> tuple[pa.Table, Iterator[dict]]:
     """Of rows of files, with their positions where any galaxy of the source has one."""
-    import pyarrow as pa
-
     files = [(_galaxies(*file), own) for file, own in rows.items()]
     carried = {"path": [f"{galaxies.path}[{row}]" for galaxies, own in files for row in own]}
     for axis in position or ():
@@ -325,8 +315,6 @@ def _digest_images(paths: list[Path]) -> str:
 
 
 def _read_images(paths: list[Path]) -> tuple[pa.Table, Iterator[dict]]:
-    import pyarrow as pa
-
     return pa.table({"path": list(map(str, paths))}), chain.from_iterable(map(list_entries, paths))
 
 

@@ -1,7 +1,5 @@
 """The rows of a surveyed catalogue: what a worker makes of a part, and what makes a HATS catalogue of the files."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile, write_table
 
 from galutils.data.catalogue.healpix import HEALPIX, HEALPIX_ORDER
 from galutils.data.image_files import Reading
@@ -139,9 +139,6 @@ def judge(entries: Iterator[dict], recipe: Recipe) -> pd.DataFrame:
 @freed_memory_kept()
 def classify_part(part: Part, recipe: Recipe) -> None:
     """Write the rows of a part, those that are bad, and then its mark."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
     carried, entries = part.open()
     found = judge(entries, recipe)
     if len(found) != part.rows or len(carried) != part.rows:
@@ -150,15 +147,16 @@ def classify_part(part: Part, recipe: Recipe) -> None:
     if len(found):
         fields = _describe_columns(found, recipe, open_network(recipe)[0].head.in_features)
         own = [pa.array(found[field.name], field.type, from_pandas=True) for field in fields]
-        schema = pa.schema([*carried.schema.remove_metadata(), *fields], _as_metadata(recipe))
+        made_by = {f"galutils {name}": value for name, value in recipe.made_by}
+        schema = pa.schema([*carried.schema.remove_metadata(), *fields], made_by)
         table = pa.Table.from_arrays([*carried.columns, *own], schema=schema)
         table = table.sort_by(HEALPIX) if HEALPIX in carried.column_names else table
         with atomic_path(recipe.target / part.place) as partial:
-            parquet.write_table(table, partial, compression="zstd", row_group_size=100_000)
+            write_table(table, partial, compression="zstd", row_group_size=100_000)
     if bad.any():
         listed = carried.filter(bad).append_column("reason", pa.array(found["reason"][bad], pa.string()))
         with atomic_path(recipe.target / "bad_images" / f"{part.name}.parquet") as partial:
-            parquet.write_table(listed, partial)
+            write_table(listed, partial)
     first = found["reason"][bad].iloc[0] if bad.any() else None
     mark = {"rows": len(found), "bad": int(bad.sum()), "first": first}
     if part.digest:  # of what lies in the cache of files now
@@ -166,14 +164,8 @@ def classify_part(part: Part, recipe: Recipe) -> None:
     write_json(mark_of(recipe.target, part), mark)
 
 
-def _as_metadata(recipe: Recipe) -> dict[str, str]:
-    return {f"galutils {name}": value for name, value in recipe.made_by}
-
-
 def _describe_columns(table: pd.DataFrame, recipe: Recipe, width: int) -> list:
     """Arrow's fields of the columns that are added, with unit and meaning."""
-    import pyarrow as pa
-
     aside = recipe.calibration
     calibrated = f"calibrated, temperature {aside.temperature:.4g}" if aside else "not calibrated"
     meanings = {
@@ -200,7 +192,6 @@ def finish_hats(target: Path, source: Source, state: dict) -> None:
     from hats.catalog.dataset.table_properties import TableProperties
     from hats.io import paths, write_parquet_metadata
     from hats.io.skymap import write_skymap
-    from pyarrow.parquet import ParquetFile
 
     files = [target / part.place for part in source.parts if part.place.startswith("dataset/") and part.rows]
     pixels, counts, most = [paths.get_healpix_from_path(str(file)) for file in files], np.zeros(12 * 4**ORDER, int), 0

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 from jinja2 import Environment, PackageLoader
+from pyarrow.parquet import read_schema
 
 from galutils.data.classes import class_columns
 from galutils.evaluation.bootstrap import SCORES, Graded, estimate
@@ -84,14 +85,12 @@ def write_bundle(study: Study, to: str | Path | None = None) -> str:
 
 def _write_files(study: Study, results: Results, folder: Path) -> None:
     """All of a bundle but :data:`SUMS`."""
-    import pyarrow.parquet
-
     runs, table, first = results.runs, results.table, results.runs["run"].iloc[0].metrics
     for path in ("CITATION.cff", "LICENSE", "constraints.txt", f"config/{study.profile}.yaml"):
         shutil.copyfile(study.root / path, folder / Path(path).name)
     columns = dict(zip(class_columns(first["classes"]), first["classes"], strict=True))
     predictions_table(runs).to_parquet(folder / PREDICTIONS, index=False)
-    written = pyarrow.parquet.read_schema(folder / PREDICTIONS)
+    written = read_schema(folder / PREDICTIONS)
     meanings = MEANINGS | {column: f"probability of {name}" for column, name in columns.items()}
     dictionary = [{"column": one.name, "type": str(one.type), "meaning": meanings[one.name]} for one in written]
     tables = {

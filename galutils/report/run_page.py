@@ -12,7 +12,7 @@ from galutils.data.classes import short_names
 from galutils.data.galaxies import Galaxies
 from galutils.evaluation.baselines import baselines_once, describe_against
 from galutils.evaluation.bootstrap import describe_gap, estimate
-from galutils.evaluation.confusion import answer_titles, confusion_table, describe_confusions, telling_galaxies
+from galutils.evaluation.confusion import answer_titles, confusion_of, describe_confusions, telling_galaxies
 from galutils.evaluation.paper import RANDOM_LABEL
 from galutils.models.attention import (
     attention_changes,
@@ -135,7 +135,7 @@ def show_baselines(run: Run, galaxies: Galaxies) -> None:
 def show_confusion(run: Run) -> None:
     """The confusion matrix, and in words what is most frequently taken for what, or which cluster is which class."""
     classes = run.classes
-    confusion = confusion_table(run.predictions, len(classes))
+    confusion = confusion_of(grade(run))
     alt = f"Confusion matrix; {confusion.trace()} of {confusion.sum()} galaxies lie on the diagonal."
     counts = {run.experiment: confusion}
     show(confusion_matrices(counts, classes), alt, data=confusion_data(counts, classes))

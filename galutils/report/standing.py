@@ -10,12 +10,10 @@ from jinja2 import Environment
 
 from galutils.files import atomic_path
 from galutils.report.bundle import predictions_table
+from galutils.study.keys import PLACES
 from galutils.study.pages import Page, Study
 from galutils.study.profile import declared_parameters
 from galutils.study.results import Results
-
-#: Parameters that say where a run goes: a reader's has its own place.
-_PLACES = ("run_dir", "cache_dir", "runs_dir")
 
 
 def kind_of(row: dict) -> str:
@@ -74,7 +72,7 @@ def command(page: Page, study: Study) -> str:
     source = study.source(page.notebook)
     usual, chosen = declared_parameters(source), {}
     for name, value in page.parameters.items():
-        if name in _PLACES or usual.get(name) == value:
+        if name in PLACES or usual.get(name) == value:
             continue
         inside = isinstance(value, str) and Path(value).is_relative_to(study.root)
         chosen[name] = os.path.relpath(value, source.parent) if inside else value

@@ -268,13 +268,11 @@ def grade(run: Run, group: np.ndarray | None = None) -> Graded:
 
 def sum_confusions(runs: pd.DataFrame) -> dict[str, np.ndarray]:
     """Confusion counts (C, C) of each approach, summed over its seeds, by its title."""
-    from galutils.evaluation.confusion import confusion_table
+    from galutils.evaluation.confusion import confusion_of
 
     tables: dict[str, np.ndarray] = {}
     for entry in runs.itertuples():
-        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_table(
-            entry.run.predictions, len(entry.run.classes)
-        )
+        tables[entry.approach] = tables.get(entry.approach, 0) + confusion_of(grade(entry.run))
     return tables
 
 
@@ -299,26 +297,16 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
         a label for the column of this study's numbers, and warnings, each a sentence, that hold for every
         page: simulated galaxies, a file other than the full set, stand-in or random weights, collapsed runs.
     """
-    data, stand_in, random, knowing, small = set(), set(), set(), set(), {}
+    data = {_data_of(run) for run in runs["run"]}
+    counted = [zip(run.classes, run.metrics["trained_classes"], strict=True) for run in runs["run"] if run.supervised]
+    small = dict.fromkeys(name for own in counted for name, count in own if not count)
     titles = runs["approach"].str.split(" (", regex=False).str[0]
-    for title, run in zip(titles, runs["run"], strict=True):
-        source, weights = run.metrics["data"], run.metrics["weights"] or {}
-        if run.supervised:
-            counted = zip(run.classes, run.metrics["trained_classes"], strict=True)
-            small |= dict.fromkeys(name for name, count in counted if not count)
-        if source["simulated"]:
-            data.add("simulated galaxies")
-        elif source["sha256"] == GALAXY10_SHA256:
-            data.add("Galaxy10 DECaLS")
-        else:
-            data.add(f"{source['rows']:,} galaxies of {source['file']}")
-        if weights.get("source") == "random":
-            if not weights.get("on_purpose"):
-                random.add(title)
-        elif weights.get("stand_in"):
-            stand_in.add(title)
-        elif weights.get("may_know"):
-            knowing.add(f"{title} ({weights['may_know']})")
+    started = [(title, run.metrics["weights"] or {}) for title, run in zip(titles, runs["run"], strict=True)]
+    random = {title for title, own in started if own.get("source") == "random" and not own.get("on_purpose")}
+    stand_in = {title for title, own in started if own.get("stand_in")}
+    knowing = {
+        f"{title} ({own['may_know']})" for title, own in started if own.get("may_know") and not own.get("stand_in")
+    }
     label, warnings = " and ".join(sorted(data)), []
     if any(run.metrics.get("split_by") == "sky" for run in runs["run"]):
         warnings.append("Tested on other cells of the sky (HEALPix, nside 8) than trained on.")
@@ -348,3 +336,10 @@ def describe_sources(runs: pd.DataFrame) -> tuple[str, list[str]]:
             "They count in scores, and are left out of calibration, of suspects and of what all confuse."
         )
     return label, warnings
+
+
+def _data_of(run: Run) -> str:
+    data = run.metrics["data"]
+    if data["simulated"]:
+        return "simulated galaxies"
+    return "Galaxy10 DECaLS" if data["sha256"] == GALAXY10_SHA256 else f"{data['rows']:,} galaxies of {data['file']}"

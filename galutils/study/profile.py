@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from galutils.data.simulate.cutouts import PARTS
 from galutils.data.splits import WHOLE
 from galutils.errors import GalutilsError
 from galutils.evaluation.paper import starting_weights
@@ -106,7 +107,7 @@ class Lessons(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid")
     counts: Annotated[list[Annotated[int, Field(ge=20)]], Field(min_length=1)]
-    controls: list[Literal["labels", "shapes", "arms", "bars", "seeing", "noise", "neighbours"]] = []
+    controls: list[Literal["labels", *PARTS]] = []
     control_count: int = 0
     channels: list[Annotated[int, Field(ge=1)]] = []
     updates: Annotated[int, Field(ge=1)]

@@ -93,7 +93,7 @@ def distill(
     crops = MultiCrop(settings, backbone.patch)
 
     if settings.adapt == "all":
-        adapted = backbone.copy().requires_grad_(True)
+        adapted = deepcopy(backbone).requires_grad_(True)
     else:
         adapted = add_lora(backbone, settings.rank, settings.alpha, settings.train_biases, settings.seed)
     with seeded(settings.seed):
@@ -101,7 +101,7 @@ def distill(
     for name, parameter in head.named_parameters():
         parameter.requires_grad_(settings.train_head or (settings.train_biases and name.endswith("bias")))
     student = objective.DinoNetwork(objective.drop_paths(adapted, settings.drop_path), head).to(device)
-    teacher = objective.DinoNetwork(backbone.copy(), deepcopy(head)).to(device).eval().requires_grad_(False)
+    teacher = objective.DinoNetwork(deepcopy(backbone), deepcopy(head)).to(device).eval().requires_grad_(False)
     if device.type == "cpu" and precision == "bf16-mixed":
         for block in (*student.backbone.vit.blocks, *teacher.backbone.vit.blocks):
             block.attn.fused_attn = False  # PyTorch's own backward pass takes half of such a step on a CPU

@@ -14,6 +14,7 @@ import torch
 from galutils.data.classes import GALAXY10
 from galutils.data.galaxies import DataError, Galaxies
 from galutils.data.loader import load_images
+from galutils.data.simulate.cutouts import PARTS
 from galutils.errors import GalutilsError
 from galutils.files import code_digest
 from galutils.models import cnn
@@ -24,15 +25,7 @@ from galutils.training.settings import Settings
 from galutils.training.supervised import predict_probabilities
 
 #: Controls of :func:`galutils.training.pretrain.pretrain` in words, after a number of galaxies.
-LACKING = {
-    "labels": "with shuffled labels",
-    "shapes": "as round disks",
-    "arms": "without arms",
-    "bars": "without bars",
-    "seeing": "without seeing",
-    "noise": "without noise",
-    "neighbours": "without stars and neighbours",
-}
+LACKING = {"labels": "with shuffled labels"} | PARTS
 
 #: Arguments of :func:`galutils.training.pretrain.pretrain` by the title of a lesson.
 Lessons = Mapping[str, dict]

@@ -1,4 +1,5 @@
 import math
+from copy import deepcopy
 from dataclasses import replace
 from itertools import pairwise, product
 
@@ -70,7 +71,7 @@ def test_the_center_follows_the_teachers_outputs(simulated, monkeypatch):
 def test_teacher_is_the_moving_average_of_the_merged_student(momentum):
     plain = tiny_backbone()
     student = DinoNetwork(add_lora(plain, rank=4, alpha=4), Head(32, 8, 16))
-    teacher = DinoNetwork(plain.copy(), Head(32, 8, 16))
+    teacher = DinoNetwork(deepcopy(plain), Head(32, 8, 16))
     with torch.no_grad():
         for parameter in trainable(student).values():
             parameter += 0.1

@@ -1,14 +1,9 @@
 """Where on the sky galaxies are, in pixels of HEALPix as HATS has them; the library is imported where it is used."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+import pyarrow as pa
 
 #: The column that says where on the sky a row is, by the pixel of HEALPix of this order, nested; and the order of the
 #: smallest pixels that a catalogue is divided into.
@@ -56,8 +51,6 @@ def _by_pixel(ra: np.ndarray, dec: np.ndarray, most: int) -> Iterator[tuple]:
 
 def with_place(table: pa.Table, position: tuple[str, str]) -> pa.Table:
     """With :data:`HEALPIX` first, where all positions are known, and the unit of the columns of ra and dec."""
-    import pyarrow as pa
-
     told = [field.with_metadata({"unit": "deg"}) if field.name in position else field for field in table.schema]
     table, (ra, dec) = table.cast(pa.schema(told)), (table[axis].to_numpy() for axis in position)
     if not np.isfinite(ra + dec).all():

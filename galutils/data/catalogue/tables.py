@@ -4,8 +4,6 @@ A million rows need no more memory than a thousand.
 Here is what a file holds; what its columns mean is settled in :mod:`galutils.data.catalogue.columns`.
 """
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import json
@@ -18,19 +16,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 from zlib import error as DeflateError
 
 import h5py
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile, read_metadata
 
 from galutils.data.classes import numbered
 from galutils.data.galaxies import DAMAGE, DataError, open_galaxies
 from galutils.errors import GalutilsError, first_line
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 #: Names of image files in a folder of a class, and what may be left off a name in a table.
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".fits", ".fit", ".fts", ".fits.gz",
@@ -86,10 +83,8 @@ def unanswered() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def reading_parquet(path: Path) -> Iterator[None]:
-    from pyarrow import ArrowException
-
     try:
-        with reading(path, "Parquet", (ArrowException, OSError)):
+        with reading(path, "Parquet", (pa.ArrowException, OSError)):
             yield
     except unanswered() as error:
         raise CatalogueError(f"{path}: does not answer ({first_line(error)}); give the command again later.") from error
@@ -100,14 +95,11 @@ def as_file(path: Path) -> Path | IO[bytes]:
     return path if isinstance(path, Path) else path.open("rb")
 
 
-def is_folder(path: Path) -> bool:
-    """An address is not asked, since a server may send the whole file; it is one of a file if it has an ending."""
-    return path.is_dir() if isinstance(path, Path) else not path.suffix
-
-
 def parquet_files(path: Path) -> list[Path]:
     """Those of a folder, in order, or the one file."""
-    return sorted(path.glob("*.parquet")) if is_folder(path) else [path]
+    # An address is not asked, since a server may send the whole file; it is one of a file if it has an ending.
+    folder = path.is_dir() if isinstance(path, Path) else not path.suffix
+    return sorted(path.glob("*.parquet")) if folder else [path]
 
 
 def _open_folders(path: Path) -> Table:
@@ -162,8 +154,6 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
 
     Of one file some row groups may be taken, the first of which begins at row ``start``.
     """
-    from pyarrow.parquet import ParquetFile
-
     files = parquet_files(path)
 
     @contextmanager
@@ -201,9 +191,6 @@ def open_parquet(path: Path, groups: list[int] | None = None, start: int = 0) ->
 
 def read_columns(table: Table, columns: list[str]) -> pa.Table:
     """All rows of some columns, as text where the table has no types."""
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile
-
     if table.sample:  # Parquet
         with reading_parquet(table.path):
             return pa.concat_tables([ParquetFile(file).read(columns) for file in parquet_files(table.path)])
@@ -223,8 +210,6 @@ class Footer(NamedTuple):
 
 
 def read_footer(path: Path) -> Footer:
-    from pyarrow.parquet import read_metadata
-
     with reading_parquet(path), path.open("rb") as file:
         told, size = read_metadata(file), file.seek(0, 2)
         file.seek(-8, 2)

@@ -28,9 +28,16 @@ from galutils.errors import GalutilsError
 from galutils.files import atomic_path, writing
 from galutils.progress import tracked
 
-#: What cutouts may be without, to see what it teaches: all structure, so that each galaxy keeps radius, brightness and
-#: colour but is a round disk; spiral arms; bars; the seeing; the sky's noise; or other galaxies and stars around.
-PARTS = ("shapes", "arms", "bars", "seeing", "noise", "neighbours")
+#: What cutouts may be without, to see what it teaches, and such galaxies in words. Without shapes each keeps radius,
+#: brightness and colour, but has no structure.
+PARTS = {
+    "shapes": "as round disks",
+    "arms": "without arms",
+    "bars": "without bars",
+    "seeing": "without seeing",
+    "noise": "without noise",
+    "neighbours": "without stars and neighbours",
+}
 
 
 class Setup(NamedTuple):

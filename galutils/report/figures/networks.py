@@ -28,21 +28,16 @@ def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
     ``layer`` (the module), ``shape`` of its output without the batch, and whether it is ``frozen``.
     """
     trace: list[dict] = []
-    frozen = set(network.frozen.modules())
-
-    def record(module, _inputs, output):
-        if type(module) in _LAYER_COLORS:
-            trace.append({"layer": module, "shape": tuple(output.shape[1:]), "frozen": module in frozen})
-
     was_training, device = network.training, next(network.parameters()).device
-    hooks = [module.register_forward_hook(record) for module in network.modules()]
-    try:
-        with torch.inference_mode():
-            network.eval()(torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        network.train(was_training)
+    values = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device)
+    network.eval()
+    with torch.inference_mode():
+        for part in (network.frozen, network.trained):
+            for layer in part:
+                values = layer(values)
+                if type(layer) in _LAYER_COLORS:
+                    trace.append({"layer": layer, "shape": (*values.shape[1:],), "frozen": part is network.frozen})
+    network.train(was_training)
     return trace
 
 

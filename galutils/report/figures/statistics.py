@@ -14,7 +14,7 @@ from seaborn import objects as so
 
 from galutils.evaluation.metrics import COSTS, on_front
 from galutils.evaluation.significance import DECIDED
-from galutils.report.figures.display import PALETTE, REFERENCE, STYLE, class_palette, new_figure, new_panels
+from galutils.report.figures.display import MARKERS, PALETTE, REFERENCE, STYLE, class_palette, new_figure, new_panels
 
 
 def difference_matrix(comparisons: pd.DataFrame, titles: Sequence[str]) -> Figure:
@@ -154,7 +154,7 @@ def _draw_intervals(ax: Axes, table: pd.DataFrame, joined: bool = False, **colum
     table = table.reset_index(drop=True)
     real = table["verdict"].isin(DECIDED) if "verdict" in table else table["approach"].notna()
     count = table["approach"].nunique()
-    colors, markers = class_palette(count), ["osD^vPX*"[i % 8] for i in range(count)]
+    colors, markers = class_palette(count), [MARKERS[i % len(MARKERS)] for i in range(count)]
     plot = so.Plot(table, **columns, color="approach", edgecolor="approach", marker="approach")
     plot = plot.scale(color=colors, edgecolor=colors, marker=markers).theme(STYLE).on(ax)
     plot = plot.add(so.Range(), orient="y" if "xmin" in columns else "x", legend=False)

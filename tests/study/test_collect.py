@@ -1,12 +1,10 @@
 import re
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 from fakes import refusal, write_run
 
-from galutils import cli
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.splits import Split
 from galutils.evaluation.paper import APPROACHES
@@ -248,19 +246,13 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize(("name", "damage", "sentence"), DAMAGED)
-def test_a_damaged_run_is_named(tmp_path, monkeypatch, capsys, name, damage, sentence):
+def test_a_damaged_run_is_named(tmp_path, command, name, damage, sentence):
     write_run(tmp_path, "custom_cnn", 0, 20)
     path = tmp_path / "custom_cnn" / "seed0" / name
     damaged = damage(path.read_text())
     path.unlink() if damaged is None else path.write_text(damaged)
-    monkeypatch.setattr(sys, "argv", ["galutils", "results", str(tmp_path)])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    assert (*capsys.readouterr(), stopped.value.code) == (
-        "",
-        f"galutils: {sentence.replace('{run}', str(path.parent))}\n",
-        1,
-    )
+    said = sentence.replace("{run}", str(path.parent))
+    assert command("results", tmp_path) == (1, "", f"galutils: {said}\n")
 
 
 @pytest.mark.parametrize("name", ["history", "seeds"])

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +9,6 @@ import pytest
 from conftest import ROOT
 from fakes import refusal, write_notebook, write_run
 
-from galutils import cli
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT, sha256, write_json
 from galutils.study import execute, keys
 from galutils.study.keys import describe_changes, notebook_key, read_key
@@ -26,7 +24,7 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def call(source, monkeypatch, capsys):
+def call(source, monkeypatch, command):
     """Execute the notebook with some parameters; what the command says, and how often it has run well by then.
 
     said: the sentence that it is refused with.
@@ -45,13 +43,9 @@ def call(source, monkeypatch, capsys):
     def call(run_dir, said="", **given):
         run_dir.mkdir(exist_ok=True)
         parameters = json.dumps(given | {"run_dir": str(run_dir)})
-        command = ["galutils", "execute", str(source), str(run_dir / "o.ipynb"), "-p", parameters]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        told = capsys.readouterr()
-        assert (stopped.value.code, told.err) == ((1, f"galutils: {said}\n") if said else (0, ""))
-        return told.out, len(ran)
+        code, out, err = command("execute", source, run_dir / "o.ipynb", "-p", parameters)
+        assert (code, err) == ((1, f"galutils: {said}\n") if said else (0, ""))
+        return out, len(ran)
 
     return call
 

@@ -1,8 +1,8 @@
 """What must hold for any input, tried on many: the readers and the matching of clusters."""
 
-import h5py
 import numpy as np
 import pytest
+from fakes import write_layout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -44,9 +44,7 @@ def read_or_refuse(path) -> Galaxies | None:
 @FILES
 @given(images=IMAGES, ans=COLUMNS, ra=COLUMNS)
 def test_any_file_is_read_or_refused_in_one_sentence(tmp_path, images, ans, ra):
-    path = tmp_path / "any.h5"
-    with h5py.File(path, "w") as file:
-        file["images"], file["ans"], file["ra"] = images, ans, ra
+    path = write_layout(tmp_path / "any.h5", {"images": images, "ans": ans, "ra": ra})
     galaxies = read_or_refuse(path)
     if galaxies is not None:
         assert len(galaxies) == len(images) > 0

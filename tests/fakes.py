@@ -20,6 +20,7 @@ from galutils.errors import GalutilsError
 from galutils.files import write_json
 from galutils.models import cnn
 from galutils.models.embedding import Preprocessing
+from galutils.models.lora import add_lora, merge_lora, trainable
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.study import runs
@@ -178,6 +179,16 @@ def tiny_backbone(seed: int = 0, **options) -> Backbone:
     for parameter in vit.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return Backbone(vit, "tiny", WeightsSource("random")).eval().requires_grad_(False)
+
+
+def adapted(base: Backbone, seed: int = 0, merged: bool = True) -> Backbone:
+    """A network that LoRA has changed, as if it had been trained."""
+    torch.manual_seed(seed)
+    student = add_lora(base, rank=4, alpha=4)
+    with torch.no_grad():
+        for parameter in trainable(student).values():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return merge_lora(student) if merged else student
 
 
 def grey_levels(count: int = 3, size: int = 32, seed: int = 0) -> torch.Tensor:

@@ -3,24 +3,13 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from fakes import blobs, grey_levels, refusal, tiny_backbone
+from fakes import adapted, blobs, grey_levels, refusal, tiny_backbone
 
 from galutils.clustering import readings
 from galutils.clustering.published import describe_figures, describe_matrix, read_matrix
 from galutils.data.classes import GALAXY10_COUNTS
 from galutils.models.attention import cls_attention
 from galutils.models.embedding import Embedding, Preprocessing, embed
-from galutils.models.lora import add_lora, merge_lora, trainable
-
-
-def adapted(base, seed=0):
-    """A network that LoRA has changed, as if it had been trained."""
-    torch.manual_seed(seed)
-    student = add_lora(base, rank=4, alpha=4)
-    with torch.no_grad():
-        for parameter in trainable(student).values():
-            parameter += 0.2 * torch.randn_like(parameter)
-    return merge_lora(student)
 
 
 def test_each_preparation_differs_in_one_thing(simulated):

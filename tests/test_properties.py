@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 from galutils.clustering.null import in_proportion
 from galutils.clustering.scores import count_pairs, match_table, one_hot, score_table
 from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
 from galutils.evaluation.metrics import roc_auc
 
@@ -91,12 +90,3 @@ def test_proportions_are_kept_and_nothing_is_lost(total, counts):
     parts = in_proportion(total, counts)
     assert parts.sum() == total
     assert np.abs(parts - counts / counts.sum() * total).max() <= 1
-
-
-@FILES
-@given(seed=st.integers(0, 2**31), test_size=st.floats(0.1, 0.5))
-def test_every_row_is_on_one_side(simulated, seed, test_size):
-    split = split_rows(simulated, test_size=test_size, seed=seed)
-    assert not set(split.train) & set(split.test)
-    assert not set(split.group[split.train]) & set(split.group[split.test])
-    assert len(split.train) + len(split.test) + np.sum(split.part == "blank") == len(simulated)

@@ -144,11 +144,6 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
 COUNT = f"{ROOT}/config/small.yaml: does not say how many galaxies to simulate; "
 PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
-    (
-        {"profile": "huge"},
-        "There is no profile 'huge'; "
-        "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke.",
-    ),
     ({"data": "absent"}, "absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces or < or > (a{{b}}.h5), {PATTERN}"),
@@ -373,12 +368,6 @@ def test_what_is_not_finished_any_longer_is_told_and_handed_to_snakemake(tmp_pat
     assert [page.done.exists() for page in (same, threads, version, opening)] == [True, False, False, False]
     assert capsys.readouterr().err == (
         f"make report: will be run again: {threads.experiment}, seed {threads.seed}: threads 1\n"
-    )
-
-
-def test_a_folder_that_is_no_checkout_is_named(tmp_path):
-    assert refusal(load_study, tmp_path, "quick") == (
-        f"{tmp_path}: is no checkout of this study, as it has no config/*.yaml; name one by --root."
     )
 
 

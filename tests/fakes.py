@@ -134,13 +134,14 @@ def write_notebook(path, *cells, parameters="x = 1  # a number"):
 
 
 def run_cells(notebook, parameters):
-    """Run a notebook's cells in this process, without the figures of a run's page."""
+    """Run a notebook's cells in this process, without the figures of a run's page; the names that they leave."""
     cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     names = {}
     for cell in cells:
         exec(re.sub(r"^run_page\.show.*", "", cell.source, flags=re.MULTILINE), names)
         if "parameters" in cell.metadata.get("tags", []):
             names |= parameters
+    return names
 
 
 def small_layout() -> dict[str, np.ndarray]:

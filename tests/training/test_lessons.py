@@ -4,13 +4,12 @@ import re
 from pathlib import Path
 from typing import get_args
 
-import nbformat
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
-from fakes import refusal
+from fakes import refusal, run_cells
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.splits import split_rows
@@ -168,13 +167,9 @@ def test_the_page_asks_and_tells(tmp_path, monkeypatch, capsys, simulated_path, 
     monkeypatch.setenv("GALUTILS_DATA", str(tmp_path))
     shown = []
     monkeypatch.setattr(display, "display", lambda own, **_: shown.append(own))
-    book = nbformat.read(ROOT / "notebooks/18_simulated_galaxies.ipynb", as_version=4)
-    names = {}
-    for cell in (cell for cell in book.cells if cell.cell_type == "code"):
-        exec(cell.source, names)
-        if "parameters" in cell.metadata.get("tags", []):
-            names |= {"data_path": str(simulated_path), "lessons_dir": str(tmp_path / "lessons"), "counts": counts}
-            names |= {"controls": ["noise"], "control_count": 20, "updates": 2, "crop": 0.5}
+    given = {"data_path": str(simulated_path), "lessons_dir": str(tmp_path / "lessons"), "counts": counts}
+    given |= {"controls": ["noise"], "control_count": 20, "updates": 2, "crop": 0.5}
+    names = run_cells(ROOT / "notebooks/18_simulated_galaxies.ipynb", given)
     said = capsys.readouterr().out
     assert "The galaxies asked about are simulated, too" in said
     assert "20 galaxies without noise against 20 galaxies, " in said

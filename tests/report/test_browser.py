@@ -7,7 +7,6 @@ except where ``CI=true`` says that there has to be one.
 import base64
 import io
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -15,10 +14,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import CHROMIUM, ROOT
+from conftest import ROOT, needs_chromium
 from fakes import cluster_run
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
@@ -39,15 +37,7 @@ SCREENSHOTS = ROOT / "reports" / "screenshots"
 #: Pages that show, and answer no question.
 UNANSWERED = {"explorer"}
 
-if not CHROMIUM and os.environ.get("CI") != "true":
-    pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    assert CHROMIUM, "CI=true, but there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM)
+pytestmark = needs_chromium
 
 
 @pytest.fixture

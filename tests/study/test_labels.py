@@ -7,7 +7,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-import yaml
+from checkout import write_profile
 from conftest import ROOT
 from fakes import refusal, run_cells
 
@@ -36,13 +36,8 @@ BLOCK = {
 
 def written(folder, changed=(), **data):
     """A checkout whose profile "labels" has a block like the one above."""
-    profile = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | data
-    profile |= {"ablations": {}, "labels": BLOCK | dict(changed)}
-    profile["experiments"] = {"custom_cnn": {"notebook": "05_custom_cnn"}}
-    (folder / "config").mkdir(parents=True)
-    (folder / "config/labels.yaml").write_text(yaml.safe_dump(profile))
-    (folder / "notebooks").symlink_to(ROOT / "notebooks")
-    return folder
+    experiments = {"custom_cnn": {"notebook": "05_custom_cnn"}}
+    return write_profile(folder, "labels", labels=BLOCK | dict(changed), experiments=experiments, **data)
 
 
 def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, capsys, command):

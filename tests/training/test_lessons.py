@@ -7,7 +7,7 @@ from typing import get_args
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
+from checkout import write_profile
 from conftest import ROOT
 from fakes import refusal, run_cells
 
@@ -44,18 +44,9 @@ def test_a_profile_and_the_plan_know_the_same_controls():
     assert [*LACKING] == [*get_args(get_args(Lessons.model_fields["controls"].annotation)[0])] == [*CONTROLS[1:]]
 
 
-def written(folder, lessons):
-    """A checkout with a profile "own" that has such lessons."""
-    profile = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"ablations": {}, "lessons": lessons}
-    (folder / "config").mkdir()
-    (folder / "config/own.yaml").write_text(yaml.safe_dump(profile))
-    (folder / "notebooks").symlink_to(ROOT / "notebooks")
-    return folder
-
-
 def test_a_profile_asks_for_the_page(tmp_path):
     lessons = {"counts": [20, 40], "controls": ["arms"], "control_count": 20, "updates": 2}
-    study = load_study(written(tmp_path, lessons), "own")
+    study = load_study(write_profile(tmp_path, "own", lessons=lessons), "own")
     page = study.pages[-1]
     assert page.notebook == "18_simulated_galaxies"
     defaults = {"channels": [], "lesson_seeds": [100], "version": "U", "processes": 1}
@@ -78,7 +69,7 @@ def test_a_profile_asks_for_the_page(tmp_path):
 )
 def test_profiles_with_other_lessons_are_refused(tmp_path, changed, sentence):
     lessons = {"counts": [20, 40], "controls": ["arms"], "control_count": 20, "updates": 2} | changed
-    path = written(tmp_path, lessons) / "config/own.yaml"
+    path = write_profile(tmp_path, "own", lessons=lessons) / "config/own.yaml"
     assert refusal(load_study, tmp_path, "own") == f"{path}: {sentence}"
 
 

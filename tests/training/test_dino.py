@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 import torch
-from fakes import grey_levels, interrupted_at, refusal, tiny_backbone
+from fakes import QUICK_DINO, grey_levels, interrupted_at, refusal, tiny_backbone
 from timm.layers import DropPath
 
 from galutils.data.galaxies import open_galaxies
@@ -20,11 +20,7 @@ from galutils.training.settings import DinoSettings
 # So small a network on so few images does collapse, which is of no matter here.
 pytestmark = pytest.mark.filterwarnings("ignore:Collapse in epoch")
 
-QUICK = DinoSettings(
-    epochs=2, batch_size=16, rank=4, alpha=4.0, prototypes=64, head_width=32, image_size=32, local_size=16,
-    local_crops=2, momentum=0.9, learning_rate=1e-2, device="cpu",
-)  # fmt: skip
-ONCE = replace(QUICK, epochs=1)
+ONCE = replace(QUICK_DINO, epochs=1)
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +187,7 @@ def test_each_collapse_is_named_once():
 
 @pytest.fixture(scope="module")
 def trained(simulated):
-    return distill(tiny_backbone(), simulated, QUICK)
+    return distill(tiny_backbone(), simulated, QUICK_DINO)
 
 
 def weights(result) -> torch.Tensor:
@@ -216,16 +212,16 @@ def test_history_and_networks(trained):
 
 def test_same_seed_same_numbers_also_without_labels_and_other_seed_others(trained, simulated):
     unlabelled = replace(simulated, labels=np.full(len(simulated), -1))
-    assert torch.equal(weights(distill(tiny_backbone(), unlabelled, QUICK)), weights(trained))
-    assert not torch.equal(weights(distill(tiny_backbone(), simulated, replace(QUICK, seed=1))), weights(trained))
+    assert torch.equal(weights(distill(tiny_backbone(), unlabelled, QUICK_DINO)), weights(trained))
+    assert not torch.equal(weights(distill(tiny_backbone(), simulated, replace(QUICK_DINO, seed=1))), weights(trained))
 
 
 def test_interrupted_training_goes_on_with_equal_numbers(trained, simulated, tmp_path, monkeypatch):
     path, epochs = tmp_path / "checkpoint.pt", interrupted_at(monkeypatch, dino, 1)
     with pytest.raises(KeyboardInterrupt):
-        distill(tiny_backbone(), simulated, QUICK, path)
+        distill(tiny_backbone(), simulated, QUICK_DINO, path)
     for _ in "resumed", "finished already":
-        again = distill(tiny_backbone(), simulated, QUICK, path)
+        again = distill(tiny_backbone(), simulated, QUICK_DINO, path)
         assert epochs == [0, 1], "a finished epoch was trained again"
         assert torch.equal(weights(again), weights(trained))
         assert again.history["loss"].tolist() == trained.history["loss"].tolist()
@@ -279,9 +275,9 @@ def test_what_cannot_be_trained_is_one_sentence(trained, simulated):
     broken.vit.norm.weight.fill_(float("nan"))
     for sentence, *call in (
         ("The loss is nan in epoch 1, batch 1 of 3; lower learning_rate or use precision '32-true'.",
-         distill, broken, simulated, QUICK),
+         distill, broken, simulated, QUICK_DINO),
         ("30 pixels are not whole patches of 8; set image_size to 32.",
-         distill, tiny_backbone(), simulated, replace(QUICK, image_size=30)),
+         distill, tiny_backbone(), simulated, replace(QUICK_DINO, image_size=30)),
         ("network is 'head'; choose teacher or student.", trained.network, "head"),
     ):  # fmt: skip
         assert refusal(*call) == sentence

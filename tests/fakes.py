@@ -29,7 +29,6 @@ from galutils.training.settings import DinoSettings
 from galutils.training.supervised import train
 
 #: Self-distillation that takes a second.
-#: So small a network on so few images collapses, which is of no matter here.
 QUICK_DINO = DinoSettings(
     epochs=2, batch_size=16, rank=4, alpha=4.0, prototypes=64, head_width=32, image_size=32, local_size=16,
     local_crops=2, momentum=0.9, learning_rate=1e-2, device="cpu",

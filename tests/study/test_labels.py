@@ -114,12 +114,17 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
         f"{study.runs_dir}: 20 to 40 labels were measured; ask for one of these."
     )
     first = describe_registered(study.runs_dir)
-    assert "It began with another plan" not in first
+    (sum_,) = re.findall(r"SHA-256 of the plan: (\w{12})", first)
+    planned = "Contrasts (Simulated start against From scratch; Simulated start against Statistics), margin ({}) and "
+    planned += "stopping rule (all are trained once) stood in the profile when the study was started; SHA-256 of the "
+    planned += "plan: {}…."
+    assert first == planned.format("1 point", sum_)
     other = written(tmp_path / "other", {"margin": 0.05}, data=str(simulated_path))
     (study.root / "config/labels.yaml").write_text((other / "config/labels.yaml").read_text())
     load_study(folder, "labels").start().release()
-    (sum_,) = re.findall(r"SHA-256 of the plan: (\w{12})", first)
-    assert describe_registered(study.runs_dir).endswith(f" It began with another plan: {sum_}.")
+    again = describe_registered(study.runs_dir)
+    (other,) = re.findall(r"SHA-256 of the plan: (\w{12})", again)
+    assert again == f"{planned.format('5 points', other)} It began with another plan: {sum_}."
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,7 @@ def test_what_a_label_is_worth_is_found():
     np.testing.assert_allclose(table["worth"][:2], 2, rtol=0.1)
     assert ((table["low"] < 2) & (table["high"] > 2))[:3].all()
     last = labels.describe_worth(table.iloc[3])
-    assert last[0] == "more than 1.0"
-    assert last[1].endswith(" to more than 1.0")
+    assert last == ("more than 1.0", "1.0 to more than 1.0")
     assert labels.describe_worth(labels.label_worth(made(a + 0.3, a), [("a", "b")]).iloc[0]) == (
         "less than 1.0",
         "less than 1.0 to 1.0",

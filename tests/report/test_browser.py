@@ -299,7 +299,8 @@ def test_a_confusion_matrix_shows_the_galaxies_of_a_cell(report, checkout, tab):
     page.keyboard.press("Enter")
     dialog.get_by_role("link", name="See the test galaxies").click()
     wait_for_map(page)
-    assert page.locator("#shown").inner_text().startswith(f"{count} galaxies shown")
+    right = count if true == predicted else 0
+    assert page.locator("#shown").inner_text() == f"{count} galaxies shown, {right} of them recognised"
     assert page.locator("#gallery button").count() == count
 
 

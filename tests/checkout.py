@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
 from conftest import ROOT
 
 COPIED = ("benchmarks", "config", "notebooks", "galutils", "Snakefile")
@@ -22,6 +23,15 @@ def copy_checkout(target: Path) -> Path:
         else:
             shutil.copy(source, target / name)
     return target
+
+
+def write_profile(folder: Path, name: str, **changes) -> Path:
+    """A checkout whose only profile is the smoke one without ablations, so changed; the folder."""
+    profile = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | {"ablations": {}} | changes
+    (folder / "config").mkdir(parents=True)
+    (folder / "config" / f"{name}.yaml").write_text(yaml.safe_dump(profile))
+    (folder / "notebooks").symlink_to(ROOT / "notebooks")
+    return folder
 
 
 #: Without these even root heeds permissions.

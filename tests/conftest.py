@@ -24,6 +24,7 @@ SHARED = ROOT.parent / "shared"
 
 #: Debian's Chromium, or what GitHub's machines have.
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or ""
+needs_chromium = pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
 
 torch.set_num_threads(1)
 
@@ -80,6 +81,15 @@ def checkout(tmp_path_factory, worker_id):
             assert done.returncode == 0, done.stderr[-3000:]
     assert (folder / "reports/smoke/index.html").exists()
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser():
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI=true, but there is no Chromium: apt-get install chromium"
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM)
 
 
 @pytest.fixture

@@ -20,11 +20,19 @@ from galutils.errors import GalutilsError
 from galutils.files import write_json
 from galutils.models import cnn
 from galutils.models.embedding import Preprocessing
+from galutils.models.lora import add_lora, merge_lora, trainable
 from galutils.models.vit import Backbone
 from galutils.models.weights import WeightsSource
 from galutils.study import runs
 from galutils.study.runs import FORMAT
+from galutils.training.settings import DinoSettings
 from galutils.training.supervised import train
+
+#: Self-distillation that takes a second.
+QUICK_DINO = DinoSettings(
+    epochs=2, batch_size=16, rank=4, alpha=4.0, prototypes=64, head_width=32, image_size=32, local_size=16,
+    local_crops=2, momentum=0.9, learning_rate=1e-2, device="cpu",
+)  # fmt: skip
 
 
 def refusal(function, *arguments, **choices) -> str:
@@ -72,15 +80,15 @@ def cut(write, share=0.5):
     return write_part
 
 
-def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0, **changed):
+def write_run(runs_dir, experiment, seed, right, weights=None, n_test=40, fold=0, says=None, **changed):
     """A run as far as the results read it; its first ``right`` test galaxies are classified correctly.
 
-    fold: each tests the next ``n_test`` rows. changed: entries of its metrics.
+    fold: each tests the next ``n_test`` rows. says: the class that all get instead. changed: entries of its metrics.
     """
     run_dir = runs_dir / experiment / (f"seed{seed}" + f"_fold{fold}" * (fold > 0))
     run_dir.mkdir(parents=True)
     labels = np.arange(n_test) % 10
-    predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10)
+    predicted = np.where(np.arange(n_test) < right, labels, (labels + 1) % 10) if says is None else labels * 0 + says
     table = pd.DataFrame({"row": fold * n_test + np.arange(n_test), "y_true": labels, "y_pred": predicted})
     table[class_columns(GALAXY10)] = np.eye(10)[predicted]
     table.to_csv(run_dir / "predictions.csv", index=False)
@@ -133,13 +141,14 @@ def write_notebook(path, *cells, parameters="x = 1  # a number"):
 
 
 def run_cells(notebook, parameters):
-    """Run a notebook's cells in this process, without the figures of a run's page."""
+    """Run a notebook's cells in this process, without the figures of a run's page; the names that they leave."""
     cells = [cell for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
     names = {}
     for cell in cells:
         exec(re.sub(r"^run_page\.show.*", "", cell.source, flags=re.MULTILINE), names)
         if "parameters" in cell.metadata.get("tags", []):
             names |= parameters
+    return names
 
 
 def small_layout() -> dict[str, np.ndarray]:
@@ -178,6 +187,16 @@ def tiny_backbone(seed: int = 0, **options) -> Backbone:
     for parameter in vit.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     return Backbone(vit, "tiny", WeightsSource("random")).eval().requires_grad_(False)
+
+
+def adapted(base: Backbone, seed: int = 0, merged: bool = True) -> Backbone:
+    """A network that LoRA has changed, as if it had been trained."""
+    torch.manual_seed(seed)
+    student = add_lora(base, rank=4, alpha=4)
+    with torch.no_grad():
+        for parameter in trainable(student).values():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return merge_lora(student) if merged else student
 
 
 def grey_levels(count: int = 3, size: int = 32, seed: int = 0) -> torch.Tensor:

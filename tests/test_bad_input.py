@@ -174,17 +174,11 @@ COMMANDS = {
     ),
     "report paper --root {root}": "01_data_exploration has not run ({root}/runs/… is missing); run make report.",
     "simulate m.h5 --proportions odd": "proportions is 'odd'; choose balanced or galaxy10.",
-    "fetch data --from absent.h5 --to d": (
-        "absent.h5: there is no such file; give the path of your copy of Galaxy10_DECals.h5."
-    ),
     "fetch data --from {root}/tests --to d": (
         f"{{root}}/tests: {FOLDER}; give the path of your copy of Galaxy10_DECals.h5."
     ),
     "train {root}/tests --approach custom_cnn --to d": f"{{root}}/tests: {FOLDER}; give the path of an HDF5 file.",
     "predict {root}/README.md {root}/README.md": "{root}/README.md: has no complete run; run its notebook first.",
-    "fetch data --from {root}/README.md --to d": (
-        "{root}/README.md: is not Galaxy10_DECals.h5, by its checksum; nothing was taken, get the file again."
-    ),
 }
 
 
@@ -297,5 +291,4 @@ def test_odd_but_usable_files_are_read(command, tmp_path):
     hdf5(ra=np.full(20, np.nan), ans=np.full(20, 3, np.uint8))(tmp_path / "sky.h5")
     code, out, _ = command("check", tmp_path / "sky.h5")
     assert code == 0
-    assert "3 class 3: 20" in out
-    assert "Pairs of rows at the same position: 0" in out
+    assert {"  3 class 3: 20", "Pairs of rows at the same position: 0"} <= {*out.splitlines()}

@@ -1,5 +1,6 @@
 """The notebooks in a real JupyterLab, by hand: started as ``make lab`` does it, driven by Chromium."""
 
+import contextlib
 import json
 import os
 import re
@@ -8,19 +9,19 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import CHROMIUM, ROOT
-from playwright.sync_api import expect, sync_playwright
+from conftest import ROOT, needs_chromium
+from fakes import wait_until
+from playwright.sync_api import expect
 
 from galutils.data.simulate.cutouts import write_simulated
 from galutils.study.runs import Run
 
-pytestmark = pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
+pytestmark = needs_chromium
 
 SMALL = {"image_size": 32, "epochs": 1, "measured_per_class": 3}
 
@@ -66,26 +67,24 @@ def lab(tmp_path_factory):
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     address = f"http://127.0.0.1:{port}"
-    for _ in range(120):
-        try:
-            urllib.request.urlopen(f"{address}/api", timeout=5)
-            break
-        except OSError:
-            assert process.poll() is None, "JupyterLab ended"
-            time.sleep(0.5)
+
+    def answers():
+        assert process.poll() is None, "JupyterLab ended"
+        with contextlib.suppress(OSError):
+            return urllib.request.urlopen(f"{address}/api", timeout=5)
+
+    wait_until(answers)
     yield address, folder
     os.killpg(process.pid, signal.SIGTERM)
     process.wait(timeout=30)
 
 
 @pytest.fixture
-def page(lab):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(120_000)
-        yield page
-        browser.close()
+def page(lab, browser):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    yield page
+    page.close()
 
 
 def wait_for_kernel(page, address, name):

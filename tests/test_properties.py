@@ -1,8 +1,8 @@
 """What must hold for any input, tried on many: the readers and the matching of clusters."""
 
-import h5py
 import numpy as np
 import pytest
+from fakes import write_layout
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
@@ -11,7 +11,6 @@ from scipy.optimize import linear_sum_assignment
 from galutils.clustering.null import in_proportion
 from galutils.clustering.scores import count_pairs, match_table, one_hot, score_table
 from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
 from galutils.evaluation.metrics import roc_auc
 
@@ -44,9 +43,7 @@ def read_or_refuse(path) -> Galaxies | None:
 @FILES
 @given(images=IMAGES, ans=COLUMNS, ra=COLUMNS)
 def test_any_file_is_read_or_refused_in_one_sentence(tmp_path, images, ans, ra):
-    path = tmp_path / "any.h5"
-    with h5py.File(path, "w") as file:
-        file["images"], file["ans"], file["ra"] = images, ans, ra
+    path = write_layout(tmp_path / "any.h5", {"images": images, "ans": ans, "ra": ra})
     galaxies = read_or_refuse(path)
     if galaxies is not None:
         assert len(galaxies) == len(images) > 0
@@ -93,12 +90,3 @@ def test_proportions_are_kept_and_nothing_is_lost(total, counts):
     parts = in_proportion(total, counts)
     assert parts.sum() == total
     assert np.abs(parts - counts / counts.sum() * total).max() <= 1
-
-
-@FILES
-@given(seed=st.integers(0, 2**31), test_size=st.floats(0.1, 0.5))
-def test_every_row_is_on_one_side(simulated, seed, test_size):
-    split = split_rows(simulated, test_size=test_size, seed=seed)
-    assert not set(split.train) & set(split.test)
-    assert not set(split.group[split.train]) & set(split.group[split.test])
-    assert len(split.train) + len(split.test) + np.sum(split.part == "blank") == len(simulated)

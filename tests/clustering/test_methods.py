@@ -41,7 +41,7 @@ def test_matching_by_hand(counts, one_to_one, right, many_to_one, right_many):
 def test_an_empty_cluster_at_the_end_is_known_by_the_number_of_clusters():
     labels, clusters = unrolled([[2, 1], [0, 3]])
     assert count_pairs(labels, clusters, 2, num_clusters=3).tolist() == [[2, 1], [0, 3], [0, 0], [0, 0]]
-    with pytest.raises(ValueError, match=r"5 labels do not go with 6 cluster numbers\."):
+    with pytest.raises(ValueError, match=r"^5 labels do not go with 6 cluster numbers\.$"):
         count_pairs(labels[1:], clusters, 2)
 
 

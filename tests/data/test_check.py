@@ -11,15 +11,20 @@ def test_survey_says_what_the_file_holds(tmp_path, layout):
     layout["images"][5] = layout["images"][4]  # one galaxy, classes 4 and 5
     layout["ra"][12], layout["dec"][12] = layout["ra"][2], layout["dec"][2]  # one galaxy, class 2 twice
     layout["redshift"] = np.where(np.arange(20) < 3, np.nan, 0.1)
-    lines = survey_file(write_layout(tmp_path / "sky.h5", layout)).splitlines()
-    assert lines[0].endswith("sky.h5: 20 galaxies, 16 pixels wide")
-    assert lines[1] == "  0 class 0: 2"
-    assert "Blank images: 2 (rows 3, 6)" in lines
-    assert "Pairs of rows at the same position: 1" in lines
-    assert "Galaxies with several rows: 2, with contradicting labels: 1" in lines
-    assert "  rows 4, 5: class 4, class 5" in lines
-    assert "Missing redshifts: 3" in lines
-    assert lines[-1] == "Checksum: not that of a published file"
+    path = write_layout(tmp_path / "sky.h5", layout)
+    assert survey_file(path).splitlines() == [
+        f"{path}: 20 galaxies, 16 pixels wide",
+        *(f"  {number} class {number}: 2" for number in range(10)),
+        "The file does not name its classes: give it an attribute 'classes', a list of their names, or make it with "
+        "galutils pack.",
+        "Blank images: 2 (rows 3, 6)",
+        "Pairs of rows at the same position: 1",
+        "Galaxies with several rows: 2, with contradicting labels: 1",
+        "  rows 4, 5: class 4, class 5",
+        "Missing redshifts: 3",
+        "Field of view: not said by this file",
+        "Checksum: not that of a published file",
+    ]
 
 
 def test_known_classes_are_named_and_hundreds_are_not_listed(tmp_path, layout):

@@ -32,10 +32,16 @@ def test_band_fluxes_give_back_magnitude_and_colour():
     assert r - z == pytest.approx(0.68 * 0.7 + 0.1, abs=1e-5)
 
 
+def lit(size=256, **parts) -> Scene:
+    """A scene with a galaxy of radius 4 arcsec and 22.5 mag per arcsec²."""
+    scene = Scene(size)
+    draw(Galaxy(**{"radius": 4.0, "brightness": 22.5, "colour": 0.5} | parts), scene, np.random.default_rng(0))
+    return scene
+
+
 def drawn(**parts):
-    """Flux in g, r, z of a galaxy of radius 4 arcsec and 22.5 mag per arcsec², in nanomaggies."""
-    scene = Scene(256)
-    draw(Galaxy(radius=4.0, brightness=22.5, colour=0.5, **parts), scene, np.random.default_rng(0))
+    """Flux in g, r, z of the galaxy of :func:`lit`, in nanomaggies."""
+    scene = lit(**parts)
     return scene.light.sum(axis=(1, 2)) * scene.pixel**2
 
 
@@ -58,10 +64,7 @@ def test_arms_move_light_but_add_little():
 
 def test_a_gradient_reddens_the_centre_and_keeps_the_rim():
     def colour(gradient):
-        scene = Scene(256)
-        galaxy = Galaxy(radius=4.0, brightness=22.5, colour=0.5, gradient=gradient)
-        draw(galaxy, scene, np.random.default_rng(0))
-        g, r, _ = scene.light[:, 128, [128, 200]]
+        g, r, _ = lit(gradient=gradient).light[:, 128, [128, 200]]
         return -2.5 * np.log10(g / r)
 
     np.testing.assert_allclose(colour(0.0), 0.5, atol=1e-3)
@@ -77,8 +80,7 @@ def test_dust_dims_the_bands_in_their_order(parts):
 
 
 def test_edge_on_disks_are_thin_and_end():
-    scene = Scene(256)
-    draw(Galaxy(radius=4.0, brightness=20.0, colour=0.5, flat=0.2), scene, np.random.default_rng(0))
+    scene = lit(brightness=20.0, flat=0.2)
     light = scene.light[1]
     along, across = light[128], light[:, 128]
     assert (along > 0.1 * along.max()).sum() > 4 * (across > 0.1 * across.max()).sum()
@@ -141,9 +143,7 @@ def test_arms_are_logarithmic_spirals_of_their_pitch(pitch):
 )
 def test_what_disturbs_a_galaxy_breaks_its_symmetry(parts):
     def asymmetry(**parts):
-        scene = Scene(128)
-        draw(Galaxy(radius=4.0, brightness=22.0, colour=0.5, **parts), scene, np.random.default_rng(0))
-        light = scene.light[1]
+        light = lit(128, brightness=22.0, **parts).light[1]
         return np.abs(light - light[::-1, ::-1]).sum() / light.sum()
 
     assert asymmetry() < 1e-3
@@ -152,9 +152,7 @@ def test_what_disturbs_a_galaxy_breaks_its_symmetry(parts):
 
 def test_patches_break_up_the_arms():
     def structure(patchy):
-        scene = Scene(128)
-        galaxy = Galaxy(radius=6.0, brightness=22.0, colour=0.5, arms=2, contrast=0.5, patchy=patchy)
-        draw(galaxy, scene, np.random.default_rng(0))
+        scene = lit(128, radius=6.0, brightness=22.0, arms=2, contrast=0.5, patchy=patchy)
         # Two even arms have only even orders around the centre; pieces of arms have others as well.
         theta = np.linspace(0, 2 * np.pi, 256, endpoint=False)
         columns, rows = (np.rint(63.5 + 6.0 / scene.pixel * f(theta)).astype(int) for f in (np.cos, np.sin))

@@ -4,7 +4,6 @@ import pytest
 from galutils.data.classes import GALAXY10
 from galutils.data.simulate.populations import KINDS, VERSIONS, find_version
 from galutils.data.simulate.recipes import RECIPES
-from galutils.errors import GalutilsError
 
 DISTURBED, MERGING, ROUND, MIDDLE, CIGAR, BARRED, TIGHT, LOOSE, THIN, BULGED = range(10)
 
@@ -69,9 +68,3 @@ def test_published_galaxies_are_of_the_sample_of_galaxy_zoo(kind):
     # The counts of a sample limited in brightness rise as 10^(0.6 m), less where it is limited in redshift too.
     assert np.median(apparent) > 16
     assert 0.2 < np.median(colour) < 1.1
-
-
-def test_an_unknown_version_is_refused():
-    with pytest.raises(GalutilsError) as caught:
-        find_version("B")
-    assert str(caught.value) == "version is 'B'; choose A or U."

@@ -30,13 +30,16 @@ def test_contradicting_copies_by_hand():
     table = label_noise.contradictions(labels, group)
     assert table["rows"].tolist() == [[0, 2]]
     assert table["labels"].tolist() == [[7, 8]]
-    text = label_noise.describe_contradictions(labels, group)
-    assert text.startswith("2 galaxies occur more than once, 1 of them with labels that contradict")
-    assert "too few for a rate" in text
-    many = label_noise.describe_contradictions(np.tile([0, 1, 2, 2], 10), np.repeat(np.arange(20), 2))
-    assert "20 galaxies occur more than once, 10 of them" in many
-    assert "error rate of 29%" in many  # 1 - sqrt(1 - 1/2)
-    assert "No galaxy occurs twice" in label_noise.describe_contradictions(labels, np.arange(5))
+    often = "galaxies occur more than once, {} of them with labels that contradict each other."
+    assert label_noise.describe_contradictions(labels, group) == (f"2 {often.format(1)} That is too few for a rate.")
+    many = np.tile([0, 1, 2, 2], 10), np.repeat(np.arange(20), 2)
+    assert label_noise.describe_contradictions(*many) == (  # 1 - sqrt(1 - 1/2)
+        f"20 {often.format(10)} If labels err independently, that is an error rate of 29% (95% interval 16% to 45%) "
+        "among such galaxies. It is no estimate for the others: which galaxies were taken twice is no matter of chance."
+    )
+    assert label_noise.describe_contradictions(labels, np.arange(5)) == (
+        "No galaxy occurs twice in this file, so copies say nothing about its labels."
+    )
 
 
 def test_spoilt_labels_are_found_and_sound_ones_left_alone():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from fakes import grey_levels, tiny_backbone
+from fakes import adapted, grey_levels, tiny_backbone
 from torch import nn
 
 from galutils.models import cnn
@@ -17,19 +17,12 @@ from galutils.models.attention import (
     grad_cam,
     map_distance,
 )
-from galutils.models.lora import add_lora, trainable
 from galutils.report.figures.galleries import attention_gallery, head_gallery
 
 
-def adapted_backbone():
-    adapted = add_lora(tiny_backbone(), rank=4, alpha=4)
-    with torch.no_grad():
-        for parameter in trainable(adapted).values():
-            parameter += 0.05
-    return adapted
-
-
-@pytest.mark.parametrize("backbone", [tiny_backbone(), adapted_backbone()], ids=["plain", "adapted"])
+@pytest.mark.parametrize(
+    "backbone", [tiny_backbone(), adapted(tiny_backbone(), merged=False)], ids=["plain", "adapted"]
+)
 def test_rows_sum_to_one_and_agree_with_the_fused_path(backbone):
     """Weights times values, projected, must be what timm's fused attention gives."""
     layer, seen = backbone.vit.blocks[2].attn, {}

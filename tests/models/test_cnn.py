@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torchvision
-from fakes import grey_levels, refusal
+from fakes import assert_said, grey_levels, refusal
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models.vgg import cfgs, make_layers
@@ -167,10 +167,9 @@ def test_failed_download_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # nobody listens on the discard port
     monkeypatch.setattr(download, "BACKOFF", 0.001)
-    told = refusal(vgg_convolutions, "vgg11", "imagenet")
-    assert "could not be downloaded" in told
-    assert told.endswith("or give the path of a copy.")
-    assert "\n" not in told
+    said = "vgg11-8a719046.pth could not be downloaded (…); bring the file to {path}, or give the path of a copy."
+    kept = tmp_path / "hub" / "checkpoints" / "vgg11-8a719046.pth"
+    assert_said(refusal(vgg_convolutions, "vgg11", "imagenet"), said, kept)
 
 
 @pytest.mark.usefixtures("features_alone")

@@ -86,23 +86,3 @@ def test_dropped_adapters_leave_the_trained_biases():
     assert refusal(drop_adapters, merged, tiny_backbone(seed=1)) == (
         "The adapted network did not start from this base; name the one that it was trained from."
     )
-
-
-@pytest.mark.parametrize("evaluated_first", [True, False])
-def test_loralib_loses_adapters_that_are_loaded_after_eval(evaluated_first):
-    """What the authors' fork does, on a layer of theirs: eval() merges, and what comes later is ignored."""
-    lora = pytest.importorskip("loralib")
-    trained, loaded = (lora.MergedLinear(32, 96, r=4, enable_lora=[True, False, True]) for _ in range(2))
-    tokens = torch.randn(5, 32)
-    with torch.no_grad():
-        for parameter in (trained.bias, trained.lora_A, trained.lora_B):
-            parameter.normal_()
-    checkpoint = {name: tensor.clone() for name, tensor in trained.state_dict().items()}
-    trained.eval()
-    adapted = trained(tokens)
-    plain = torch.nn.functional.linear(tokens, checkpoint["weight"], checkpoint["bias"])
-    assert not torch.allclose(adapted, plain, atol=1e-2)
-    loaded.train(not evaluated_first)
-    loaded.load_state_dict(checkpoint)
-    loaded.eval()
-    assert torch.allclose(loaded(tokens), plain if evaluated_first else adapted, atol=1e-5)

@@ -1,7 +1,6 @@
-import h5py
 import numpy as np
 import pytest
-from fakes import train_run
+from fakes import train_run, write_layout
 
 from galutils.data.galaxies import open_galaxies
 from galutils.data.simulate.cutouts import simulate, write_simulated
@@ -25,22 +24,18 @@ def runs(tmp_path_factory):
     return collect_runs(folder)
 
 
-def write_other(path, classes, **datasets):
-    with h5py.File(path, "w") as file:
-        file.attrs["classes"] = classes
-        file.update(datasets)
-    return path
-
-
 def test_matching_the_pixel_scale_finds_galaxies_in_a_wider_field(runs, tmp_path):
     """The other survey's images are as wide again: half of each side is sky that the network was not trained on."""
     home = runs["run"].iloc[0].galaxies()
     others = simulate(200, 32, seed=9)
     images = np.full((200, 64, 64, 3), np.median(others.images, axis=(0, 1, 2)), np.uint8)
     images[:, 16:48, 16:48] = others.images
-    known = {"classes": home.classes, "ans": others.ans, "pxscale": np.full(200, home.pxscale[0])}
-    found = transfer(runs, write_other(tmp_path / "wide.h5", images=images, **known)).table.iloc[0]
-    plain = transfer(runs, write_other(tmp_path / "same.h5", images=others.images, **known)).table.iloc[0]
+    known = {"ans": others.ans, "pxscale": np.full(200, home.pxscale[0])}
+    wide, same = (
+        write_layout(tmp_path / f"{name}.h5", known | {"images": own}, home.classes)
+        for name, own in (("wide", images), ("same", others.images))
+    )
+    found, plain = (transfer(runs, path).table.iloc[0] for path in (wide, same))
     assert found["accuracy"] == plain["accuracy"]
     assert found["low"] > 0.15
     assert found["accuracy"] - found["unmatched"] > 0.1

@@ -7,7 +7,6 @@ except where ``CI=true`` says that there has to be one.
 import base64
 import io
 import json
-import os
 import re
 import shutil
 from dataclasses import replace
@@ -15,10 +14,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import CHROMIUM, ROOT
+from conftest import ROOT, needs_chromium
 from fakes import cluster_run
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 from galutils.data.classes import GALAXY10, class_columns
 from galutils.data.galaxies import open_galaxies
@@ -39,15 +37,7 @@ SCREENSHOTS = ROOT / "reports" / "screenshots"
 #: Pages that show, and answer no question.
 UNANSWERED = {"explorer"}
 
-if not CHROMIUM and os.environ.get("CI") != "true":
-    pytest.skip("no Chromium here: apt-get install chromium", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    assert CHROMIUM, "CI=true, but there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM)
+pytestmark = needs_chromium
 
 
 @pytest.fixture
@@ -309,42 +299,36 @@ def test_a_confusion_matrix_shows_the_galaxies_of_a_cell(report, checkout, tab):
     page.keyboard.press("Enter")
     dialog.get_by_role("link", name="See the test galaxies").click()
     wait_for_map(page)
-    assert page.locator("#shown").inner_text().startswith(f"{count} galaxies shown")
+    right = count if true == predicted else 0
+    assert page.locator("#shown").inner_text() == f"{count} galaxies shown, {right} of them recognised"
     assert page.locator("#gallery button").count() == count
 
 
-def test_every_matrix_has_its_cells(checkout, report, tab):
-    scored = collect_runs(checkout / "runs" / "smoke").groupby("approach")["n_test"].sum()
+def test_every_cell_of_a_matrix_says_what_it_shows_and_of_which_seeds(checkout, report, tab):
+    runs = collect_runs(checkout / "runs" / "smoke").groupby("approach")
     page = tab(report / "09_confusion_matrices.html")
     matrices = page.locator("[data-matrix]")
-    assert matrices.count() == len(scored) == 8
+    assert matrices.count() == len(runs) == 8
     for number in range(8):
-        matrix = matrices.nth(number)
-        assert matrix.locator("[data-cell]").count() == 100
-        counts = matrix.locator("[data-cell]").evaluate_all(
-            "cells => cells.map(c => Number(c.dataset.cell.split(' ')[2]))"
-        )
-        assert sum(counts) == scored[matrix.get_attribute("data-matrix")]  # of all seeds together
-        full = matrix.locator("[data-cell]").nth(int(np.argmax(counts)))
-        full.dispatch_event("click")
-        assert 0 < page.locator("dialog .thumb").count() <= max(counts)
-        page.locator("dialog .close").click()
-
-
-def test_a_cell_of_several_seeds_says_which_of_them_the_explorer_shows(report, tab):
-    page = tab(report / "09_confusion_matrices.html")
-    for title, seeds in (("Custom CNN, average pooling first", 2), ("VGG11, shallow fine-tuning", 1)):
-        cells = page.locator(f'[data-matrix^="{title}"] [data-cell]')
-        counts = cells.evaluate_all("cells => cells.map(one => Number(one.dataset.cell.split(' ')[2]))")
+        own = runs.get_group(matrices.nth(number).get_attribute("data-matrix"))
+        cells = matrices.nth(number).locator("[data-cell]")
+        assert cells.count() == 100
+        counts = cells.evaluate_all("cells => cells.map(c => Number(c.dataset.cell.split(' ')[2]))")
+        assert sum(counts) == own["n_test"].sum()  # of all seeds together
         cells.nth(int(np.argmax(counts))).dispatch_event("click")
-        count = page.locator("dialog .thumb").count()
-        whole = "Those with the highest probability for the predicted class come first."
-        part = f"{count} of them, those with the highest probability for the predicted class first."
-        said = part if count < max(counts) else whole
-        if seeds > 1:
-            said += " The cell sums 2 seeds; the explorer shows the first of them alone."
+        shown = page.locator("dialog .thumb").count()
+        assert 0 < shown <= max(counts)
+        first = "with the highest probability for the predicted class"
+        if not own["supervised"].all():
+            first = "that belong most clearly to the clusters of this class"
+        said = f"{shown} of them, those {first} first." if shown < max(counts) else f"Those {first} come first."
+        if len(own) > 1:
+            said += f" The cell sums {len(own)} seeds; the explorer shows the first of them alone."
+        if page.locator("dialog li > span").count():
+            said += " Those without a link are not in the explorer."
         assert page.locator("dialog .note").inner_text() == said
         page.locator("dialog .close").click()
+    assert {len(own) for _, own in runs} == {1, 2}
 
 
 def test_a_galaxy_is_linked_where_the_explorer_has_it_and_opens_as_itself(report, checkout, tab):

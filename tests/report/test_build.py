@@ -323,7 +323,7 @@ def test_a_folder_that_is_read_only_is_named_before_anything_runs(tmp_path):
         done = make_report(checkout, powerless=True)
     finally:
         checkout.chmod(0o755)
-    refused(done, f"{checkout}: cannot be written to")
+    refused(done, f"{checkout}: cannot be written to; mend its permissions, or work in another checkout.")
     assert [path for path in (checkout / "runs").rglob("*") if path.is_file()] == [kept]
     assert kept.read_text() == "{}"
 

@@ -103,13 +103,8 @@ def test_there_are_as_many_colours_as_classes(classes):
 @pytest.mark.parametrize("ground", ["#ffffff", "#10161d"])
 def test_up_to_ten_colours_of_classes_stand_out_on_both_grounds(ground):
     """Okabe and Ito's orange and sky blue by little, on white; others by the 3 that is asked of graphics."""
-
-    def luminance(color):
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in mpl.colors.to_rgb(color)]
-        return np.dot(linear, [0.2126, 0.7152, 0.0722]) + 0.05
-
     for color in display.class_palette(10):
-        light, dark = sorted([luminance(color), luminance(ground)], reverse=True)
+        dark, light = sorted(luminance(mpl.colors.to_rgb(own)) + 0.05 for own in (color, ground))
         pale = mpl.colors.to_hex(color) in ("#e69f00", "#56b4e9")
         assert light / dark > (2.2 if pale else 3), color
 

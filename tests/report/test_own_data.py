@@ -2,10 +2,10 @@
 
 import os
 
-import h5py
 import numpy as np
 import pytest
 from checkout import copy_checkout, make_report
+from fakes import write_layout
 
 from galutils.data.classes import GALAXY10
 from galutils.data.simulate.cutouts import simulate
@@ -38,11 +38,8 @@ def write_own(path, names, counts, size):
     """Simulated galaxies as if they were somebody's own; classes are those of the simulator, in turn."""
     found = simulate(sum(counts), size, seed=1)
     order = np.random.default_rng(0).permutation(sum(counts))
-    with h5py.File(path, "w") as file:
-        file["images"] = found.images[order]
-        file["ans"] = np.repeat(np.arange(len(counts)), counts)[order].astype(np.uint8)
-        file.attrs["classes"] = names
-    return path
+    labels = np.repeat(np.arange(len(counts)), counts).astype(np.uint8)
+    return write_layout(path, {"images": found.images[order], "ans": labels[order]}, names)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,9 @@
 """The pages of a report on paper: contents with page numbers, numbers by chapter, nothing cut."""
 
-import os
 import re
 
 import pytest
-from conftest import CHROMIUM
-from playwright.sync_api import sync_playwright
+from conftest import needs_chromium
 
 from galutils.report.build import make_environment
 from galutils.report.pdf import compose, find_leaves, write_pdf
@@ -47,22 +45,19 @@ def test_places_and_numbers_are_those_of_chapters(report):
     assert "Simulated galaxies." in page
 
 
-@pytest.mark.skipif(not CHROMIUM and os.environ.get("CI") != "true", reason="no Chromium here")
-def test_nothing_is_cut_and_the_contents_tell_the_pages(report):
+@needs_chromium
+def test_nothing_is_cut_and_the_contents_tell_the_pages(report, browser):
     assert write_pdf(report) == str(report / "study.pdf")
     # The second chapter's 3000 pixels, at three quarters of their size, take more than two pages of 998.
     leaves = {"index": "2", "one": "3", "two": "6"}
     assert find_leaves((report / "study.pdf").read_bytes(), [*leaves]) == leaves
     (report / "print.html").write_text(compose(report)[0])
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM)
-        page = browser.new_page(viewport={"width": 680, "height": 900})
-        page.emulate_media(media="print")
-        page.goto((report / "print.html").as_uri())
-        ends = "all => all.map(one => one.getBoundingClientRect().right)"
-        edge = page.locator("body").evaluate("one => one.getBoundingClientRect().right")
-        assert max(page.locator("table, svg").evaluate_all(ends)) <= edge + 1
-        browser.close()
+    page = browser.new_page(viewport={"width": 680, "height": 900})
+    page.emulate_media(media="print")
+    page.goto((report / "print.html").as_uri())
+    ends = "all => all.map(one => one.getBoundingClientRect().right)"
+    edge = page.locator("body").evaluate("one => one.getBoundingClientRect().right")
+    assert max(page.locator("table, svg").evaluate_all(ends)) <= edge + 1
 
 
 def test_a_print_that_does_not_tell_its_pages_has_contents_without_them():

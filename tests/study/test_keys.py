@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
@@ -10,7 +9,6 @@ import pytest
 from conftest import ROOT
 from fakes import refusal, write_notebook, write_run
 
-from galutils import cli
 from galutils.files import SIMULATED_CNN, SIMULATED_VIT, sha256, write_json
 from galutils.study import execute, keys
 from galutils.study.keys import describe_changes, notebook_key, read_key
@@ -26,7 +24,7 @@ def source(tmp_path):
 
 
 @pytest.fixture
-def call(source, monkeypatch, capsys):
+def call(source, monkeypatch, command):
     """Execute the notebook with some parameters; what the command says, and how often it has run well by then.
 
     said: the sentence that it is refused with.
@@ -45,13 +43,9 @@ def call(source, monkeypatch, capsys):
     def call(run_dir, said="", **given):
         run_dir.mkdir(exist_ok=True)
         parameters = json.dumps(given | {"run_dir": str(run_dir)})
-        command = ["galutils", "execute", str(source), str(run_dir / "o.ipynb"), "-p", parameters]
-        monkeypatch.setattr(sys, "argv", command)
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        told = capsys.readouterr()
-        assert (stopped.value.code, told.err) == ((1, f"galutils: {said}\n") if said else (0, ""))
-        return told.out, len(ran)
+        code, out, err = command("execute", source, run_dir / "o.ipynb", "-p", parameters)
+        assert (code, err) == ((1, f"galutils: {said}\n") if said else (0, ""))
+        return out, len(ran)
 
     return call
 
@@ -60,7 +54,7 @@ def test_a_finished_notebook_stays_finished_wherever_it_lies(call, source, tmp_p
     assert call(tmp_path / "run")[1] == 1
     said, times = call(tmp_path / "run")
     assert times == 1
-    assert said.startswith("n is finished, and nothing that it depends on has changed: ")
+    assert said == f"n is finished, and nothing that it depends on has changed: {tmp_path / 'run' / 'o.ipynb'}\n"
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     source.touch()
     assert call(tmp_path / "copy")[1] == 1
@@ -72,11 +66,11 @@ def test_what_changes_is_said_and_run_again(call, source, tmp_path, monkeypatch)
     said, times = call(run_dir, epochs=4)
     assert (said.splitlines()[0], times) == (f"n is run again (epochs 3 → 4): {run_dir / 'o.ipynb'}", 2)
     monkeypatch.setattr(keys, "code_of", lambda experiment: "other code")
-    assert call(run_dir, epochs=4)[0].startswith("n is run again (another code): ")
+    assert call(run_dir, epochs=4)[0].splitlines()[0] == f"n is run again (another code): {run_dir / 'o.ipynb'}"
     notebook = nbformat.read(source, 4)
     notebook.cells[1].source += "\n"
     nbformat.write(notebook, source)
-    assert call(run_dir, epochs=4)[0].startswith("n is run again (another notebook): ")
+    assert call(run_dir, epochs=4)[0].splitlines()[0] == f"n is run again (another notebook): {run_dir / 'o.ipynb'}"
     (run_dir / "metrics.json").unlink()
     said, times = call(run_dir, epochs=4)
     assert ("again" in said, times) == (False, 5)  # there is nothing finished to speak of
@@ -91,7 +85,7 @@ def test_a_finished_notebook_is_lost_to_no_run_that_fails(call, tmp_path, monkey
     assert call(run_dir, epochs=0, said="n.ipynb, cell 2: no.")[1] == 1
     assert target.read_text() == finished
     assert (run_dir / "o.failed.txt").exists()
-    assert call(run_dir)[0].startswith("n is finished")
+    assert call(run_dir)[0] == f"n is finished, and nothing that it depends on has changed: {target}\n"
     assert not (run_dir / "o.failed.txt").exists()
 
     def half_done(*arguments):
@@ -103,7 +97,7 @@ def test_a_finished_notebook_is_lost_to_no_run_that_fails(call, tmp_path, monkey
     assert not target.exists()
     assert (run_dir / "o.before.ipynb").read_text() == finished
     monkeypatch.setattr(execute, "_run", well)
-    assert call(run_dir)[0].startswith("n ran in ")
+    assert call(run_dir)[0] == f"n ran in 0 s: {target}\n"
     assert {path.name for path in run_dir.iterdir()} == {"metrics.json", "o.ipynb", "o.lock"}
 
 
@@ -140,7 +134,7 @@ def test_files_count_by_their_content(source, tmp_path, monkeypatch):
         (tmp_path / name).write_text(content)
     one, copy, other = (notebook_key(source, {"data_path": f"../{name}.h5"}) for name in ("a", "copy", "b"))
     assert one == copy != other
-    assert describe_changes(one, other).startswith("data_path file ")
+    assert describe_changes(one, other) == "data_path file ed49013cca0… → file 01db91d0603…"
 
 
 def test_device_threads_torch_and_runs_count(source, tmp_path, monkeypatch):

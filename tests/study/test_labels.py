@@ -7,7 +7,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-import yaml
+from checkout import write_profile
 from conftest import ROOT
 from fakes import refusal, run_cells
 
@@ -36,13 +36,8 @@ BLOCK = {
 
 def written(folder, changed=(), **data):
     """A checkout whose profile "labels" has a block like the one above."""
-    profile = yaml.safe_load((ROOT / "config/smoke.yaml").read_text()) | data
-    profile |= {"ablations": {}, "labels": BLOCK | dict(changed)}
-    profile["experiments"] = {"custom_cnn": {"notebook": "05_custom_cnn"}}
-    (folder / "config").mkdir(parents=True)
-    (folder / "config/labels.yaml").write_text(yaml.safe_dump(profile))
-    (folder / "notebooks").symlink_to(ROOT / "notebooks")
-    return folder
+    experiments = {"custom_cnn": {"notebook": "05_custom_cnn"}}
+    return write_profile(folder, "labels", labels=BLOCK | dict(changed), experiments=experiments, **data)
 
 
 def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, capsys, command):
@@ -119,12 +114,17 @@ def test_from_the_profile_to_the_advice(tmp_path, simulated_path, monkeypatch, c
         f"{study.runs_dir}: 20 to 40 labels were measured; ask for one of these."
     )
     first = describe_registered(study.runs_dir)
-    assert "It began with another plan" not in first
+    (sum_,) = re.findall(r"SHA-256 of the plan: (\w{12})", first)
+    planned = "Contrasts (Simulated start against From scratch; Simulated start against Statistics), margin ({}) and "
+    planned += "stopping rule (all are trained once) stood in the profile when the study was started; SHA-256 of the "
+    planned += "plan: {}…."
+    assert first == planned.format("1 point", sum_)
     other = written(tmp_path / "other", {"margin": 0.05}, data=str(simulated_path))
     (study.root / "config/labels.yaml").write_text((other / "config/labels.yaml").read_text())
     load_study(folder, "labels").start().release()
-    (sum_,) = re.findall(r"SHA-256 of the plan: (\w{12})", first)
-    assert describe_registered(study.runs_dir).endswith(f" It began with another plan: {sum_}.")
+    again = describe_registered(study.runs_dir)
+    (other,) = re.findall(r"SHA-256 of the plan: (\w{12})", again)
+    assert again == f"{planned.format('5 points', other)} It began with another plan: {sum_}."
 
 
 @pytest.mark.parametrize(

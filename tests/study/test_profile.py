@@ -144,11 +144,6 @@ def test_an_ablation_differs_from_its_experiment_in_one_parameter(tmp_path):
 COUNT = f"{ROOT}/config/small.yaml: does not say how many galaxies to simulate; "
 PATTERN = "which Snakemake takes for a pattern; use another name."
 CHOICES = [
-    (
-        {"profile": "huge"},
-        "There is no profile 'huge'; "
-        "choose one of encoders, full, labels, labels_full, labels_small, own, paper, quick, small, smoke.",
-    ),
     ({"data": "absent"}, "absent: there is no such file; give the path of an HDF5 file."),
     ({"data": "simulated"}, COUNT + "add simulate, or choose quick or smoke."),
     ({"data": "a{b}.h5"}, f"DATA has braces or < or > (a{{b}}.h5), {PATTERN}"),
@@ -193,7 +188,10 @@ def test_parameters_are_those_that_a_notebook_declares():
 
 
 REFUSED = {
-    "a key": ("threads: 1", "threads: 1\nepochs: 3", "epochs: Extra inputs are not permitted; it may have data, "),
+    "a key": ("threads: 1", "threads: 1\nepochs: 3", (
+        "epochs: Extra inputs are not permitted; it may have data, simulate, seeds, splits, split_by, threads, common, "
+        "experiments, ablations, ablation_seeds, other_data, contrasts, labels, lessons, only_with_weights, margin."
+    )),
     "no seeds": ("seeds: [0]", "", "seeds: Field required; mend it."),
     "seeds: 0": ("seeds: [0]", "seeds: 0", "seeds: Input should be a valid list; mend it."),
     "no seed": ("seeds: [0]", "seeds: []", "seeds: List should have at least 1 item after validation, not 0; mend it."),
@@ -208,7 +206,8 @@ REFUSED = {
     ),
     "a name of a seed": (
         "  dino_kmeans:", "  dino_seed1:",
-        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; pages of other seeds, and other folds, end so",
+        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; pages of other seeds, and other folds, "
+        "end so; mend it.",
     ),
     "an ablation of nothing": (
         "seeds: [0]", "seeds: [0]\nablations: {cnn: {channels: [8]}}",
@@ -237,9 +236,7 @@ def test_a_wrong_configuration_is_refused(tmp_path, old, new, sentence):
     text = path.read_text().split("ablations:")[0]
     assert old in text
     path.write_text(text.replace(old, new, 1))
-    told = refusal(load_study, tmp_path, "smoke")
-    assert told.startswith(f"{path}: {sentence}")
-    assert told.count("\n") == 0
+    assert refusal(load_study, tmp_path, "smoke") == f"{path}: {sentence}"
 
 
 def test_weights_go_to_the_notebooks_that_they_are_for(tmp_path):
@@ -373,12 +370,6 @@ def test_what_is_not_finished_any_longer_is_told_and_handed_to_snakemake(tmp_pat
     assert [page.done.exists() for page in (same, threads, version, opening)] == [True, False, False, False]
     assert capsys.readouterr().err == (
         f"make report: will be run again: {threads.experiment}, seed {threads.seed}: threads 1\n"
-    )
-
-
-def test_a_folder_that_is_no_checkout_is_named(tmp_path):
-    assert refusal(load_study, tmp_path, "quick") == (
-        f"{tmp_path}: is no checkout of this study, as it has no config/*.yaml; name one by --root."
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fakes import grey_levels, tiny_backbone, write_notebook
+from fakes import QUICK_DINO, grey_levels, tiny_backbone, write_notebook
 
 from galutils.data.splits import split_rows
 from galutils.device import pick_device, pick_precision
@@ -115,10 +115,7 @@ def test_embeddings_are_those_of_the_cpu(simulated):
 
 def test_self_distillation_goes_as_on_the_cpu(simulated):
     """The first epoch's loss: crops are drawn by the CPU's generator or the GPU's, so that images differ."""
-    settings = DinoSettings(
-        epochs=2, batch_size=16, rank=4, alpha=4.0, prototypes=64, head_width=32, image_size=32, local_size=16,
-        local_crops=2, momentum=0.9, learning_rate=1e-3, precision="32-true",
-    )  # fmt: skip
+    settings = replace(QUICK_DINO, learning_rate=1e-3, precision="32-true")
     ours, theirs = (distill(tiny_backbone(), simulated, replace(settings, device=d)) for d in ("cuda", "cpu"))
     np.testing.assert_allclose(ours.history["loss"], theirs.history["loss"], rtol=0.05)
     assert not torch.equal(ours.teacher.vit.blocks[0].attn.qkv.bias, tiny_backbone().vit.blocks[0].attn.qkv.bias)

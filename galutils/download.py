@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from tqdm import tqdm
 
-from galutils.errors import GalutilsError
+from galutils.errors import GalutilsError, first_line
 from galutils.files import atomic_path, need_room, not_a_file
 
 
@@ -163,8 +163,7 @@ def _progress(name: str, start: int, total: int | None) -> tqdm:
 
 
 def _short(error: Exception) -> str:
-    """The innermost reason of a chain of wrapped transport errors, in few words."""
-    while error.args and isinstance(error.args[-1], Exception):
-        error = error.args[-1]
-    reason = getattr(error, "reason", None) or error
-    return (str(reason) or type(error).__name__).splitlines()[0].strip("()")[:120]
+    """What a chain of wrapped transport errors began with, in few words."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return getattr(error, "strerror", None) or first_line(error)

@@ -133,7 +133,7 @@ REFUSALS = {
     "missing": "the server answers 404 Not Found",
     "wrong": "what came is another file, by its checksum, and was not kept",
     "broken": "the server keeps refusing; try again later",
-    "stall": "no progress in 5 tries: …Read timed out.",  # … is the library's way to name the server
+    "stall": "no progress in 5 tries: timed out",
     "wrong_length": "the server offers 1,025,000 bytes in place of 1,024,000",
 }
 

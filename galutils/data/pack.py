@@ -212,7 +212,7 @@ def _describe(size: int, scales: np.ndarray, sides: Counter, notes: Counter) -> 
             f"The images span different fields, {low * size:.3g} to {high * size:.3g} arcsec "
             f"(pixels of {low:.3g} to {high:.3g}); --field makes them one."
         )
-    yield from (f"Of {count:,} it is said: {note}." for note, count in notes.most_common(_LISTED))
+    yield from (f"Of {count:,} images: {note}." for note, count in notes.most_common(_LISTED))
 
 
 def _append(file: h5py.File, name: str, values: np.ndarray, dtype: np.dtype | None = None) -> None:

@@ -178,7 +178,7 @@ def _scope(table: pd.DataFrame) -> str:
             "would change was not measured."
         )
     seeds = f"for {most} seeds" if fewest == most else f"for the seeds of each approach, {fewest} to {most}"
-    seeds += ", of which one alone tells nothing of others" * (fewest == 1)
+    seeds += " (one alone tells nothing of others)" * (fewest == 1)
     folds = int(table["folds"].max())
     tested = f"tested on, each once, in one of {folds} folds," if folds > 1 else "tested on"
     return f"The intervals account for the galaxies {tested} and {seeds}, not for other training galaxies."

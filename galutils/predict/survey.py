@@ -131,11 +131,10 @@ def describe_survey(
             seen += len(block.table) + len(block.failures)
         if seen:
             rate = seen / (time.perf_counter() - started)
-            hours = rows / rate / where.workers / 3600
-            return (
-                f"{told}; a sample of {seen} ran at {rate:,.0f} images/s in one process, so all take {hours:,.2g} hours"
-            )
-    return f"{told}; too few to say how long they take"
+            seconds = rows / rate / where.workers
+            time_of_all = f"{seconds / 3600:,.1f} hours" if seconds > 3600 else f"{max(1, seconds):,.0f} s"
+            return f"{told}; a sample of {seen} ran at {rate:,.0f} images/s in one process, so all take {time_of_all}."
+    return f"{told}; too few to say how long they take."
 
 
 def _open(run_dir: str | Path, path: str | Path, image_column: str | None, keep: tuple[str, ...]) -> tuple[Run, Source]:

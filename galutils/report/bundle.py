@@ -289,6 +289,8 @@ def _compare(predictions: BytesIO, metrics: BytesIO, classes: BytesIO) -> list[s
 
     try:
         found, said = pd.read_parquet(predictions), pd.read_csv(metrics)
+        if lost := [name for name in ("approach", "score", *ESTIMATED) if name not in said]:
+            return [f"{METRICS}: has no column {', '.join(lost)}."]
         names = tuple(pd.read_csv(classes)["class"].astype(str))
         graded = {
             title: [_graded(own, names) for _, own in seeds.groupby("seed")]

@@ -34,7 +34,7 @@ def _name(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]+", text):
         raise ValueError(f"'{text}' cannot name an experiment; use letters, digits, _ and - only")
     if re.search(r"_(seed|fold)\d+$", text):
-        raise ValueError(f"'{text}' cannot name an experiment; pages of other seeds, and other folds, end so")
+        raise ValueError(f"'{text}' cannot name an experiment, as pages of seeds and folds end so")
     return text
 
 
@@ -186,7 +186,9 @@ def read_profile(path: Path) -> Profile:
             raise StudyError(f"{path}: ablation_seeds has {missing}, with which {name} is not run; add or remove them.")
         for value in (value for values in varied.values() for value in values):
             if not re.fullmatch(r"[A-Za-z0-9_.-]+", str(value)):
-                raise StudyError(f"{path}: '{value}' cannot name an ablation's folder; use letters, digits, _ . -")
+                raise StudyError(
+                    f"{path}: '{value}' cannot name an ablation's folder; use letters, digits, _, - and full stops."
+                )
     return config
 
 

@@ -137,7 +137,7 @@ def test_pixel_scale_and_field(tmp_path):
     np.testing.assert_array_equal(file["images"][1], source[1])
     np.testing.assert_array_equal(file["images"][2], prepare(source[2:3, 4:12, 4:12], 16)[0])
     np.testing.assert_array_equal(file["images"][3], source[3])
-    assert "Of 5 it is said: shows … of … arcsec." in said
+    assert "Of 5 images: shows … of … arcsec." in said
     file, _, _ = packed(path, tmp_path / "given.h5", reading=Reading(pixel_scale=3.0), size=8)
     np.testing.assert_array_equal(file["pxscale"], np.array([0.5, 1.0, 2.0, 3.0] * 5) * 2)
 

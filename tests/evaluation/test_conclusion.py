@@ -329,7 +329,7 @@ def test_equal_approaches_are_both_named():
         (
             [1, 3, 3],
             1,
-            "tested on and for the seeds of each approach, 1 to 3, of which one alone tells nothing of others",
+            "tested on and for the seeds of each approach, 1 to 3 (one alone tells nothing of others)",
         ),
         ([2, 3, 3], 1, "tested on and for the seeds of each approach, 2 to 3"),
     ],

@@ -206,7 +206,7 @@ REFUSED = {
     ),
     "a name of a seed": (
         "  dino_kmeans:", "  dino_seed1:",
-        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment; pages of other seeds, and other folds, "
+        "experiments.dino_seed1: 'dino_seed1' cannot name an experiment, as pages of seeds and folds "
         "end so; mend it.",
     ),
     "an ablation of nothing": (
@@ -219,7 +219,7 @@ REFUSED = {
     ),
     "a folder": (
         "seeds: [0]", "seeds: [0]\nablations: {custom_cnn: {constructor: [a/b]}}",
-        "'a/b' cannot name an ablation's folder; use letters, digits, _ . -",
+        "'a/b' cannot name an ablation's folder; use letters, digits, _, - and full stops.",
     ),
     "another seed": (
         "seeds: [0]", "seeds: [0]\nablation_seeds: [5]\nablations: {custom_cnn: {channels: [8]}}",

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ MEMORY_SHARE = 0.5
 Reader = Callable[[np.ndarray], np.ndarray]
 
 
-def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> np.ndarray | None:
-    """All images at that size: (N, size, size, 3) uint8, mapped from a file in the folder of data files.
+def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> Reader | None:
+    """All images at that size, (size, size, 3) uint8 each, in a file in the folder of data files; reads its rows.
 
     To decompress and resize an image takes longer than to train a small network on it, so it is done once for all
     runs and epochs; size and crop as in ``Galaxies.read_images``. None where the disk has no room for it, or where so
@@ -35,7 +36,7 @@ def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> np.n
     path = data_home() / "decoded" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
     shape = (len(galaxies), size, size, 3)
     try:
-        return np.load(path, mmap_mode="r")
+        return rows_of(path)
     except (OSError, EOFError, ValueError):  # not there, or damaged
         if 2 * wanted < len(galaxies):
             return None
@@ -48,8 +49,27 @@ def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> np.n
                 rows = np.arange(start, min(start + 256, len(galaxies)))
                 whole[rows] = galaxies.read_images(rows, size, crop)
             whole.flush()
-        return np.load(path, mmap_mode="r")
+        return rows_of(path)
     return None
+
+
+def rows_of(path: Path) -> Reader:
+    """Reads rows of a NumPy file of uint8, which is not mapped: what is seen of a map counts as this process's memory.
+
+    OSError, EOFError, ValueError: there is no such file, or it is damaged.
+    """
+    whole = np.load(path, mmap_mode="r")  # its header, and that its rows are there
+    start, shape = whole.offset, whole.shape[1:]
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        images = np.empty((len(rows), *shape), np.uint8)
+        with open(path, "rb", buffering=0) as file:
+            for row, image in zip(rows.tolist(), images, strict=True):
+                file.seek(start + row * image.nbytes)
+                file.readinto(image)
+        return images
+
+    return read
 
 
 class Resident:
@@ -121,7 +141,7 @@ def load_images(
     once and never again, so that nothing is kept on disk.
     """
     decoded = None if once else decode_once(galaxies, size, crop, len(rows))
-    read: Reader = (lambda rows: galaxies.read_images(rows, size, crop)) if decoded is None else decoded.__getitem__
+    read: Reader = decoded or (lambda rows: galaxies.read_images(rows, size, crop))
     if resident is None:
         resident = len(rows) * size * size * 3 <= MEMORY_SHARE * free_memory(device)
     if not resident:

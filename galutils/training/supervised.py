@@ -8,7 +8,6 @@ On the CPU the same seed gives the same numbers, interrupted or not. On a GPU, c
 that varies, so numbers agree only to within rounding, which training amplifies.
 """
 
-import contextlib
 import math
 import time
 from dataclasses import dataclass
@@ -79,8 +78,7 @@ def train(
     saved = Checkpoint(checkpoint, run_identity(settings, galaxies, start) if checkpoint else "")
     rows = np.concatenate([split.train, split.test, split.calibration])
     images = load_images(galaxies, rows, settings.image_size, device, settings.crop, settings.keep_images)
-    # Where images are streamed, memory is short, and none of it is kept for speed.
-    with freed_memory_kept() if isinstance(images, Resident) else contextlib.nullcontext():
+    with freed_memory_kept():
         return _fit(network.to(device), images, galaxies.labels, split, settings, saved, started)
 
 

@@ -4,12 +4,17 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
-from galutils.errors import GalutilsError
-from galutils.study.execute import FAILURE_SUFFIX, forward_termination
-from galutils.study.keys import code_of
-from galutils.study.pages import load_study
+try:
+    from galutils.errors import GalutilsError
+    from galutils.study.execute import FAILURE_SUFFIX, forward_termination
+    from galutils.study.keys import code_of
+    from galutils.study.pages import load_study
+except Exception:  # Snakemake, which is told to be quiet, would say nothing
+    traceback.print_exc()
+    sys.exit("make report: the study cannot be loaded, see above; undo what was changed, or delete .venv to install anew.")
 
 # This folder's code and the galutils command of the Python that runs this, however it was started: also where a
 # virtual environment was copied along, which knows the code of the folder that it was made for.

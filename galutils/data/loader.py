@@ -36,7 +36,7 @@ def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> Read
     path = data_home() / "decoded" / f"{hashlib.sha256(key.encode()).hexdigest()[:20]}.npy"
     shape = (len(galaxies), size, size, 3)
     try:
-        return rows_of(path)
+        return row_reader(path)
     except (OSError, EOFError, ValueError):  # not there, or damaged
         if 2 * wanted < len(galaxies):
             return None
@@ -49,11 +49,11 @@ def decode_once(galaxies: Galaxies, size: int, crop: float, wanted: int) -> Read
                 rows = np.arange(start, min(start + 256, len(galaxies)))
                 whole[rows] = galaxies.read_images(rows, size, crop)
             whole.flush()
-        return rows_of(path)
+        return row_reader(path)
     return None
 
 
-def rows_of(path: Path) -> Reader:
+def row_reader(path: Path) -> Reader:
     """Reads rows of a NumPy file of uint8, which is not mapped: what is seen of a map counts as this process's memory.
 
     OSError, EOFError, ValueError: there is no such file, or it is damaged.

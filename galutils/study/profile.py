@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from galutils.data.simulate.cutouts import PARTS
+from galutils.data.simulate.recipes import PARTS
 from galutils.data.splits import WHOLE
 from galutils.errors import GalutilsError
 from galutils.evaluation.paper import starting_weights

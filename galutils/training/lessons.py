@@ -14,7 +14,7 @@ import torch
 from galutils.data.classes import GALAXY10
 from galutils.data.galaxies import DataError, Galaxies
 from galutils.data.loader import load_images
-from galutils.data.simulate.cutouts import PARTS
+from galutils.data.simulate.recipes import PARTS
 from galutils.errors import GalutilsError
 from galutils.files import code_digest
 from galutils.models import cnn

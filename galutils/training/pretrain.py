@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from galutils.data.galaxies import Galaxies, open_galaxies
-from galutils.data.simulate.cutouts import PARTS
+from galutils.data.simulate.recipes import PARTS
 from galutils.data.sources import load_simulated
 from galutils.data.splits import split_rows
 from galutils.errors import GalutilsError
@@ -53,7 +53,7 @@ def pretrain(
     """Train one of :data:`NETWORKS` on simulated galaxies, turned and flipped, and write it to ``path``.
 
     There are ``count`` (60,000) of them, from the simulator's ``version`` (U). The ``control`` "labels" deals the
-    classes out anew; another leaves out a part, see :data:`galutils.data.simulate.cutouts.PARTS`. Or the transformer
+    classes out anew; another leaves out a part, see :data:`galutils.data.simulate.recipes.PARTS`. Or the transformer
     learns from ``data``, a file in Galaxy10's layout: from the training part of the split that notebooks make, and from
     no label. ``channels`` (32) are the custom network's. The metadata say how the file was made. Interrupted, it goes
     on from its last epoch. Returns in words what it reached.

@@ -293,6 +293,17 @@ def test_a_copied_checkout_runs_its_own_code(tmp_path):
     assert "RuntimeError: this is the code of the copy" in done.stderr
 
 
+def test_code_that_cannot_be_loaded_is_not_passed_over_in_silence(tmp_path):
+    checkout = copy_checkout(tmp_path)
+    (checkout / "galutils" / "study" / "pages.py").write_text("raise RuntimeError('this is broken')\n")
+    done = make_report(checkout)
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-2:] == [
+        "RuntimeError: this is broken",
+        "make report: the study cannot be loaded, see above; undo what was changed, or delete .venv to install anew.",
+    ]
+
+
 def test_a_study_that_is_asked_to_stop_ends_its_kernels(tmp_path):
     checkout = copy_checkout(tmp_path)
     process = start_report(checkout)

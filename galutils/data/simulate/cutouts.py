@@ -22,22 +22,11 @@ from galutils.data.classes import GALAXY10, GALAXY10_COUNTS
 from galutils.data.galaxies import CLASSES_ATTRIBUTE, SIMULATED_ATTRIBUTE, check_new, resize
 from galutils.data.simulate.light import Galaxy, Plane, Rng, Scene, band_fluxes, draw, lognormal, sersic
 from galutils.data.simulate.populations import find_version
-from galutils.data.simulate.recipes import RECIPES
+from galutils.data.simulate.recipes import PARTS, RECIPES
 from galutils.data.stretch import BAND_SCALES, FIELD, NATIVE_PIXEL, combine
 from galutils.errors import GalutilsError
 from galutils.files import atomic_path, writing
 from galutils.progress import tracked
-
-#: What cutouts may be without, to see what it teaches, and such galaxies in words. Without shapes each keeps radius,
-#: brightness and colour, but has no structure.
-PARTS = {
-    "shapes": "as round disks",
-    "arms": "without arms",
-    "bars": "without bars",
-    "seeing": "without seeing",
-    "noise": "without noise",
-    "neighbours": "without stars and neighbours",
-}
 
 
 class Setup(NamedTuple):

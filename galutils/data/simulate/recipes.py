@@ -17,6 +17,17 @@ import numpy as np
 from galutils.data.simulate.light import Galaxy, Rng, lognormal
 from galutils.data.simulate.populations import Look
 
+#: What cutouts may be without, to see what it teaches, and such galaxies in words. Without shapes each keeps radius,
+#: brightness and colour, but has no structure.
+PARTS = {
+    "shapes": "as round disks",
+    "arms": "without arms",
+    "bars": "without bars",
+    "seeing": "without seeing",
+    "noise": "without noise",
+    "neighbours": "without stars and neighbours",
+}
+
 #: Lower and upper end of a uniform distribution.
 Range = tuple[float, float]
 Looks = Callable[[Rng, str, float], Look]

@@ -7,14 +7,20 @@ import sys
 import traceback
 from pathlib import Path
 
+
+def give_up():
+    """Snakemake, which is told to be quiet, would say nothing of what nobody foresaw."""
+    traceback.print_exc()
+    sys.exit("make report: the study cannot be loaded, see above; undo what was changed, or delete .venv to install anew.")
+
+
 try:
     from galutils.errors import GalutilsError
     from galutils.study.execute import FAILURE_SUFFIX, forward_termination
     from galutils.study.keys import code_of
     from galutils.study.pages import load_study
-except Exception:  # Snakemake, which is told to be quiet, would say nothing
-    traceback.print_exc()
-    sys.exit("make report: the study cannot be loaded, see above; undo what was changed, or delete .venv to install anew.")
+except Exception:
+    give_up()
 
 # This folder's code and the galutils command of the Python that runs this, however it was started: also where a
 # virtual environment was copied along, which knows the code of the folder that it was made for.
@@ -36,6 +42,8 @@ try:
             subprocess.run([sys.executable, "-m", "galutils.cli", "plan", study.profile, *given], cwd=study.root)
 except GalutilsError as error:
     sys.exit(f"make report: {error}")
+except Exception:
+    give_up()
 
 rule all:
     input:

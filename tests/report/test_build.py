@@ -293,9 +293,11 @@ def test_a_copied_checkout_runs_its_own_code(tmp_path):
     assert "RuntimeError: this is the code of the copy" in done.stderr
 
 
-def test_code_that_cannot_be_loaded_is_not_passed_over_in_silence(tmp_path):
+@pytest.mark.parametrize("place", ["", "def load_study(*study, **choices):\n    "], ids=["imported", "called"])
+def test_code_that_cannot_be_loaded_is_not_passed_over_in_silence(tmp_path, place):
     checkout = copy_checkout(tmp_path)
-    (checkout / "galutils" / "study" / "pages.py").write_text("raise RuntimeError('this is broken')\n")
+    with (checkout / "galutils" / "study" / "pages.py").open("a") as file:
+        file.write(f"\n\n{place}raise RuntimeError('this is broken')\n")
     done = make_report(checkout)
     assert done.returncode != 0
     assert done.stderr.splitlines()[-2:] == [

@@ -31,13 +31,15 @@ def trace_layers(network: nn.Module, image_size: int) -> list[dict]:
     was_training, device = network.training, next(network.parameters()).device
     values = torch.zeros(1, 3, image_size, image_size, dtype=torch.uint8, device=device)
     network.eval()
-    with torch.inference_mode():
-        for part in (network.frozen, network.trained):
-            for layer in part:
-                values = layer(values)
-                if type(layer) in _LAYER_COLORS:
-                    trace.append({"layer": layer, "shape": (*values.shape[1:],), "frozen": part is network.frozen})
-    network.train(was_training)
+    try:
+        with torch.inference_mode():
+            for part in (network.frozen, network.trained):
+                for layer in part:
+                    values = layer(values)
+                    if type(layer) in _LAYER_COLORS:
+                        trace.append({"layer": layer, "shape": (*values.shape[1:],), "frozen": part is network.frozen})
+    finally:
+        network.train(was_training)
     return trace
 
 
